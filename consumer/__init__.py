@@ -1,0 +1,1 @@
+"""The stream classifier: Kafka and archive sources, decode, stamps, inference, state, publishing."""

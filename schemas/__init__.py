@@ -1,0 +1,1 @@
+"""Avro schemas, filed by name and version."""

@@ -1,0 +1,1 @@
+"""Offline work: datasets, simulation, experiments, evaluation, figures."""

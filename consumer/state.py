@@ -26,6 +26,8 @@ Client = Any
 
 DAY_S: Final = 86_400
 SOCKET_TIMEOUT_S: Final = 10.0
+CONNECT_S: Final = 5.0
+"""Patience at the start, where a wrong address is likelier than a store that restarts."""
 SURPLUS_OBJECTS: Final = 100_000
 """Objects whose surplus is remembered until their next visit; those beyond are noticed again at the visit after."""
 
@@ -62,7 +64,7 @@ class RedisStore:
         self._window = Window(settings.max_history, settings.history_days)
         self._surplus: dict[str, list[int]] = {}
         self._written: dict[Partition, int] = {}
-        self._client = self._patiently(lambda: _connect(settings))
+        self._client = self._patiently(lambda: _connect(settings), min(settings.patience_s, CONNECT_S))
 
     def remember(self, entries: Entries, offsets: Mapping[Partition, int]) -> list[History]:
         """Add the entries, and return what each is to be judged on: see `Window.histories`.
@@ -189,11 +191,12 @@ class RedisStore:
     def _start_key(self) -> str:
         return f"start:{self._group}"
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
+    def _patiently(self, ask: Callable[[], T], patience_s: float | None = None) -> T:
         """Ask, and ask again while the store cannot be reached: every command here may be repeated."""
+        patience_s = patience_s or self._settings.patience_s
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
-            stop=stop_after_delay(self._settings.patience_s),
+            stop=stop_after_delay(patience_s),
             wait=wait_exponential_jitter(initial=0.1, max=2.0),
             reraise=True,
         )
@@ -225,5 +228,5 @@ def _explained(error: Exception, settings: StoreSettings) -> str:
     if isinstance(error, REFUSED):
         return f"store {where} refuses us: {error}; check store.url, store.password and the server's ACL"
     if isinstance(error, UNREACHABLE):
-        return f"store {where} is out of reach for {settings.patience_s:g} s: {error}; is it up, is store.url right?"
+        return f"store {where} does not answer: {error}; is it up, is store.url right?"
     return f"store {where} refused a command: {error}"

@@ -108,7 +108,11 @@ def _centre(alert: Alert, shape: Sequence[int], who: str) -> tuple[int, int]:
         return STAMP_SIDE // 2, STAMP_SIDE // 2
     if alert.xpos is None or alert.ypos is None:
         raise BadAlert(Reason.BAD_FIELD, f"{who} is {height}×{width} and xpos, ypos are null: its source has no place")
-    return source_pixel((height, width), alert.xpos, alert.ypos)
+    row, column = source_pixel((height, width), alert.xpos, alert.ypos)
+    if not (0 <= row < height and 0 <= column < width):
+        place = f"xpos {alert.xpos:.1f}, ypos {alert.ypos:.1f}"
+        raise BadAlert(Reason.STAMP_SHAPE, f"{who} is {height}×{width} and does not hold its source, at {place}")
+    return row, column
 
 
 def _overlap(shape: Sequence[int], size: int, centre: tuple[int, int]) -> int:

@@ -18,7 +18,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 
 from consumer import metrics
-from consumer.broker import ASK_S, REFUSALS, UNREACHABLE, client_config, explain
+from consumer.broker import ASK_S, REFUSALS, UNREACHABLE, client_config, explain, make_client
 from consumer.errors import BrokerError, StoreError
 from consumer.message import Batch, Message, Partition
 from consumer.settings import Settings
@@ -72,7 +72,7 @@ class KafkaSource:
         self._joined_at: float | None = None
         self._lag_due = 0.0
         self._stopping = False
-        self._consumer = Consumer(self._config())
+        self._consumer = make_client(Consumer, self._config())
 
     def _config(self) -> dict[str, Any]:
         ours = {

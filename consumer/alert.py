@@ -10,6 +10,7 @@ from consumer.packet import Fields, PacketReader
 
 T = TypeVar("T")
 
+CHANNELS: Final = ("science", "template", "difference")
 SOLAR_SYSTEM_RADIUS: Final = 5.0
 """Arcsec within which a known solar-system object is taken to be the source."""
 
@@ -68,14 +69,14 @@ def _alert(fields: Fields) -> Alert:
     return Alert(
         object_id=object_id,
         candid=candid,
-        jd=_value("jd", fields.jd, float, candid),
-        fid=_value("fid", fields.fid, _filter_id, candid),
-        programid=_value("programid", fields.programid, int, candid),
+        jd=_value("candidate.jd", fields.jd, float, candid),
+        fid=_value("candidate.fid", fields.fid, _filter_id, candid),
+        programid=_value("candidate.programid", fields.programid, int, candid),
         schema_version=fields.schemavsn or fields.version,
         sequence_key=_designation(fields.ssnamenr, fields.ssdistnr) or object_id,
         xpos=_position(fields.xpos),
         ypos=_position(fields.ypos),
-        cutouts={"science": fields.science, "template": fields.template, "difference": fields.difference},
+        cutouts={channel: getattr(fields, channel) or None for channel in CHANNELS},
     )
 
 

@@ -65,26 +65,29 @@ class Pipeline:
         in_hand: tuple[Batch, Future[Decoded]] | None = None
         with ThreadPoolExecutor(1, "decode") as decoding:
             for batch in self._source.batches():
-                coming = (batch, decoding.submit(self._decode, batch)) if batch.messages else None
+                coming = (batch, decoding.submit(self.decode, batch)) if batch.messages else None
                 if in_hand:
-                    self._process(*in_hand)
+                    self._finish(*in_hand)
                 in_hand = coming
                 if in_hand and len(batch.messages) < self._batch_size:
-                    self._process(*in_hand)
+                    self._finish(*in_hand)
                     in_hand = None
                 self._pulse.beat()
                 self.report.tell()
             if in_hand:
-                self._process(*in_hand)
+                self._finish(*in_hand)
         self.report.account.check()
         return self.report
 
-    def _process(self, batch: Batch, decoding: Future[Decoded]) -> None:
-        """Take one batch all the way: when this returns it is remembered, published and committed."""
-        started = time.monotonic()
+    def _finish(self, batch: Batch, decoding: Future[Decoded]) -> None:
         metrics.batch_begun(batch, self._batch_size)
         with metrics.stage("wait"):
             decoded = decoding.result()
+        self.process(batch, decoded)
+
+    def process(self, batch: Batch, decoded: Decoded) -> None:
+        """Take a batch the rest of the way: when this returns it is remembered, published and committed."""
+        started = time.monotonic()
         fresh = self._without_repeats(decoded.items)
         done = self._judged(fresh, batch)
         repeats = len(decoded.items) - len(fresh)
@@ -95,7 +98,7 @@ class Pipeline:
             self._source.commit(batch)
         self._note(results, decoded.outcomes, 1000 * (time.monotonic() - started))
 
-    def _decode(self, batch: Batch) -> Decoded:
+    def decode(self, batch: Batch) -> Decoded:
         """Packets to stamps. Runs beside the models, and touches nothing but its batch."""
         decoded = Decoded()
         with metrics.stage("decode"):

@@ -46,10 +46,15 @@ class Image:
         """(height, width) float32, new; masked pixels are NaN."""
         big_endian = np.frombuffer(self.data, ">f4", self.height * self.width, self.start)
         pixels = big_endian.astype(np.float32).reshape(self.height, self.width)
-        return np.where(pixels > MASKED, pixels, np.float32(np.nan))
+        return np.where(pixels == MASKED, np.float32(np.nan), pixels)
 
 
-def read_stamp(packed: bytes, max_bytes: int) -> Image:
+def read_stamp(packed: bytes, max_bytes: int) -> NDArray[np.float32]:
+    """A stamp's pixels (height, width) float32, NaN where it has no data. Raises BadAlert: see `read_image`."""
+    return read_image(packed, max_bytes).pixels()
+
+
+def read_image(packed: bytes, max_bytes: int) -> Image:
     """Inflate gzip FITS. Raises BadAlert on anything but a 2-D float32 image of at most 63×63.
 
     The SIMPLE card is not asked for: ZTF's is off-standard, others drop it. FITS standard 4.0, sections 3 and 4.
@@ -104,7 +109,7 @@ def _cut_channel(
         who = f"{channel} stamp of candid {alert.candid}"
         raise BadAlert(Reason.MISSING_CUTOUT, f"{who} is missing; only a template may be")
     try:
-        return _cut_image(alert, read_stamp(packed, max_bytes), plane)
+        return _cut_image(alert, read_image(packed, max_bytes), plane)
     except BadAlert as bad:
         raise BadAlert(bad.reason, f"{channel} stamp of candid {alert.candid} {bad}") from bad
 
@@ -124,10 +129,14 @@ def _cut_image(alert: Alert, image: Image, plane: NDArray[np.float32]) -> Counts
 def _centre(alert: Alert, image: Image) -> tuple[int, int]:
     if image.height == image.width == STAMP_SIDE:
         return STAMP_SIDE // 2, STAMP_SIDE // 2
+    shape = f"{image.height}×{image.width}"
     if alert.xpos is None or alert.ypos is None:
-        shape = f"{image.height}×{image.width}"
         raise BadAlert(Reason.BAD_FIELD, f"is {shape} and xpos, ypos are null: its source has no place")
-    return source_pixel((image.height, image.width), alert.xpos, alert.ypos)
+    row, column = source_pixel((image.height, image.width), alert.xpos, alert.ypos)
+    if not (0 <= row < image.height and 0 <= column < image.width):
+        place = f"xpos {alert.xpos:.1f}, ypos {alert.ypos:.1f}"
+        raise BadAlert(Reason.STAMP_SHAPE, f"is {shape} and does not hold its source, at {place}")
+    return row, column
 
 
 def _overlap(start: int, length: int, size: int) -> int:

@@ -1,8 +1,8 @@
 """Each object's sequence of latents in a Redis-protocol store: standalone, replicated or Cluster.
 
 `latent:{encoder id}:{dtype}:{sequence key}`, dtype f4 or f2, is a hash, candid → packed entry, written with HSETNX: the
-first latent of a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset before which
-the store holds everything of that partition.
+first latent of a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset
+before which the store holds everything of that partition.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,0 +1,109 @@
+"""A simulated night: plan it, draw it chunk by chunk on several processes, write packets and truth in order."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
+
+from train.simulation import truth
+from train.simulation.arrays import Columns
+from train.simulation.batch import Packet, build
+from train.simulation.dice import Dice
+from train.simulation.fault import Emission, emission
+from train.simulation.plan import DEFAULT_MIX, Plan, plan_night
+from train.simulation.sink import Sink, finished
+
+CHUNK_ALERTS = 128
+CHUNKS_AHEAD = 3  # per process: enough to keep all busy, few enough to stay flat in memory
+NIGHT_ZERO_ORDINAL = date(2017, 1, 1).toordinal()
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+Chunk = tuple[list[Packet], Columns]
+
+
+@dataclass(frozen=True, slots=True)
+class NightRequest:
+    """What night to make. `mix` gives shares by class, `faults` rates by kind."""
+
+    day: date
+    alerts: int
+    seed: int = 0
+    version: str = "4.02"
+    mix: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MIX))
+    faults: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def night(self) -> int:
+        """ZTF's number of the night."""
+        return self.day.toordinal() - NIGHT_ZERO_ORDINAL
+
+    @property
+    def topic(self) -> str:
+        """The topic that ZTF would send the night's public alerts to."""
+        return f"ztf_{self.day:%Y%m%d}_programid1"
+
+
+def _draw(seed: int, plan: Plan, part: Emission, version: str) -> Chunk:
+    with threadpool_limits(1):  # as many processes as cores: more threads would only fight
+        return build(seed, plan, part, version)
+
+
+def _tasks(request: NightRequest) -> Iterator[tuple[int, Plan, Emission, str]]:
+    plan = plan_night(request.seed, request.night, request.alerts, request.mix)
+    sent = emission(Dice(request.seed), plan, request.faults)
+    for start in range(0, len(sent), CHUNK_ALERTS):
+        part = sent.part(start, start + CHUNK_ALERTS)
+        yield request.seed, plan.take(part.row), part, request.version
+
+
+def _on_processes(tasks: Iterator[tuple[int, Plan, Emission, str]], processes: int) -> Iterator[Chunk]:
+    """Chunks in order, a bounded number of them under way."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # read by the children when they load BLAS
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting: deque[Future[Chunk]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(_draw, *task))
+            if len(waiting) > CHUNKS_AHEAD * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def chunks(request: NightRequest, processes: int = 1) -> Iterator[Chunk]:
+    """The night's packets and truth columns, chunk by chunk in the order they leave: the same for any `processes`."""
+    tasks = _tasks(request)
+    if processes == 1:
+        yield from (_draw(*task) for task in tasks)
+    else:
+        yield from _on_processes(tasks, processes)
+
+
+def write(
+    request: NightRequest, sink: Sink, truth_path: Path, processes: int = 1,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:  # fmt: skip
+    """Write the night and its truth table; `progress` is told of every chunk's packets. Returns the packets written.
+
+    Where anything fails, neither the night's files nor the truth keep their final names.
+    """
+    position = 0
+    with ExitStack() as stack:
+        partial = stack.enter_context(finished(truth_path))
+        rows_out = stack.enter_context(pq.ParquetWriter(partial, truth.SCHEMA))
+        stack.enter_context(sink)
+        for packets, rows in chunks(request, processes):
+            for packet in packets:
+                sink.write(packet)
+            rows["position"] = np.arange(position, position + len(packets))
+            rows_out.write_table(truth.table(rows))
+            position += len(packets)
+            progress(len(packets))
+    return position

@@ -1,0 +1,112 @@
+"""Packet → alerts: the few fields that estampa uses, checked."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from consumer.container import read_records
+from consumer.errors import BadAlert, Reason
+
+T = TypeVar("T")
+
+CUTOUTS: Final = {"science": "cutoutScience", "template": "cutoutTemplate", "difference": "cutoutDifference"}
+SOLAR_SYSTEM_RADIUS: Final = 5.0
+"""Arcsec within which a known solar-system object is taken to be the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert. jd: days. xpos, ypos: pixels on the quadrant, None where not given. cutouts: channel → gzip FITS."""
+
+    object_id: str
+    candid: int
+    jd: float
+    fid: int
+    programid: int
+    schema_version: str
+    sequence_key: str
+    xpos: float | None
+    ypos: float | None
+    cutouts: dict[str, bytes | None]
+
+
+def read_alerts(payload: bytes | None, max_bytes: int) -> Iterator[Alert | BadAlert]:
+    """The outcome of each record of a packet, in order: an Alert, or why it is none.
+
+    A record that cannot be read ends the packet: what follows it in the container has no known start.
+    """
+    try:
+        for record, layout in read_records(_whole(payload, max_bytes)):
+            yield _checked(record, layout.version)
+    except BadAlert as bad:
+        yield bad
+
+
+def _whole(payload: bytes | None, max_bytes: int) -> bytes:
+    if payload is None:
+        raise BadAlert(Reason.TOMBSTONE, "message has a key and no value: a tombstone, where an alert was expected")
+    if not payload:
+        raise BadAlert(Reason.EMPTY, "message is empty")
+    if len(payload) > max_bytes:
+        raise BadAlert(Reason.TOO_LARGE, f"message is {len(payload)} bytes; limits.packet_bytes is {max_bytes}")
+    return payload
+
+
+def _checked(record: dict[str, Any], schema_version: str) -> Alert | BadAlert:
+    try:
+        return _alert(record, schema_version)
+    except BadAlert as bad:
+        return bad
+
+
+def _alert(record: dict[str, Any], schema_version: str) -> Alert:
+    candid = _value(record, "candid", int)
+    candidate = record["candidate"]
+    if not isinstance(candidate, dict):
+        raise BadAlert(Reason.BAD_FIELD, f"candidate of candid {candid} is {candidate!r}; a record is needed")
+    object_id = _value(record, "objectId", str, candid)
+    return Alert(
+        object_id=object_id,
+        candid=candid,
+        jd=_value(candidate, "jd", float, candid),
+        fid=_value(candidate, "fid", _filter_id, candid),
+        programid=_value(candidate, "programid", int, candid),
+        schema_version=record.get("schemavsn") or schema_version,
+        sequence_key=_designation(candidate) or object_id,
+        xpos=_position(candidate.get("xpos")),
+        ypos=_position(candidate.get("ypos")),
+        cutouts={channel: _stamp_data(record.get(name)) for channel, name in CUTOUTS.items()},
+    )
+
+
+def _value(record: dict[str, Any], name: str, kind: Callable[[Any], T], candid: int | None = None) -> T:
+    value = record[name]
+    if value is None or value == "" or (isinstance(value, float) and not math.isfinite(value)):
+        raise BadAlert(Reason.BAD_FIELD, f"{name} of candid {candid} is {value!r}; a value is needed")
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise BadAlert(Reason.BAD_FIELD, f"{name} of candid {candid} is {value!r}: {error}") from error
+
+
+def _filter_id(value: Any) -> int:
+    if not 0 < int(value) < 256:
+        raise ValueError("a filter id from 1 to 255 is needed")
+    return int(value)
+
+
+def _designation(candidate: dict[str, Any]) -> str | None:
+    """Name of the known solar-system object that the source is. ZTF writes -999 and 'null' where there is none."""
+    name, distance = candidate.get("ssnamenr"), candidate.get("ssdistnr")
+    if not isinstance(name, str) or name.strip() in {"", "null"}:
+        return None
+    return name.strip() if distance is not None and 0 <= distance <= SOLAR_SYSTEM_RADIUS else None
+
+
+def _position(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) and value > -999 else None
+
+
+def _stamp_data(cutout: dict[str, Any] | None) -> bytes | None:
+    return cutout["stampData"] or None if isinstance(cutout, dict) else None

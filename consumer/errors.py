@@ -1,0 +1,66 @@
+"""The two ways things go wrong: an alert that cannot be classified, and a process that must stop."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an alert is a dead letter. The values are part of the output's contract."""
+
+    TOMBSTONE = "tombstone"
+    EMPTY = "empty_message"
+    TOO_LARGE = "too_large"
+    NOT_AVRO = "not_an_avro_container"
+    CORRUPT = "corrupt_container"
+    CODEC = "unknown_codec"
+    WRONG_SCHEMA = "wrong_schema"
+    BAD_FIELD = "bad_field"
+    PRIVATE = "programid_not_admitted"
+    MISSING_CUTOUT = "missing_cutout"
+    UNREADABLE_STAMP = "unreadable_stamp"
+    STAMP_SHAPE = "stamp_shape"
+    BLANK_STAMP = "blank_stamp"
+    INFINITE_PIXEL = "infinite_pixel"
+
+
+class BadAlert(Exception):  # noqa: N818 - it is an outcome of one alert, not an error of the program
+    """This alert cannot be classified; it becomes a dead letter and the rest of the batch goes on."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class EstampaError(Exception):
+    """Stops the process with one line for its user: the value, the place and the mend."""
+
+
+class ConfigError(EstampaError):
+    """A setting that is unknown, missing or out of range."""
+
+
+class BrokerError(EstampaError):
+    """Kafka is unreachable, refuses us, or did not take what we published."""
+
+
+class StoreError(EstampaError):
+    """The store is unreachable, refuses us, or lost what it had."""
+
+
+class ArchiveError(EstampaError):
+    """An archive that is missing, of an unknown kind, or ends early."""
+
+
+class OutputError(EstampaError):
+    """An output file that cannot be written, or that another replay left unfinished."""
+
+
+class EmbeddedError(EstampaError):
+    """The embedded broker or store did not start."""
+
+
+class TooManyBadAlerts(EstampaError):  # noqa: N818 - says what happened
+    """Dead letters passed their bound: more likely a fault of ours than of the alerts."""
+
+
+class AccountError(EstampaError):
+    """What was read is not what came out."""

@@ -1,0 +1,121 @@
+"""One object's sequence: how its entries are packed, and which of them an alert is judged on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+def entry_dtype(latent: int, dtype: DTypeLike) -> np.dtype[np.void]:
+    """How one entry is packed, little-endian and without padding: jd (days), band (ZTF filter id), latent (L,)."""
+    return np.dtype([("jd", "<f8"), ("band", "u1"), ("latent", np.dtype(dtype).newbyteorder("<"), (latent,))])
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What a batch adds to sequences, one row an alert, in stream order.
+
+    keys: whose sequence. candid: (N,) int64. jd: (N,) float64 days. band: (N,) uint8. latents: (N, L) float32.
+    """
+
+    keys: Sequence[str]
+    candid: NDArray[np.int64]
+    jd: NDArray[np.float64]
+    band: NDArray[np.uint8]
+    latents: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def rows_by_key(self) -> dict[str, list[int]]:
+        """Rows of each object, in stream order."""
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(self.keys):
+            rows.setdefault(key, []).append(row)
+        return rows
+
+    def packed(self, dtype: np.dtype[np.void]) -> list[bytes]:
+        """Each row as the bytes that are stored."""
+        values = np.empty(len(self), dtype)
+        values["jd"], values["band"], values["latent"] = self.jd, self.band, self.latents
+        return [value.tobytes() for value in values]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """All that the store holds of one object, in (jd, candid) order: the same columns as `Entries`."""
+
+    candid: NDArray[np.int64]
+    jd: NDArray[np.float64]
+    band: NDArray[np.int64]
+    latents: NDArray[np.float32]
+
+    @classmethod
+    def unpack(cls, fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> Self:
+        """From stored fields, candid → packed entry. Raises ValueError where a value is not of this dtype."""
+        wrong = [field for field, value in fields.items() if len(value) != dtype.itemsize]
+        if wrong:
+            size = len(fields[wrong[0]])
+            raise ValueError(f"field {wrong[0]!r} holds {size} bytes; an entry here has {dtype.itemsize}")
+        candid = np.array([int(field) for field in fields], np.int64)
+        values = np.frombuffer(b"".join(fields.values()), dtype)
+        order = np.lexsort((candid, values["jd"]))
+        values = values[order]
+        latents = values["latent"].astype(np.float32)
+        return cls(candid[order], values["jd"].astype(np.float64), values["band"].astype(np.int64), latents)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What an alert is judged on, oldest first, itself last.
+
+    latents: (T, L) float32. jd: (T,) float64 days. band: (T,) int64. truncated: older alerts were left out.
+    late: the object already had a newer alert.
+    """
+
+    latents: NDArray[np.float32]
+    jd: NDArray[np.float64]
+    band: NDArray[np.int64]
+    truncated: bool
+    late: bool
+
+    def __len__(self) -> int:
+        return len(self.jd)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far back a history goes: at most `alerts` entries, none older than `days` before the last."""
+
+    alerts: int = 128
+    days: float = 365.0
+
+    def histories(self, held: Held, candids: Sequence[int], added: Sequence[bool]) -> list[History]:
+        """The history of each of `candids`, alerts of one object in stream order, all of them in `held`.
+
+        An alert is judged on what was held before the batch and on batch-mates that came before it in the stream, up
+        to its own place in (jd, candid) order: however the stream falls into batches, the answer is the same. `added`
+        tells which of the candids the batch brought; the others were held before.
+        """
+        place = {int(candid): row for row, candid in enumerate(held.candid)}
+        rows = [place[candid] for candid in candids]
+        visible = np.ones(len(held.candid), bool)
+        visible[[row for row, new in zip(rows, added, strict=True) if new]] = False
+        found = []
+        for row in rows:
+            visible[row] = True
+            found.append(self._upto(held, row, visible))
+        return found
+
+    def _upto(self, held: Held, row: int, visible: NDArray[np.bool_]) -> History:
+        past = np.flatnonzero(visible[: row + 1])
+        recent = past[held.jd[past] >= held.jd[row] - self.days][-self.alerts :]
+        return History(
+            latents=held.latents[recent],
+            jd=held.jd[recent],
+            band=held.band[recent],
+            truncated=len(recent) < len(past),
+            late=bool(visible[row + 1 :].any()),
+        )

@@ -1,0 +1,150 @@
+"""A served model on disk: `model.safetensors` and `model.json` in one folder, identified by its content.
+
+Loading is strict: another format, architecture, set of tensors or hash is an error. No pickle is involved.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from model_zoo.encoder import EncoderConfig, build_encoder, freeze
+from model_zoo.errors import CheckpointError
+from model_zoo.mlp import Mlp, MlpConfig
+from model_zoo.preprocess import Preprocessing
+from model_zoo.recurrent import Recurrent, RecurrentConfig
+
+FORMAT: Final = "estampa-checkpoint-1"
+WEIGHTS: Final = Path(__file__).parent / "weights"
+ID_LENGTH: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All that serving needs. `metadata` is for people: what it was trained on, scores, versions."""
+
+    name: str
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    encoder_config: EncoderConfig
+    encoder: nn.Sequential
+    mlp: Mlp
+    recurrent: Recurrent
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoder_id(self) -> str:
+        """Hash of encoder weights, architecture and preprocessing: the same id, the same latents."""
+        return _digest(self._encoder_description(), _prefixed("encoder", self.encoder))
+
+    @property
+    def model_id(self) -> str:
+        """Hash of the whole: encoder, heads, classes in order."""
+        return _digest(self._description(), self._tensors())
+
+    def _encoder_description(self) -> dict[str, Any]:
+        return {"encoder": asdict(self.encoder_config), "preprocessing": self.preprocessing.to_dict()}
+
+    def _description(self) -> dict[str, Any]:
+        heads = {"mlp": asdict(self.mlp.config), "recurrent": asdict(self.recurrent.config)}
+        return self._encoder_description() | heads | {"classes": list(self.classes)}
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return _prefixed("encoder", self.encoder) | _prefixed("mlp", self.mlp) | _prefixed("recurrent", self.recurrent)
+
+
+def save(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write `checkpoint` into `folder`, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    safetensors.torch.save_file(checkpoint._tensors(), folder / "model.safetensors")
+    card = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "model_id": checkpoint.model_id,
+        "encoder_id": checkpoint.encoder_id,
+        "description": checkpoint._description(),
+        "metadata": checkpoint.metadata,
+    }
+    (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def resolve(name: str) -> Path:
+    """Folder of a checkpoint given by path, or by name under `model_zoo/weights`.
+
+    Raises CheckpointError naming what there is.
+    """
+    for folder in (Path(name), WEIGHTS / name):
+        if (folder / "model.json").is_file():
+            return folder
+    shipped = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob("*/model.json"))) or "none"
+    raise CheckpointError(
+        f"no checkpoint at {name!r}: give a folder with model.json, or one of those shipped ({shipped})"
+    )
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read, build and verify. Modules come frozen, in eval mode, on the CPU.
+
+    Raises CheckpointError on any difference between the card, the tensors and this code.
+    """
+    try:
+        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise CheckpointError(f"checkpoint {folder} is not of format {FORMAT}; export it again")
+    try:
+        checkpoint = _build(card, tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {folder} does not fit this version of estampa: {error}") from error
+    _verify(checkpoint, card, folder)
+    return checkpoint
+
+
+def _build(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Checkpoint:
+    description = card["description"]
+    encoder_config = EncoderConfig(**description["encoder"])
+    checkpoint = Checkpoint(
+        name=card["name"],
+        preprocessing=Preprocessing.from_dict(description["preprocessing"]),
+        classes=tuple(description["classes"]),
+        encoder_config=encoder_config,
+        encoder=build_encoder(encoder_config),
+        mlp=Mlp(MlpConfig(**description["mlp"])),
+        recurrent=Recurrent(RecurrentConfig(**description["recurrent"])),
+        metadata=card["metadata"],
+    )
+    parts = {"encoder": checkpoint.encoder, "mlp": checkpoint.mlp, "recurrent": checkpoint.recurrent}
+    nn.ModuleDict(parts).load_state_dict(tensors, strict=True)
+    for part in parts.values():
+        freeze(part)
+    return checkpoint
+
+
+def _verify(checkpoint: Checkpoint, card: dict[str, Any], folder: Path) -> None:
+    for key in ("encoder_id", "model_id"):
+        found, said = getattr(checkpoint, key), card.get(key)
+        if found != said:
+            raise CheckpointError(
+                f"checkpoint {folder}: {key} is {found} by content, {said} by its card; it was altered"
+            )
+
+
+def _prefixed(prefix: str, module: nn.Module) -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{name}": tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _digest(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:ID_LENGTH]

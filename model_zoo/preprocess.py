@@ -1,0 +1,87 @@
+"""Pixels of a stamp → input of the encoder. Training and serving both call this; a checkpoint stores its settings."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+STAMP_SIDE: Final = 63
+"""Side of a full ZTF stamp, pixels of about 1.01″."""
+
+QUADRANT_WIDTH: Final = 3072
+QUADRANT_HEIGHT: Final = 3080
+"""Size of a ZTF readout quadrant, pixels: `candidate.xpos` and `ypos` are places on it."""
+
+CHANNELS: Final = ("science", "template", "difference")
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How stamps become the encoder's input.
+
+    size: side of the cut around the source, pixels. channels: the planes, in order, out of science, template and
+    difference. normalisation: "minmax", the only one so far.
+    """
+
+    size: int = 21
+    channels: tuple[str, ...] = CHANNELS
+    normalisation: str = "minmax"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.size <= STAMP_SIDE:
+            raise ValueError(f"preprocessing.size is {self.size}; a stamp gives 1 to {STAMP_SIDE} pixels")
+        if not self.channels or set(self.channels) - set(CHANNELS):
+            raise ValueError(f"preprocessing.channels is {self.channels}; name some of {', '.join(CHANNELS)}")
+        if self.normalisation != "minmax":
+            raise ValueError(f"preprocessing.normalisation is {self.normalisation!r}; only 'minmax' is known")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"channels": list(self.channels)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        return cls(**(values | {"channels": tuple(values["channels"])}))
+
+
+def source_pixel(shape: tuple[int, int], xpos: float, ypos: float) -> tuple[int, int]:
+    """(row, column) of the source in a stamp of `shape`, given its place on the quadrant in pixels.
+
+    ZTF cuts stamps around the source and lets the quadrant's edge truncate them without padding, so a short axis
+    lost its low side when the source is near 0 and its high side otherwise.
+    """
+    half = STAMP_SIDE // 2
+
+    def along(length: int, position: float, quadrant: int) -> int:
+        lost = STAMP_SIDE - length if position < quadrant / 2 else 0
+        return max(half - lost, 0)
+
+    return along(shape[0], ypos, QUADRANT_HEIGHT), along(shape[1], xpos, QUADRANT_WIDTH)
+
+
+def cut(image: NDArray[np.float32], size: int, centre: tuple[int, int]) -> tuple[NDArray[np.float32], bool]:
+    """Cut (size, size) pixels of `image` (h, w) around `centre` (row, column); what lies outside is NaN.
+
+    Returns the cut as a new float32 array, and whether any of it lay outside.
+    """
+    top, left = centre[0] - size // 2, centre[1] - size // 2
+    rows = slice(max(top, 0), min(top + size, image.shape[0]))
+    columns = slice(max(left, 0), min(left + size, image.shape[1]))
+    inside = image[rows, columns]
+    if inside.shape == (size, size):
+        return inside.copy(), False
+    padded = np.full((size, size), np.nan, np.float32)
+    padded[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
+    return padded, True
+
+
+def normalise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale each channel of each stamp to [0, 1] by its own finite minimum and maximum: (N, C, H, W) → the same, new.
+
+    NaN becomes 0, and so does a constant or an all-NaN channel (ALeRCE's convention, Carrasco-Davis 2021).
+    """
+    low = np.fmin.reduce(stamps, axis=(2, 3), keepdims=True)
+    span = np.fmax.reduce(stamps, axis=(2, 3), keepdims=True) - low
+    usable = span > 0
+    scaled = (stamps - np.where(usable, low, 0)) / np.where(usable, span, 1)
+    return np.where(usable & ~np.isnan(scaled), scaled, 0).astype(np.float32, copy=False)

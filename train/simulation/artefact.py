@@ -62,4 +62,5 @@ def flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:
     shows = STAR_BOUND[sources.subclass] & appears(dice, sources.key, night, band)
     sign = np.where(dice.uniform("bogus sign", sources.key, night, band) < 0.65, 1.0, -1.0)
     star = flux_of(sources.mean(band))
-    return star * (1.0 + 0.1 * sign * shows)
+    changed: Floats = star * (1.0 + 0.1 * sign * shows)
+    return changed

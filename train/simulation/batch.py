@@ -1,6 +1,7 @@
 """A chunk of a night, from plan to packets: the only place where scene, photometry, history and schema meet."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def _past(dice: Dice, past: history.History, near: Columns, version: str) -> tup
 
 def _grouped(rows: Rows, past: history.History, count: int) -> list[Rows]:
     starts = np.searchsorted(past.row, np.arange(count + 1))
-    return [rows[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+    return [rows[start:stop] for start, stop in pairwise(starts)]
 
 
 def _cutouts(drawn: Scene, candidates: Rows) -> Rows:

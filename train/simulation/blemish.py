@@ -45,7 +45,8 @@ def cosmic_ray(shots: Shots, side: int) -> Pixels:
     along, across = _along_across(shots, side)
     half = _col(0.4 + 4.0 * shots.sources.period**3)
     track = np.clip(half + 0.5 - np.abs(along), 0, 1) * np.clip(0.95 - np.abs(across), 0, 1)
-    return 2.0 * _strength(shots) * track
+    image: Pixels = 2.0 * _strength(shots) * track
+    return image
 
 
 def hot_pixel(shots: Shots, side: int) -> Pixels:
@@ -72,7 +73,8 @@ def bad_column(shots: Shots, side: int) -> Pixels:
 def edge(shots: Shots, side: int) -> Pixels:
     """A step in the level, where an amplifier or a mask ends."""
     along, _ = _along_across(shots, side)
-    return 0.3 * _strength(shots) * np.clip(along + 1.0, 0, 1)
+    image: Pixels = 0.3 * _strength(shots) * np.clip(along + 1.0, 0, 1)
+    return image
 
 
 def ghost(shots: Shots, side: int) -> Pixels:
@@ -81,7 +83,8 @@ def ghost(shots: Shots, side: int) -> Pixels:
     radius = _col(7.0 + 18.0 * shots.sources.period)
     away = np.hypot(x - 0.5 * radius, y)
     disc = np.clip(radius - away, 0, 1) * np.clip(away - 0.3 * radius, 0, 1)
-    return 0.16 * _strength(shots) * disc
+    image: Pixels = 0.16 * _strength(shots) * disc
+    return image
 
 
 def streak(shots: Shots, side: int) -> Pixels:
@@ -90,7 +93,8 @@ def streak(shots: Shots, side: int) -> Pixels:
     width = _col(shots.exposures.seeing / 2.355 + 0.3)
     flashing = _col((shots.sources.period < 0.5).astype(np.float64))
     beat = 1.0 + 0.9 * flashing * np.cos(along * _col(0.3 + shots.sources.period))
-    return 0.6 * _strength(shots) * np.exp(-0.5 * np.square(across / width)) * beat
+    image: Pixels = 0.6 * _strength(shots) * np.exp(-0.5 * np.square(across / width)) * beat
+    return image
 
 
 CAUSES: dict[str, Callable[[Shots, int], Pixels]] = {
@@ -111,9 +115,7 @@ def add_pattern(science: Pixels, dice: Dice, shots: Shots) -> None:
     """Add, in place, the columns' own offsets: alternating in some readout channels, random in all."""
     side = science.shape[-1]
     striped = dice.uniform("striped", shots.sources.channel) < STRIPED_SHARE
-    size = (
-        np.where(striped, 0.22 * np.abs(dice.normal("stripes", *moment(shots))), 0.0) * shots.exposures.sigma
-    )
+    size = np.where(striped, 0.22 * np.abs(dice.normal("stripes", *moment(shots))), 0.0) * shots.exposures.sigma
     sign = 1.0 - 2.0 * ((np.arange(side) + np.floor(shots.column)[:, None]) % 2)
     keys = tuple(key[:, None] for key in moment(shots))
     column = 0.13 * shots.exposures.sigma[:, None] * dice.normal("columns", *keys, np.arange(side))

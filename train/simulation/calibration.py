@@ -44,9 +44,7 @@ def calibrators(dice: Dice, shots: Shots, unc: Floats) -> Columns:
     e, crowd = shots.exposures, shots.sources.crowd
     keys = (e.field, e.night, e.band, shots.sources.channel)
     clouded = np.clip(26.2 - e.zero_point, 0.0, 3.0)
-    matches = (
-        330.0 * (crowd / 0.0018) ** 0.8 * np.exp(0.3 * dice.normal("calibrators", *keys) - 0.7 * clouded)
-    )
+    matches = 330.0 * (crowd / 0.0018) ** 0.8 * np.exp(0.3 * dice.normal("calibrators", *keys) - 0.7 * clouded)
     return {
         "nmatches": np.clip(matches, 30, 2000).astype(np.int64),
         "zpclrcov": -1.3 * unc, "zpmed": np.round(e.zero_point - 0.04 * dice.normal("zpmed", *keys), 3),
@@ -60,9 +58,7 @@ def file_stems(columns: Columns) -> list[str]:
     jd, channel = columns["jd"], columns["rcid"]
     day = np.floor(jd - 2440587.5).astype("datetime64[D]").astype(str)
     fraction = np.floor((jd - NIGHT_ZERO_JD) % 1.0 * 1e6 + 1e-3).astype(np.int64)
-    rows = zip(
-        day, fraction, columns["field"], columns["fid"], channel // 4 + 1, channel % 4 + 1, strict=True
-    )
+    rows = zip(day, fraction, columns["field"], columns["fid"], channel // 4 + 1, channel % 4 + 1, strict=True)
     return [
         f"ztf_{d.replace('-', '')}{f:06d}_{field:06d}_z{'gri'[band - 1]}_c{ccd:02d}_o_q{q}_scimrefdiffimg.fits"
         for d, f, field, band, ccd, q in rows
@@ -76,7 +72,8 @@ def archive_paths(stems: list[str]) -> list[str]:
 
 def edge_distance(column: Floats, row: Floats) -> Floats:
     """Pixels to the closest border of the 3072 × 3080 quadrant, for places counted from 1."""
-    return np.minimum(np.minimum(column, 3072.5 - column), np.minimum(row, 3080.5 - row))
+    result: Floats = np.minimum(np.minimum(column, 3072.5 - column), np.minimum(row, 3080.5 - row))
+    return result
 
 
 def reference_columns(shots: Shots) -> Columns:

@@ -16,6 +16,7 @@ from train.simulation.source import LABELS
 
 MAG_PER_SIGMA = 1.0857  # 2.5 / ln 10
 MISSING = -999.0
+FILTER_GAIN = 1.15  # the filtered image is smoother than white noise would leave it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,7 @@ def brightness(shots: Shots, seen: Measurement) -> Columns:
     """Magnitudes of the difference with their errors."""
     zero = shots.exposures.zero_point
     error = seen.noise * np.array([[12.4], [16.0]])
-    apertures = [
-        np.hypot(e, 0.008 * f) for e, f in zip(error, (seen.aperture, seen.big_aperture), strict=True)
-    ]
+    apertures = [np.hypot(e, 0.008 * f) for e, f in zip(error, (seen.aperture, seen.big_aperture), strict=True)]
     magpsf = zero - 2.5 * np.log10(seen.flux)
     magap = np.round(zero - 2.5 * np.log10(seen.aperture), 4)
     return {
@@ -58,12 +57,13 @@ def outline(dice: Dice, shots: Shots, seen: Measurement) -> Columns:
         "aimagerat": major / width, "bimagerat": minor / width, "elong": major / minor,
         "nneg": seen.negatives, "sumrat": seen.sum_ratio,
         "scorr": seen.filtered_ratio * np.exp(0.06 * dice.normal("scorr", *moment(shots))),
-        "dsnrms": seen.peak_ratio, "ssnrms": seen.filtered_ratio * 1.15, "dsdiff": seen.peak_ratio - 1.15 * seen.filtered_ratio,
+        "dsnrms": seen.peak_ratio, "ssnrms": FILTER_GAIN * seen.filtered_ratio,
+        "dsdiff": seen.peak_ratio - FILTER_GAIN * seen.filtered_ratio,
     }  # fmt: skip
 
 
 def solar_system(dice: Dice, shots: Shots) -> Columns:
-    """The known body nearest to the source: the asteroid itself, or none (rarely: one without a name, 60 arcsec off)."""
+    """The known body nearest to the source: the asteroid itself, or none (rarely one without a name, 60 arcsec off)."""
     keys = moment(shots)
     moving = shots.sources.label == LABELS.index("asteroid")
     near = np.round(np.abs(dice.normal("ephemeris", *keys)) * 0.7)
@@ -94,20 +94,14 @@ def placement(dice: Dice, shots: Shots, positive: Mask) -> Columns:
     }  # fmt: skip
 
 
-def candidates(
-    dice: Dice, shots: Shots, positive: Mask, seen: Measurement, near: Vicinity, record: Record
-) -> Columns:
+def candidates(dice: Dice, shots: Shots, positive: Mask, seen: Measurement, near: Vicinity, record: Record) -> Columns:
     """All candidate columns of schema 4.02, one row an alert; `nbad` is left to whoever masks the stamps."""
     zero = calibration.zero_points(dice, shots)
     count = len(shots)
     columns = placement(dice, shots, positive) | brightness(shots, seen) | outline(dice, shots, seen)
     columns |= reference_source(dice, shots, near) | pan_starrs(dice, shots, near) | gaia(dice, shots, near)
     columns |= solar_system(dice, shots) | scores(dice, shots, seen.filtered_ratio)
-    columns |= (
-        zero
-        | calibration.calibrators(dice, shots, zero["magzpsciunc"])
-        | calibration.reference_columns(shots)
-    )
+    columns |= zero | calibration.calibrators(dice, shots, zero["magzpsciunc"]) | calibration.reference_columns(shots)
     return columns | {
         "ndethist": record.detections, "ncovhist": record.covered,
         "jdstarthist": record.first_jd, "jdendhist": record.last_jd,

@@ -93,9 +93,7 @@ def reference_source(dice: Dice, shots: Shots, near: Vicinity) -> Columns:
     }  # fmt: skip
 
 
-def _ps1_columns(
-    dice: Dice, shots: Shots, near: Vicinity, place: int, index: Ints, arcsec: Floats
-) -> Columns:
+def _ps1_columns(dice: Dice, shots: Shots, near: Vicinity, place: int, index: Ints, arcsec: Floats) -> Columns:
     """The columns of the closest, second or third closest source of Pan-STARRS 1; -999 where there is none."""
     keys = (shots.sources.label, shots.sources.key, shots.sources.cycle, np.full(len(shots), place))
     here = arcsec <= RADIUS_ARCSEC

@@ -18,6 +18,10 @@ app = typer.Typer(
 console = Console(stderr=True)
 
 Out = Annotated[str, typer.Option(help="A directory, a file ending in .tar.gz, or kafka://host:port.")]
+CORES = os.cpu_count() or 1
+FAULTS_HELP = (
+    "Rates by kind, e.g. duplicates=0.02,shuffled=0.05,late=0.01,nan=0.1,edge=0.01,no_template=0.005,corrupt=0.001."
+)
 Processes = Annotated[int, typer.Option(min=1, help="Processes that draw; the bytes do not depend on it.")]
 
 
@@ -81,11 +85,11 @@ def night(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same sky.")] = 1,
     schema: Annotated[str, typer.Option(help="Schema version to write: 4.02 or 3.3.")] = "4.02",
     mix: Annotated[str | None, typer.Option(help="Shares by class, e.g. SN=0.2,VS=0.8.")] = None,
-    faults: Annotated[str, typer.Option(help="Rates by kind, e.g. duplicates=0.02,shuffled=0.05,late=0.01,nan=0.1,edge=0.01,no_template=0.005,corrupt=0.001.")] = "",
+    faults: Annotated[str, typer.Option(help=FAULTS_HELP)] = "",
     rate: Annotated[float | None, typer.Option(help="To Kafka: packets a second.")] = None,
     visit: Annotated[str | None, typer.Option(help="To Kafka: bursts, e.g. 10000/39s for Rubin's visits.")] = None,
     truth: Annotated[Path | None, typer.Option(help="Truth table; beside the night by default.")] = None,
-    processes: Processes = os.cpu_count() or 1,
+    processes: Processes = CORES,
 ) -> None:  # fmt: skip
     """Write a night of alerts, and beside it the truth (Parquet, one row a packet)."""
     from train.simulation import fault, pace, packet, sink

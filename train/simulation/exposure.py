@@ -48,7 +48,8 @@ class Exposures:
     @property
     def limit(self) -> Floats:
         """Five-sigma limit in magnitudes."""
-        return self.zero_point - 2.5 * np.log10(LIMIT_IN_SIGMAS * self.sigma)
+        result: Floats = self.zero_point - 2.5 * np.log10(LIMIT_IN_SIGMAS * self.sigma)
+        return result
 
     def flux_error(self, flux: Floats) -> Floats:
         """The pipeline's one-sigma error in DN of a difference flux in DN.
@@ -73,11 +74,7 @@ def exposures(dice: Dice, field: Ints, night: Ints, band: Ints, jd: Floats) -> E
     keys = (field, night, band)
     red = (band == 2).astype(np.int64)
     moon = 0.5 + 0.5 * np.cos(2.0 * np.pi * (night - 4.0) / 29.53)
-    sky = (
-        np.take(SKY_DN, red)
-        * np.exp(np.take(SKY_SCATTER, red) * dice.normal("sky", *keys))
-        * (1 + 0.25 * moon)
-    )
+    sky = np.take(SKY_DN, red) * np.exp(np.take(SKY_SCATTER, red) * dice.normal("sky", *keys)) * (1 + 0.25 * moon)
     zero_point = np.take(ZERO_POINT, red) + 0.07 * dice.normal("zero point", *keys) - _clouds(dice, *keys)
     variance = (sky / GAIN + READ_VARIANCE) * np.exp(0.10 * dice.normal("variance", *keys))
     dim = dice.uniform("dim", *keys) < DIM_SHARE

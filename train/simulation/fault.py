@@ -31,9 +31,7 @@ def parse(text: str) -> dict[str, float]:
         try:
             rates[name] = float(value)
         except ValueError:
-            raise ValueError(
-                f"the rate of {name!r} in --faults is {value!r}: write e.g. {name}=0.02"
-            ) from None
+            raise ValueError(f"the rate of {name!r} in --faults is {value!r}: write e.g. {name}=0.02") from None
         if not 0.0 <= rates[name] <= 1.0:
             raise ValueError(f"the rate of {name!r} in --faults is {value}: it is a share, from 0 to 1")
     return rates
@@ -56,11 +54,7 @@ class Emission:
     def described(self) -> list[str]:
         """The faults of each packet, joined by commas."""
         named = [np.where(mask, kind, "") for kind, mask in self.faults.items()]
-        return (
-            [",".join(filter(None, names)) for names in zip(*named, strict=True)]
-            if named
-            else [""] * len(self)
-        )
+        return [",".join(filter(None, names)) for names in zip(*named, strict=True)] if named else [""] * len(self)
 
 
 def _struck(dice: Dice, plan: Plan, kind: str, rate: float) -> Mask:

@@ -66,7 +66,8 @@ def _stack(sky: Pixels, white: Pixels, shots: Shots) -> Pixels:
     """The reference image on the science image's flux scale, less its sky level."""
     sigma = _column(shots.references.sigma * shots.scale)
     photons = np.maximum(sky, 0) * _column(shots.scale / (GAIN * shots.references.frames))
-    return sky + correlated(white, *REFERENCE_CORRELATION) * np.sqrt(sigma**2 + photons)
+    stack: Pixels = sky + correlated(white, *REFERENCE_CORRELATION) * np.sqrt(sigma**2 + photons)
+    return stack
 
 
 def _difference(
@@ -91,7 +92,7 @@ def _few(dice: Dice, shots: Shots, around: Neighbours, white: Pixels) -> tuple[P
 
 
 def _levels(dice: Dice, shots: Shots) -> tuple[Pixels, Pixels, Pixels]:
-    """Sky levels of the three images: the template's is matched to the science image's, the difference keeps a trace."""
+    """Sky levels of the images: the template's is matched to the science image's, the difference keeps a trace."""
     keys = optics.moment(shots)
     sky = shots.exposures.sky
     trace = 0.08 + 0.22 * dice.normal("sky trace", *keys)
@@ -101,7 +102,8 @@ def _levels(dice: Dice, shots: Shots) -> tuple[Pixels, Pixels, Pixels]:
 def crop(images: Pixels, side: int) -> Pixels:
     """The middle (side, side) of the grid."""
     start = (images.shape[-1] - 1) // 2 - side // 2
-    return np.ascontiguousarray(images[:, start : start + side, start : start + side])
+    middle: Pixels = np.ascontiguousarray(images[:, start : start + side, start : start + side])
+    return middle
 
 
 def _batches(around: Neighbours) -> Iterator[tuple[Ints, int]]:
@@ -125,6 +127,4 @@ def draw(dice: Dice, shots: Shots, noise: list[np.random.Generator], side: int =
     out = np.empty((3, len(shots), grid, grid), dtype=np.float32)
     for rows, most in _batches(around):
         out[:, rows] = _few(dice, shots.take(rows), around.take(rows, most), white[rows])
-    return Frames(
-        *(crop(image + level, side) for image, level in zip(out, _levels(dice, shots), strict=True))
-    )
+    return Frames(*(crop(image + level, side) for image, level in zip(out, _levels(dice, shots), strict=True)))

@@ -55,9 +55,7 @@ def _trial(dice: Dice, sources: Sources) -> Floats:
     band = 1 + epoch % 2
     conditions = exposures(dice, many.field, night, band, julian_date(0) + night + 0.3)
     scale = 10.0 ** (0.4 * (conditions.zero_point - 26.0))
-    change = (
-        population.flux(dice, many, conditions.jd, band) - population.reference_flux(many, band)
-    ) * scale
+    change = (population.flux(dice, many, conditions.jd, band) - population.reference_flux(many, band)) * scale
     steady = population.reference_flux(many, band) * scale
     error = np.hypot(conditions.flux_error(change), 0.008 * steady)
     share: Floats = (np.abs(change) > 3.0 * error).reshape(count, TRIAL_EPOCHS).mean(axis=1)
@@ -73,9 +71,7 @@ def record(dice: Dice, plan: Plan, sources: Sources, past: History) -> Record:
     share = np.zeros(len(sources))
     share[lasting] = _trial(dice, sources.take(np.flatnonzero(lasting)))
     recent = np.bincount(past.row[past.detected], minlength=len(sources))
-    first = julian_date(SURVEY_START_NIGHT) + 60.0 * dice.uniform("first seen", *keys) / np.maximum(
-        share, 0.01
-    )
+    first = julian_date(SURVEY_START_NIGHT) + 60.0 * dice.uniform("first seen", *keys) / np.maximum(share, 0.01)
     since = np.where(supernova, sources.epoch - 14.0, np.where(lasting, np.minimum(first, plan.jd), plan.jd))
     young = np.maximum(plan.jd - sources.epoch - 16.0, 0.0) * VISITS_A_NIGHT * supernova
     seen_before = np.where(lasting, np.maximum(np.round(share * visits), recent), recent + np.round(young))
@@ -126,10 +122,7 @@ def detections(dice: Dice, past: History, near: Columns) -> Columns:
     positive = past.signal_to_noise[rows] > 0
     keys = moment(shots)
     columns = base | calibration.zero_points(dice, shots) | _measured(dice, shots, past.signal_to_noise[rows])
-    columns |= {
-        name: near[name][past.row[rows]]
-        for name in ("magnr", "sigmagnr", "chinr", "sharpnr", "ranr", "decnr")
-    }
+    columns |= {name: near[name][past.row[rows]] for name in ("magnr", "sigmagnr", "chinr", "sharpnr", "ranr", "decnr")}
     return columns | {
         "distnr": np.abs(near["distnr"][past.row[rows]] + 0.08 * dice.normal("earlier distance", *keys)),
         "candid": identity.candids(base["pid"], table_row, positive), "isdiffpos": np.where(positive, "t", "f"),
@@ -162,8 +155,7 @@ def forced(dice: Dice, past: History, near: Columns) -> Columns:
     error = 0.55 * shots.exposures.flux_error(scaled)
     flux = scaled + error * dice.normal("forced flux", *keys)
     catalogued = {
-        name: near[name][past.row]
-        for name in ("distnr", "magnr", "sigmagnr", "chinr", "sharpnr", "ranr", "decnr")
+        name: near[name][past.row] for name in ("distnr", "magnr", "sigmagnr", "chinr", "sharpnr", "ranr", "decnr")
     }
     measured = catalogued | {"forcediffimflux": flux, "forcediffimfluxunc": error}
     for name in ("programpi", "nid"):

@@ -30,21 +30,14 @@ def _first_year(sources: Sources) -> Ints:
     exposed = year_of(NIGHT_ZERO_JD + night) % 100
     exploded = year_of(NIGHT_ZERO_JD + CYCLE_DAYS * sources.cycle) % 100
     steady = np.where(label == "bogus", 17, 18)
-    passing = (label == "asteroid") | (
-        (label == "bogus") & ~artefact.STAR_BOUND[sources.subclass * (label == "bogus")]
-    )
+    passing = (label == "asteroid") | ((label == "bogus") & ~artefact.STAR_BOUND[sources.subclass * (label == "bogus")])
     return np.select([passing, label == "SN"], [exposed, exploded], default=steady)
 
 
 def _within_year(sources: Sources) -> Ints:
     """A number below 732 that tells apart the objects of one key that share a first year."""
     night = sources.cycle // 2
-    start = (
-        (year_of(NIGHT_ZERO_JD + night) - 1970)
-        .astype("datetime64[Y]")
-        .astype("datetime64[D]")
-        .astype(np.int64)
-    )
+    start = (year_of(NIGHT_ZERO_JD + night) - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
     day = np.floor(NIGHT_ZERO_JD + night - 2440587.5).astype(np.int64) - start
     passing = np.isin(sources.label, (LABELS.index("asteroid"), LABELS.index("bogus"))) & (sources.cycle > 0)
     return np.where(passing, 2 * day + sources.cycle % 2, sources.cycle % 8)
@@ -70,7 +63,8 @@ def processing_ids(jd: Floats, channel: Ints) -> Ints:
     """`pid`: night, five digits of the day's fraction, readout channel, and 15."""
     night = np.floor(jd - NIGHT_ZERO_JD).astype(np.int64)
     fraction = np.floor((jd - NIGHT_ZERO_JD - night) * 1e5 + 1e-4).astype(np.int64)
-    return ((night * 100_000 + fraction) * 100 + channel) * 100 + 15
+    result: Ints = ((night * 100_000 + fraction) * 100 + channel) * 100 + 15
+    return result
 
 
 def table_rows(sources: Sources) -> Ints:

@@ -77,7 +77,5 @@ def draw(rng: np.random.Generator) -> Mask:
         elif shape == "core":
             mask |= _core(rng)
         else:
-            mask |= _turned(
-                rng, {"strip": _strip, "ragged": _ragged, "wedge": _wedge, "segment": _segment}[shape](rng)
-            )
+            mask |= _turned(rng, {"strip": _strip, "ragged": _ragged, "wedge": _wedge, "segment": _segment}[shape](rng))
     return mask

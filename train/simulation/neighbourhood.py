@@ -39,9 +39,7 @@ def neighbours(dice: Dice, sources: Sources) -> Neighbours:
     key = (sources.label[:, None], sources.key[:, None], sources.cycle[:, None], np.arange(MOST))
     expected = sources.crowd * (2.0 * REACH_PIXELS * PIXEL_ARCSEC) ** 2
     arrivals = np.cumsum(-np.log(dice.uniform("neighbour arrival", *key)), axis=1)
-    magnitude = np.maximum(
-        FAINTEST + np.log10(dice.uniform("neighbour magnitude", *key)) / COUNT_SLOPE, BRIGHTEST
-    )
+    magnitude = np.maximum(FAINTEST + np.log10(dice.uniform("neighbour magnitude", *key)) / COUNT_SLOPE, BRIGHTEST)
     diffuse = GALAXY_SHARE * np.minimum(0.0022 / sources.crowd, 1.0)[:, None] * (magnitude > 17.0)
     galaxy = dice.uniform("neighbour galaxy", *key) < diffuse
     size = np.where(galaxy, np.clip(1.1 * 10.0 ** (-0.11 * (magnitude - 20.0)), 0.3, 5.0), 0.0)

@@ -46,7 +46,8 @@ def walk(dice: Dice, key: Ints, damping: Floats, jd: Floats) -> Floats:
     frequency = np.tan(np.pi * (dice.uniform("agn frequency", key[:, None], mode) - 0.5)) / damping[:, None]
     phase = 2.0 * np.pi * dice.uniform("agn phase", key[:, None], mode)
     total: Floats = np.cos(frequency * (jd - 2_458_000.0)[:, None] + phase).sum(axis=1)
-    return np.sqrt(2.0 / MODES) * total
+    scaled: Floats = np.sqrt(2.0 / MODES) * total
+    return scaled
 
 
 def flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:

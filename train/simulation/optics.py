@@ -1,4 +1,4 @@
-"""Point-spread functions as they are and as the pipeline models them, and how well two images are laid over each other."""
+"""Point-spread functions as they are and as the pipeline models them, and how well images lie over each other."""
 
 import numpy as np
 

@@ -41,7 +41,7 @@ def _field_names(version: str, name: str) -> list[str]:
 
 @lru_cache(maxsize=32)
 def field_names(version: str, name: str) -> tuple[str, ...]:
-    """Names of the fields of `candidate`, `prv_candidates` or `fp_hists`, in order; empty where the version has none."""
+    """Names of the fields of `candidate`, `prv_candidates` or `fp_hists`; empty where the version has none."""
     return tuple(_field_names(version, name))
 
 
@@ -56,7 +56,10 @@ def _head(version: str) -> bytes:
 
 
 def container(record: Mapping[str, Any], version: str) -> bytes:
-    """An uncompressed object container of one alert; its sync marker is a hash of the record, so equal alerts are equal bytes."""
+    """An uncompressed object container of one alert.
+
+    Its sync marker is a hash of the record, so that equal alerts are equal bytes.
+    """
     data = _encoder(version)(record)
     sync = hashlib.blake2b(data, digest_size=SYNC_BYTES).digest()
     return _head(version) + sync + long(1) + long(len(data)) + data + sync

@@ -83,7 +83,8 @@ def _width(images: Pixels, flux: Floats, major: Floats, minor: Floats) -> Floats
     peak = np.maximum(_middle(images, 3).max(axis=(1, 2)), FLOOR_DN)
     from_peak = 2.355 * np.sqrt(np.maximum(flux, FLOOR_DN) / (2.0 * np.pi * peak))
     windowed = 2.355 / np.sqrt(np.maximum(1.0 / (major * minor) - 1.0 / MOMENT_SIGMA**2, 0.1))
-    return np.clip(np.sqrt(from_peak * windowed), 0.9, 12.0)
+    width: Floats = np.clip(np.sqrt(from_peak * windowed), 0.9, 12.0)
+    return width
 
 
 def _core_counts(images: Pixels) -> tuple[Ints, Floats]:

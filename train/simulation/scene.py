@@ -43,7 +43,8 @@ class PointSpread:
 def _wave(frequency: Floats, sigma: Floats, shift: Floats) -> Complexes:
     angle = 2.0 * np.pi * frequency
     decay = np.exp(-0.5 * (sigma[:, :, None] * angle) ** 2)
-    return (decay * np.exp(-1j * shift[:, :, None] * angle)).astype(np.complex64)
+    wave: Complexes = (decay * np.exp(-1j * shift[:, :, None] * angle)).astype(np.complex64)
+    return wave
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,13 @@ class Galaxies:
 
 def axis(side: int) -> Floats:
     """Pixel coordinates from the grid's centre, which is pixel (side − 1) // 2."""
-    return np.arange(side) - float((side - 1) // 2)
+    return np.arange(side, dtype=np.float64) - float((side - 1) // 2)
 
 
 def _bell(coordinate: Floats, centre: Floats, sigma: Floats) -> Pixels:
     """Normalised Gaussians on an axis: (n, side, S × K)."""
     sigma32 = sigma.reshape(len(sigma), 1, -1).astype(np.float32)
-    offset = coordinate.astype(np.float32)[None, :, None] - centre.reshape(len(centre), 1, -1).astype(
-        np.float32
-    )
+    offset = coordinate.astype(np.float32)[None, :, None] - centre.reshape(len(centre), 1, -1).astype(np.float32)
     bell: Pixels = np.exp(-0.5 * np.square(offset / sigma32)) / (sigma32 * np.float32(np.sqrt(2.0 * np.pi)))
     return bell
 

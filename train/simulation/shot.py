@@ -85,4 +85,5 @@ def significance(shots: Shots) -> Floats:
     difference = (shots.flux - shots.reference_flux) * shots.scale
     steady = (np.minimum(shots.flux, shots.reference_flux) + shots.host_flux * 0.25) * shots.scale
     error = np.hypot(shots.exposures.flux_error(difference), 0.008 * steady)
-    return difference / np.hypot(error, np.sqrt(steady / 5.8))
+    result: Floats = difference / np.hypot(error, np.sqrt(steady / 5.8))
+    return result

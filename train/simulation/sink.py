@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from isal import igzip
 
 from train.simulation.batch import Packet
@@ -96,7 +97,7 @@ class TarSink:
 
     def __enter__(self) -> Self:
         self._file = self._guard.__enter__().open("wb")
-        self._gzip = igzip.IGzipFile("", "wb", ARCHIVE_LEVEL, self._file, mtime=0)
+        self._gzip = igzip.IGzipFile("", "wb", ARCHIVE_LEVEL, self._file, mtime=0)  # type: ignore[no-untyped-call]
         self._tar = tarfile.open(fileobj=self._gzip, mode="w|")
         return self
 
@@ -138,7 +139,9 @@ class KafkaSink:
                 future.result(20)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                message = f"cannot create topic {self._topic} at {self._servers}: {error.args[0].str()}; is the broker up?"
+                message = (
+                    f"cannot create topic {self._topic} at {self._servers}: {error.args[0].str()}; is the broker up?"
+                )
                 raise ConnectionError(message) from error
 
     def _delivered(self, error: object, _message: object) -> None:

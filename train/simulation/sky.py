@@ -53,7 +53,7 @@ def crowding(latitude: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The grid of fields: number, centre in degrees, galactic and ecliptic latitude in degrees; arrays of shape (F,)."""
+    """The grid of fields: number, centre, galactic and ecliptic latitude in degrees; arrays of shape (F,)."""
 
     number: Ints
     ra: Floats

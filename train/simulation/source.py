@@ -81,9 +81,7 @@ class Sources:
 
 def concatenate(parts: list[Sources]) -> Sources:
     """One table of all rows, part after part."""
-    return Sources(
-        **{c.name: np.concatenate([getattr(part, c.name) for part in parts]) for c in fields(Sources)}
-    )
+    return Sources(**{c.name: np.concatenate([getattr(part, c.name) for part in parts]) for c in fields(Sources)})
 
 
 def field_deck(weights: Floats) -> tuple[Ints, Ints]:

@@ -8,7 +8,7 @@ from train.simulation.sky import QUADRANT_COLUMNS, QUADRANT_ROWS
 
 SIDE = 63
 BLOCK_BYTES = 2880
-# magic, deflate, no flags, no time (so that equal pixels give equal bytes), best compression, Unix: ZTF's own but for the time
+# magic, deflate, no flags, no time (so that equal pixels give equal bytes), best compression, Unix
 GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03"
 GZIP_LEVEL = 1
 

@@ -56,9 +56,7 @@ def _shape(kind: Ints, red: Ints, days: Floats) -> Floats:
     rise, fall = RISE[kind, red], FALL[kind, red]
     turn = rise * np.log(fall / rise - 1.0)  # puts the maximum at day 0
     top = np.exp(-turn / fall) / (1.0 + np.exp(-turn / rise))
-    curve = np.exp(-np.minimum((days + turn) / fall, 50.0)) / (
-        1.0 + np.exp(np.clip(-(days + turn) / rise, -60, 60))
-    )
+    curve = np.exp(-np.minimum((days + turn) / fall, 50.0)) / (1.0 + np.exp(np.clip(-(days + turn) / rise, -60, 60)))
     bump = np.where((kind == 0) & (red == 1), 0.22 * np.exp(-0.5 * ((days - 24.0) / 6.5) ** 2), 0.0)
     plateau = (kind == 1) & (days > 0)
     held = np.where(days < 85.0, np.maximum(curve / top, 0.55 - 0.18 * (1 - red)), 0.06)

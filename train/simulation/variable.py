@@ -46,7 +46,8 @@ def _eclipses(phase: Floats, width: Floats) -> Floats:
     """Magnitudes lost in a primary eclipse of depth 1 and a secondary of depth 0.4."""
     first = np.minimum(phase, 1.0 - phase)
     second = np.abs(phase - 0.5)
-    return np.exp(-0.5 * (first / width) ** 2) + 0.4 * np.exp(-0.5 * (second / width) ** 2)
+    result: Floats = np.exp(-0.5 * (first / width) ** 2) + 0.4 * np.exp(-0.5 * (second / width) ** 2)
+    return result
 
 
 def _outbursts(phase: Floats, period: Floats) -> Floats:

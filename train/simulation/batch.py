@@ -1,39 +1,22 @@
 """A chunk of a night, from plan to packets: the only place where scene, photometry, history and schema meet."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from train.simulation import (
-    candidate,
-    catalogue,
-    fault,
-    frame,
-    history,
-    mask,
-    packet,
-    population,
-    stamp,
-    truth,
-)
-from train.simulation.arrays import Columns, Mask, Pixels
+from train.simulation import candidate, catalogue, fault, history, packet, stamp, truth
+from train.simulation.arrays import Columns
 from train.simulation.dice import Dice
 from train.simulation.fault import Emission
 from train.simulation.identity import object_ids
 from train.simulation.neighbourhood import neighbours
 from train.simulation.photometry import measure
 from train.simulation.plan import Plan
-from train.simulation.shot import Shots, shoot
-from train.simulation.sky import QUADRANT_COLUMNS
-from train.simulation.source import BORDER_PIXELS, LABELS, SUBCLASSES
+from train.simulation.sighting import Sighting, generators, sight
 
 Rows = list[dict[str, Any]]
-Generators = list[np.random.Generator]
-SATURATED_DN = 45_000.0
-CORE_PIXELS = 9  # half the side of the square that is masked around a saturated core
-DARK = SUBCLASSES["bogus"].index("dead pixel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,68 +25,6 @@ class Packet:
 
     candid: int
     payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What is true of a chunk and what its images show, before any packet."""
-
-    shots: Shots
-    frames: frame.Frames
-    masks: Mask
-    positive: Mask
-
-
-def generators(seed: int, plan: Plan) -> Generators:
-    """A generator an alert, so that its pixels depend on nothing but the seed and the alert."""
-    names = np.stack([plan.label, plan.key, plan.cycle, plan.night, plan.band], axis=1).tolist()
-    return [np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, *name]))) for name in names]
-
-
-def _brighter(shots: Shots) -> Mask:
-    """Whether each source is brighter than in the reference."""
-    dark = (shots.sources.label == LABELS.index("bogus")) & (shots.sources.subclass == DARK)
-    brighter: Mask = (shots.flux >= shots.reference_flux) & ~dark
-    return brighter
-
-
-def _pushed_to_edge(dice: Dice, shots: Shots, struck: Mask) -> Shots:
-    """Move the struck alerts to where the quadrant's right border cuts their stamps."""
-    inside = dice.between(BORDER_PIXELS, 30.0, "edge fault", shots.sources.key, shots.exposures.night)
-    return replace(shots, column=np.where(struck, QUADRANT_COLUMNS - inside, shots.column))
-
-
-def _saturated(science: Pixels) -> Mask:
-    """Squares around pixels near full well, but not where they are the source itself."""
-    core = science > SATURATED_DN
-    core[:, 26:37, 26:37] = False
-    for axis in (1, 2):
-        core = np.any([np.roll(core, shift, axis) for shift in range(-CORE_PIXELS, CORE_PIXELS + 1)], axis=0)
-    return core
-
-
-def _masks(science: Pixels, dice: Dice, plan: Plan, noise: Generators, struck: Mask) -> Mask:
-    masks = np.zeros(science.shape, dtype=bool)
-    bright = np.flatnonzero((science > SATURATED_DN).any(axis=(1, 2)))
-    masks[bright] = _saturated(science[bright])
-    keys = (plan.label, plan.key, plan.cycle, plan.night, plan.band)
-    natural = dice.uniform("masked", *keys) < mask.NATURAL_SHARE
-    for row in np.flatnonzero(natural | struck):
-        masks[row] |= mask.draw(noise[row])
-    return masks
-
-
-def scene(dice: Dice, plan: Plan, part: Emission, noise: Generators) -> Scene:
-    """Draw a chunk: its shots, images and masks; differences are turned so that each source is positive."""
-    none = np.zeros(len(plan), dtype=bool)
-    sources = population.draw(dice, plan.label, plan.key, plan.cycle)
-    shots = shoot(dice, sources, plan.night, plan.band, plan.jd)
-    shots = _pushed_to_edge(dice, shots, part.faults.get("edge", none))
-    frames = frame.draw(dice, shots, noise)
-    brighter = _brighter(shots)
-    turned = frames.difference * np.where(brighter, 1.0, -1.0).astype(np.float32)[:, None, None]
-    masks = _masks(frames.science, dice, plan, noise, part.faults.get("nan", none))
-    return Scene(shots, replace(frames, difference=turned), masks, brighter)
 
 
 def _rows(columns: Columns, names: tuple[str, ...]) -> Rows:
@@ -130,7 +51,7 @@ def _grouped(rows: Rows, past: history.History, count: int) -> list[Rows]:
     return [rows[start:stop] for start, stop in pairwise(starts)]
 
 
-def _cutouts(drawn: Scene, candidates: Rows) -> Rows:
+def _cutouts(drawn: Sighting, candidates: Rows) -> Rows:
     """The three stamps of each alert, masked and cut by the border."""
     out = []
     images = drawn.frames.science, drawn.frames.template, drawn.frames.difference
@@ -146,7 +67,7 @@ def _cutouts(drawn: Scene, candidates: Rows) -> Rows:
     return out
 
 
-def _records(dice: Dice, plan: Plan, drawn: Scene, version: str) -> Rows:
+def _records(dice: Dice, plan: Plan, drawn: Sighting, version: str) -> Rows:
     """The alerts as Avro records."""
     shots = drawn.shots
     past = history.earlier(dice, plan, shots.sources)
@@ -179,7 +100,7 @@ def build(seed: int, plan: Plan, part: Emission, version: str) -> tuple[list[Pac
     Raises ValueError for a schema version that is not written here.
     """
     dice, noise = Dice(seed), generators(seed, plan)
-    drawn = scene(dice, plan, part, noise)
+    drawn = sight(dice, plan, noise, faults=part.faults)
     records = _records(dice, plan, drawn, version)
     described = part.described()
     payloads = [

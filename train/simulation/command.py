@@ -77,6 +77,13 @@ def _with_progress(total: int, work: Callable[[Callable[[int], None]], int]) -> 
         return work(advance)
 
 
+def _check_free(path: Path) -> None:
+    if path.exists():
+        raise ValueError(f"{path} exists: remove it, or give another --out")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.parent} is no directory: make it first, or give another --out")
+
+
 @app.command()
 def night(
     out: Out,
@@ -110,3 +117,31 @@ def night(
         f"{written:,} packets in {seconds:.1f} s ({written / seconds:,.0f}/s) → {out}; truth → {beside}",
         highlight=False,
     )
+
+
+@app.command()
+def dataset(
+    like: Annotated[
+        str, typer.Option(help="Which of the seed projects' pickles to be like, e.g. stamp_dataset_21_new.")
+    ],
+    out: Annotated[Path, typer.Option(help="The pickle to write.")],
+    scale: Annotated[float, typer.Option(min=0.0001, max=1.0, help="Share of the full size.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
+    processes: Processes = CORES,
+) -> None:
+    """Write a data set in the very layout of one of the seed projects' five pickles."""
+    from train.simulation import seed_dataset, seed_layout
+
+    try:
+        seed_layout.layout(like)
+        _check_free(out)
+        start = time.monotonic()
+        with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
+            task = bar.add_task("")
+            seed_dataset.write(
+                like, out, seed, scale, processes,
+                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            )  # fmt: skip
+    except (ValueError, OSError) as error:
+        raise fail(error) from error
+    console.print(f"{like} at scale {scale} in {time.monotonic() - start:.0f} s → {out}", highlight=False)

@@ -33,15 +33,23 @@ class History:
     signal_to_noise: Floats
 
 
+def _exposures_before(dice: Dice, plan: Plan, field: Ints) -> Floats:
+    """Starts of the exposures of each alert's field, from 30 nights before to its own night: (n, 31, 2), or NaN."""
+    starts = np.empty((len(plan), WINDOW_NIGHTS + 1, 2))
+    for night in np.unique(plan.night):
+        rows = np.flatnonzero(plan.night == night)
+        starts[rows] = window(dice.seed, int(night), WINDOW_NIGHTS + 1)[:, field[rows], :].transpose(1, 0, 2)
+    return starts
+
+
 def earlier(dice: Dice, plan: Plan, sources: Sources) -> History:
-    """The exposures of each source's field in the 30 days before its alert; the plan is of one night."""
-    night = int(plan.night[0])
-    jd = window(dice.seed, night, WINDOW_NIGHTS + 1)[:, sources.field, :].transpose(1, 0, 2)
+    """The exposures of each source's field in the 30 days before its alert."""
+    jd = _exposures_before(dice, plan, sources.field)
     row, back, band = np.nonzero(np.isfinite(jd) & (jd < plan.jd[:, None, None]))
     when = jd[row, back, band]
     order = np.lexsort((when, row))
     row, back, band, when = row[order], back[order], band[order], when[order]
-    shots = shoot(dice, sources.take(row), night - WINDOW_NIGHTS + back, band + 1, when)
+    shots = shoot(dice, sources.take(row), plan.night[row] - WINDOW_NIGHTS + back, band + 1, when)
     ratio = significance(shots)
     return History(row, shots, np.abs(ratio) >= DETECTION, ratio)
 

@@ -1,18 +1,13 @@
 """A simulated night: plan it, draw it chunk by chunk on several processes, write packets and truth in order."""
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from threadpoolctl import threadpool_limits
 
 from train.simulation import truth
 from train.simulation.arrays import Columns
@@ -21,12 +16,12 @@ from train.simulation.dice import Dice
 from train.simulation.fault import Emission, emission
 from train.simulation.plan import DEFAULT_MIX, Plan, plan_night
 from train.simulation.sink import Sink, finished
+from train.simulation.workforce import ordered
 
 CHUNK_ALERTS = 128
-CHUNKS_AHEAD = 3  # per process: enough to keep all busy, few enough to stay flat in memory
 NIGHT_ZERO_ORDINAL = date(2017, 1, 1).toordinal()
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Chunk = tuple[list[Packet], Columns]
+Task = tuple[int, Plan, Emission, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +46,11 @@ class NightRequest:
         return f"ztf_{self.day:%Y%m%d}_programid1"
 
 
-def _draw(seed: int, plan: Plan, part: Emission, version: str) -> Chunk:
-    with threadpool_limits(1):  # as many processes as cores: more threads would only fight
-        return build(seed, plan, part, version)
+def _draw(task: Task) -> Chunk:
+    return build(*task)
 
 
-def _tasks(request: NightRequest) -> Iterator[tuple[int, Plan, Emission, str]]:
+def _tasks(request: NightRequest) -> Iterator[Task]:
     plan = plan_night(request.seed, request.night, request.alerts, request.mix)
     sent = emission(Dice(request.seed), plan, request.faults)
     for start in range(0, len(sent), CHUNK_ALERTS):
@@ -64,26 +58,9 @@ def _tasks(request: NightRequest) -> Iterator[tuple[int, Plan, Emission, str]]:
         yield request.seed, plan.take(part.row), part, request.version
 
 
-def _on_processes(tasks: Iterator[tuple[int, Plan, Emission, str]], processes: int) -> Iterator[Chunk]:
-    """Chunks in order, a bounded number of them under way."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # read by the children when they load BLAS
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting: deque[Future[Chunk]] = deque()
-        for task in tasks:
-            waiting.append(pool.submit(_draw, *task))
-            if len(waiting) > CHUNKS_AHEAD * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def chunks(request: NightRequest, processes: int = 1) -> Iterator[Chunk]:
     """The night's packets and truth columns, chunk by chunk in the order they leave: the same for any `processes`."""
-    tasks = _tasks(request)
-    if processes == 1:
-        yield from (_draw(*task) for task in tasks)
-    else:
-        yield from _on_processes(tasks, processes)
+    yield from ordered(_draw, _tasks(request), processes)
 
 
 def write(

@@ -10,7 +10,7 @@ from train.simulation.optics import science_spread
 from train.simulation.scene import Points, axis, render_points
 from train.simulation.shot import Shots
 
-FIT_SIDE = 13
+FIT_SIDE, SKY_SIDE = 13, 31
 APERTURE_RADIUS, BIG_APERTURE_RADIUS = 7.0, 9.0
 MOMENT_SIGMA = 1.8
 FLOOR_DN = 1e-3
@@ -96,9 +96,9 @@ def _core_counts(images: Pixels) -> tuple[Ints, Floats]:
 
 
 def measure(images: Pixels, shots: Shots) -> Measurement:
-    """Measure difference images (n, 63, 63), turned so that the source is positive, before anything is masked."""
+    """Measure difference images (n, side, side), 21 pixels or more, turned so that sources are positive, unmasked."""
     noise = robust_sigma(images)
-    sky = np.median(images[:, 16:47, 16:47], axis=(1, 2)).astype(np.float64)
+    sky = np.median(_middle(images, min(SKY_SIDE, images.shape[-1])), axis=(1, 2))
     level = images - sky.astype(np.float32)[:, None, None]
     profile, core = _profile(shots), _middle(level, FIT_SIDE)
     power = np.sum(profile**2, axis=(1, 2))

@@ -14,7 +14,7 @@ from train.simulation.cadence import schedule
 from train.simulation.dice import Dice
 from train.simulation.identity import MOST_KEYS
 from train.simulation.shot import shoot, significance
-from train.simulation.source import LABELS
+from train.simulation.source import LABELS, Sources
 
 DETECTION = 5.3  # signal-to-noise ratio; the survey's threshold is 5
 BLOCK_KEYS = 8192
@@ -70,12 +70,13 @@ def _encounters(dice: Dice, label: str, key: Ints, night: int) -> tuple[Ints, In
     return keys, np.zeros_like(keys), band
 
 
-def _seen(dice: Dice, label: str, rows: Plan) -> Mask:
-    sources = population.draw(dice, rows.label, rows.key, rows.cycle)
-    if label == "bogus":
-        return artefact.appears(dice, rows.key, rows.night, rows.band)
+def _seen(dice: Dice, rows: Plan, sources: Sources) -> Mask:
+    if not len(rows):
+        return np.zeros(0, dtype=bool)
     shots = shoot(dice, sources, rows.night, rows.band, rows.jd)
-    mask: Mask = np.abs(significance(shots)) >= DETECTION
+    bogus = rows.label == LABELS.index("bogus")
+    shows = artefact.appears(dice, rows.key, rows.night, rows.band) if bogus.any() else bogus
+    mask: Mask = np.where(bogus, shows, np.abs(significance(shots)) >= DETECTION)
     return mask
 
 
@@ -85,8 +86,9 @@ def detections(dice: Dice, label: str, key: Ints, night: int) -> Plan:
     code = np.full(len(keys), LABELS.index(label))
     sources = population.draw(dice, code, keys, cycle)
     jd = schedule(dice.seed, night).jd[sources.field, band - 1]
-    rows = Plan(code, keys, cycle, np.full(len(keys), night), band, jd).take(np.flatnonzero(np.isfinite(jd)))
-    return rows.take(np.flatnonzero(_seen(dice, label, rows))) if len(rows) else rows
+    met = np.flatnonzero(np.isfinite(jd))
+    rows = Plan(code, keys, cycle, np.full(len(keys), night), band, jd).take(met)
+    return rows.take(np.flatnonzero(_seen(dice, rows, sources.take(met))))
 
 
 def _gather(dice: Dice, label: str, wanted: int, night: int) -> Plan:

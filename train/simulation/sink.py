@@ -9,7 +9,7 @@ import tarfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -25,6 +25,7 @@ from train.simulation.pace import Pace
 ARCHIVE_LEVEL = 1  # stamps are compressed already; what is left is text and history
 KAFKA_SCHEME = "kafka://"
 FLUSH_SECONDS = 60.0
+CONNECT_SECONDS = 5.0
 
 
 class Sink(Protocol):
@@ -92,13 +93,15 @@ class TarSink:
     """One member a packet in a tar.gz whose bytes depend on the packets alone (no times, no owner)."""
 
     def __init__(self, path: Path) -> None:
-        self._guard = finished(path)
+        self._path = path
+        self._open = ExitStack()
         self._names = _Names()
 
     def __enter__(self) -> Self:
-        self._file = self._guard.__enter__().open("wb")
-        self._gzip = igzip.IGzipFile("", "wb", ARCHIVE_LEVEL, self._file, mtime=0)  # type: ignore[no-untyped-call]
-        self._tar = tarfile.open(fileobj=self._gzip, mode="w|")
+        file = self._open.enter_context(self._open.enter_context(finished(self._path)).open("wb"))
+        packed = igzip.IGzipFile("", "wb", ARCHIVE_LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]
+        self._open.enter_context(packed)
+        self._tar = self._open.enter_context(tarfile.open(fileobj=packed, mode="w|"))
         return self
 
     def write(self, packet: Packet) -> None:
@@ -110,11 +113,7 @@ class TarSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._tar.close()
-            self._gzip.close()
-        self._file.close()
-        self._guard.__exit__(kind, error, trace)
+        self._open.__exit__(kind, error, trace)
 
 
 class KafkaSink:
@@ -135,13 +134,13 @@ class KafkaSink:
     def _create_topic(self) -> None:
         admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 2})
         try:
-            for future in admin.create_topics([NewTopic(self._topic, 1, 1)], operation_timeout=15).values():
-                future.result(20)
+            admin.list_topics(timeout=CONNECT_SECONDS)
+            for future in admin.create_topics([NewTopic(self._topic, 1, 1)]).values():
+                future.result(CONNECT_SECONDS)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                message = (
-                    f"cannot create topic {self._topic} at {self._servers}: {error.args[0].str()}; is the broker up?"
-                )
+                why = error.args[0].str()
+                message = f"cannot create topic {self._topic} at {self._servers}: {why}; is the broker up?"
                 raise ConnectionError(message) from error
 
     def _delivered(self, error: object, _message: object) -> None:

@@ -20,7 +20,8 @@ from train.simulation.sky import ecliptic, galactic
 # ALeRCE's features beside each image, in order
 FEATURES = (
     "sgscore1", "distpsnr1", "sgscore2", "distpsnr2", "sgscore3", "distpsnr3",
-    "isdiffpos", "fwhm", "magpsf", "sigmapsf", "ra", "dec", "diffmaglim", "rb", "distnr", "magnr", "classtar", "ndethist", "ncovhist",
+    "isdiffpos", "fwhm", "magpsf", "sigmapsf", "ra", "dec", "diffmaglim", "rb", "distnr", "magnr",
+    "classtar", "ndethist", "ncovhist",
     "ecl_lat", "ecl_long", "gal_lat", "gal_long", "non_detections", "chinr", "sharpnr",
 )  # fmt: skip
 

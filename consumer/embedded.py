@@ -17,6 +17,8 @@ import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from consumer.errors import EmbeddedError
 
@@ -73,9 +75,11 @@ def start_store(folder: Path, *, keep: bool = False, port: int | None = None, op
     command += ["--pidfile", str(folder.resolve() / "store.pid"), "--save", "", "--appendonly", "yes" if keep else "no"]
     command += ["--maxmemory-policy", "noeviction", "--hash-max-listpack-value", str(LISTPACK_BYTES), *options]
 
+    client = redis.Redis(port=port, retry=Retry(NoBackoff(), 0))
+
     def answers() -> bool:
         try:
-            return bool(redis.Redis(port=port).ping())
+            return bool(client.ping())
         except redis.AuthenticationError:
             return True
         except redis.RedisError:

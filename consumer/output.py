@@ -9,17 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from consumer.errors import OutputError
 from consumer.formats import DEAD_LETTERS, FORMATS, Format, Record
 from consumer.journal import Journal, Progress, candids_of
 from consumer.report import Account
 from consumer.results import Results
-
-PART_MESSAGES: Final = 5_000
-PART_S: Final = 10.0
-"""A part is finished after so many messages or seconds: what a kill can cost to do again."""
+from consumer.settings import OutputSettings
 
 
 class FileSink:
@@ -31,9 +27,14 @@ class FileSink:
     """
 
     def __init__(
-        self, journal: Journal, out: Path | None, dead_letters: Path | None, earlier: Sequence[Progress] = ()
+        self,
+        settings: OutputSettings,
+        journal: Journal,
+        out: Path | None,
+        dead_letters: Path | None,
+        earlier: Sequence[Progress] = (),
     ) -> None:
-        self._journal, self._out, self._dead_letters = journal, out, dead_letters
+        self._settings, self._journal, self._out, self._dead_letters = settings, journal, out, dead_letters
         self._parts = earlier[-1].parts if earlier else 0
         self.messages = earlier[-1].messages if earlier else 0
         self.account = Account.of(earlier[-1].counts) if earlier else Account()
@@ -47,7 +48,8 @@ class FileSink:
         self.messages += results.messages
         self.account.add(results)
         waiting = sum(one.messages for one in self._pending)
-        if waiting >= PART_MESSAGES or time.monotonic() - self._part_begun >= PART_S:
+        age = time.monotonic() - self._part_begun
+        if waiting >= self._settings.part_messages or age >= self._settings.part_s:
             self._finish_part()
 
     def close(self) -> None:

@@ -128,6 +128,8 @@ class OutputSettings(Section):
     dead_letter_topic: str = "estampa.deadletters"
     shape: Literal["estampa", "alerce"] = "estampa"
     framing: Literal["container", "schemaless"] = Field("container", description="container: Avro with its schema")
+    part_messages: int = Field(5_000, ge=1, description="a replay's files are safe from a kill after so many")
+    part_s: float = Field(10.0, gt=0, description="or after so long")
 
 
 class LimitSettings(Section):

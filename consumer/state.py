@@ -197,7 +197,7 @@ class RedisStore:
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
             stop=stop_after_delay(patience_s),
-            wait=wait_exponential_jitter(initial=0.1, max=2.0),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
             reraise=True,
         )
         try:

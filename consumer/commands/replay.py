@@ -55,7 +55,7 @@ def replay(settings: Settings, asked: Replay, console: Console) -> tuple[dict[st
     inference = load_inference(settings.model)
     with store_at_hand(settings, asked.state_dir) as stored:
         store = open_store(stored, inference, "replay")
-        sink = _open_sink(asked, archives, inference)
+        sink = _open_sink(settings, asked, archives, inference)
         left = None if asked.limit is None else asked.limit - sink.account.read
         source = ArchiveSource(archives, settings.batch.size, sink.messages, left)
         pulse = Pulse(settings.monitor.stalled_s)
@@ -74,7 +74,9 @@ def replay(settings: Settings, asked: Replay, console: Console) -> tuple[dict[st
         return pipeline.report.summary(), not stopped()
 
 
-def _open_sink(asked: Replay, archives: Sequence[Archive], inference: Inference) -> FileSink | DiscardSink:
+def _open_sink(
+    settings: Settings, asked: Replay, archives: Sequence[Archive], inference: Inference
+) -> FileSink | DiscardSink:
     folder = asked.journal_folder
     if folder is None:
         return DiscardSink()
@@ -82,7 +84,7 @@ def _open_sink(asked: Replay, archives: Sequence[Archive], inference: Inference)
     outputs = [str(asked.out), str(asked.dead_letters), asked.state_only]
     journal = Journal(folder, {"files": files, "outputs": outputs, "model_id": inference.checkpoint.model_id})
     earlier = journal.resume() if asked.resume else journal.begin()
-    return FileSink(journal, asked.out, asked.dead_letters, earlier)
+    return FileSink(settings.output, journal, asked.out, asked.dead_letters, earlier)
 
 
 class Shown:

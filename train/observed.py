@@ -1,0 +1,116 @@
+"""Archives of alerts → arrays to train on, read and cut by the very code that serves."""
+
+import csv
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumer.alert import Alert, read_alerts
+from consumer.errors import BadAlert
+from consumer.stamps import cut_stamps
+from model_zoo.preprocess import STAMP_SIDE, Preprocessing
+from model_zoo.taxonomy import CLASSES
+
+MAX_BYTES: Final = 1 << 26
+"""Archives here were chosen by hand; the consumer's own limits guard a stream."""
+
+UNLABELLED: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """N alerts, in (jd, candid) order.
+
+    stamps: (N, 3, 63, 63) float32, raw, NaN where there is nothing. jd: (N,) float64 days. band: (N,) int64.
+    candid: (N,) int64. object_id, key: (N,) str. label: (N,) int64, place in CLASSES, -1 for none.
+    """
+
+    stamps: NDArray[np.float32]
+    jd: NDArray[np.float64]
+    band: NDArray[np.int64]
+    candid: NDArray[np.int64]
+    object_id: NDArray[np.str_]
+    key: NDArray[np.str_]
+    label: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.jd)
+
+    def only(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
+        return type(self)(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        return np.not_equal(self.label, UNLABELLED)
+
+    @property
+    def first_of_object(self) -> NDArray[np.bool_]:
+        """Whether an alert is the first of its objectId here."""
+        _, first = np.unique(self.object_id, return_index=True)
+        return np.isin(np.arange(len(self)), first)
+
+
+def read_labels(path: Path) -> dict[int, int]:
+    """candid → place in CLASSES, from a table with the columns `candid` and `label`.
+
+    Raises ValueError naming the line of a label outside the classes.
+    """
+    labels = {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        for number, row in enumerate(csv.DictReader(lines), start=2):
+            if row["label"] not in CLASSES:
+                raise ValueError(f"{path}:{number}: label {row['label']!r} is none of {', '.join(CLASSES)}")
+            labels[int(row["candid"])] = CLASSES.index(row["label"])
+    return labels
+
+
+def read_observed(archives: Iterable[Path], labels: dict[int, int]) -> tuple[Observed, dict[str, int]]:
+    """Every alert that can be classified, once a candid, and how many could not be, by reason."""
+    full, refused = Preprocessing(size=STAMP_SIDE), dict[str, int]()
+    kept: dict[int, tuple[Alert, NDArray[np.float32]]] = {}
+    for payload in _payloads(archives):
+        for alert in read_alerts(payload, MAX_BYTES):
+            try:
+                kept.setdefault(*_row(alert, full))
+            except BadAlert as bad:
+                refused[bad.reason] = refused.get(bad.reason, 0) + 1
+    if not kept:
+        raise ValueError(f"no alert can be read from {', '.join(map(str, archives))}: {refused or 'they are empty'}")
+    return _columns(list(kept.values()), labels), refused
+
+
+def _row(alert: Alert | BadAlert, full: Preprocessing) -> tuple[int, tuple[Alert, NDArray[np.float32]]]:
+    if isinstance(alert, BadAlert):
+        raise alert
+    return alert.candid, (alert, cut_stamps(alert, full, MAX_BYTES).pixels)
+
+
+def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: dict[int, int]) -> Observed:
+    rows.sort(key=lambda row: (row[0].jd, row[0].candid))
+    alerts = [alert for alert, _ in rows]
+    return Observed(
+        stamps=np.stack([pixels for _, pixels in rows]),
+        jd=np.array([alert.jd for alert in alerts], np.float64),
+        band=np.array([alert.fid for alert in alerts], np.int64),
+        candid=np.array([alert.candid for alert in alerts], np.int64),
+        object_id=np.array([alert.object_id for alert in alerts]),
+        key=np.array([alert.sequence_key for alert in alerts]),
+        label=np.array([labels.get(alert.candid, UNLABELLED) for alert in alerts], np.int64),
+    )
+
+
+def _payloads(archives: Iterable[Path]) -> Iterator[bytes]:
+    for archive in archives:
+        if archive.suffix == ".avro":
+            yield archive.read_bytes()
+            continue
+        with tarfile.open(archive) as members:
+            for member in members:
+                content = members.extractfile(member)
+                if content is not None and member.name.endswith(".avro"):
+                    yield content.read()

@@ -65,7 +65,7 @@ def _trial(dice: Dice, sources: Sources) -> Floats:
     scale = 10.0 ** (0.4 * (conditions.zero_point - 26.0))
     change = (population.flux(dice, many, conditions.jd, band) - population.reference_flux(many, band)) * scale
     steady = population.reference_flux(many, band) * scale
-    error = np.hypot(conditions.flux_error(change), 0.008 * steady)
+    error = np.hypot(conditions.flux_error(change), 0.012 * steady)
     share: Floats = (np.abs(change) > 3.0 * error).reshape(count, TRIAL_EPOCHS).mean(axis=1)
     return share
 

@@ -10,6 +10,7 @@ from train.simulation.source import LABELS, SUBCLASSES
 
 REGISTRATION_PIXELS = 0.06
 DIPOLE_PIXELS = 0.45
+TAPERED_SHARE = 0.6
 BELIEF_SCATTER = 0.02  # relative error of the modelled width
 RESIDUAL_SCATTER = 0.13  # the same where a star left a residual
 
@@ -31,6 +32,13 @@ def registration(dice: Dice, shots: Shots) -> tuple[Floats, Floats]:
     size = np.where(is_kind(shots, "dipole"), DIPOLE_PIXELS, REGISTRATION_PIXELS)
     keys = moment(shots)
     return size * dice.normal("registration x", *keys), size * dice.normal("registration y", *keys)
+
+
+def taper_strength(dice: Dice, shots: Shots) -> Floats:
+    """How strongly each difference is tapered: the survey's practice changed over the years, and by exposure."""
+    e = shots.exposures
+    tapered = dice.uniform("tapered", e.field, e.night) < TAPERED_SHARE
+    return np.where(tapered, dice.between(0.4, 1.4, "taper", e.field, e.night, e.band, shots.sources.channel), 0.0)
 
 
 def science_spread(shots: Shots) -> PointSpread:

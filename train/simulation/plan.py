@@ -75,7 +75,7 @@ def _seen(dice: Dice, rows: Plan, sources: Sources) -> Mask:
         return np.zeros(0, dtype=bool)
     shots = shoot(dice, sources, rows.night, rows.band, rows.jd)
     bogus = rows.label == LABELS.index("bogus")
-    shows = artefact.appears(dice, rows.key, rows.night, rows.band) if bogus.any() else bogus
+    shows = artefact.appears(dice, rows.key, sources.field, rows.night, rows.band) if bogus.any() else bogus
     mask: Mask = np.where(bogus, shows, np.abs(significance(shots)) >= DETECTION)
     return mask
 

@@ -6,7 +6,7 @@ from train.simulation import population, supernova
 from train.simulation.cadence import schedule
 from train.simulation.dice import Dice
 from train.simulation.identity import MOST_KEYS
-from train.simulation.plan import BLOCK_KEYS, DETECTION, Plan, concatenate, detections
+from train.simulation.plan import DETECTION, Plan, concatenate, detections
 from train.simulation.shot import shoot, significance
 from train.simulation.source import LABELS, Sources
 
@@ -14,16 +14,18 @@ FIRST_NIGHT, NIGHTS = 1096, 730  # two years from January 2020
 NIGHT_STRIDE = 37  # prime to the number of nights: consecutive blocks see different seasons and moons
 SPAN_NIGHTS = 64
 SEQUENCE_KEYS = 1024
+SAMPLE_KEYS = 512  # few, so that a small sample too comes from many nights
 
 
 def _night_of(block: int) -> int:
     return FIRST_NIGHT + block * NIGHT_STRIDE % NIGHTS
 
 
-def _once(rows: Plan) -> Plan:
-    """One alert an object."""
-    _, first = np.unique(np.stack([rows.key, rows.cycle // 2]), axis=1, return_index=True)
-    return rows.take(np.sort(first))
+def _once(dice: Dice, rows: Plan) -> Plan:
+    """One alert an object, any of its own."""
+    order = np.argsort(dice.uniform("which alert", rows.key, rows.cycle, rows.band), kind="stable")
+    _, first = np.unique(np.stack([rows.key, rows.cycle // 2])[:, order], axis=1, return_index=True)
+    return rows.take(np.sort(order[first]))
 
 
 def alerts(dice: Dice, label: str, wanted: int, skip: int = 0) -> Plan:
@@ -32,9 +34,9 @@ def alerts(dice: Dice, label: str, wanted: int, skip: int = 0) -> Plan:
     Raises ValueError where the class has too few objects.
     """
     parts: list[Plan] = []
-    for block in range(skip, MOST_KEYS // BLOCK_KEYS):
-        key = np.arange(block * BLOCK_KEYS, (block + 1) * BLOCK_KEYS)
-        parts.append(_once(detections(dice, label, key, _night_of(block))))
+    for block in range(skip, MOST_KEYS // SAMPLE_KEYS):
+        key = np.arange(block * SAMPLE_KEYS, (block + 1) * SAMPLE_KEYS)
+        parts.append(_once(dice, detections(dice, label, key, _night_of(block))))
         if sum(map(len, parts)) >= wanted:
             return concatenate(parts).take(slice(0, wanted))
     raise ValueError(f"the sky holds fewer than {wanted} objects of class {label}: ask for a smaller --scale")

@@ -24,7 +24,7 @@ def _within(bounds: Floats, share: Floats) -> Floats:
 def draw(dice: Dice, key: Ints, cycle: Ints) -> Sources:
     """The stars `key`; `cycle` is 0."""
     kind = dice.choice(TYPE_SHARES, "vs type", key)
-    mean = _within(MEAN[kind], dice.uniform("vs magnitude", key) ** 0.7)
+    mean = _within(MEAN[kind], dice.uniform("vs magnitude", key) ** 0.9)
     colour = COLOUR[kind] + 0.15 * dice.normal("vs colour", key)
     plane = 0.35 + np.exp(-np.abs(fields().galactic_latitude) / 14.0)
     return assemble(

@@ -145,3 +145,26 @@ def dataset(
     except (ValueError, OSError) as error:
         raise fail(error) from error
     console.print(f"{like} at scale {scale} in {time.monotonic() - start:.0f} s → {out}", highlight=False)
+
+
+@app.command()
+def realism(
+    real: Annotated[list[Path], typer.Option(help="Archives of real alerts; may be given more than once.")],
+    labels: Annotated[Path, typer.Option(help="CSV table with the columns candid and label.")],
+    out: Annotated[Path, typer.Option(help="A new directory for the report and its plots.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 1,
+    quick: Annotated[bool, typer.Option(help="A tenth of the training: to see that it runs, not to quote.")] = False,
+) -> None:
+    """Compare simulated alerts with real ones: distributions, and the two figures that count."""
+    from consumer.errors import EstampaError
+    from train.simulation.judge import JudgeTraining
+    from train.simulation.realism import Effort, assess
+
+    brief = JudgeTraining(epochs=3)
+    try:
+        _check_free(out)
+        out.mkdir()
+        assess(real, labels, out, Effort(60, brief, brief, brief) if quick else Effort(), seed)
+    except (ValueError, OSError, EstampaError) as error:
+        raise fail(error) from error
+    console.print(f"report → {out / 'report.md'}", highlight=False)

@@ -54,7 +54,7 @@ def fit(images: Pixels, labels: Ints, classes: int, training: JudgeTraining, see
             if len(rows) > 1:  # batch normalisation needs two
                 loss = F.cross_entropy(judge(random_views(pixels[rows], generator)), target[rows], weight)
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
             schedule.step()
     return judge.eval()

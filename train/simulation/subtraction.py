@@ -9,7 +9,6 @@ from scipy.fft import irfft2, rfft2
 
 from train.simulation.arrays import Complexes, Floats, Pixels
 
-
 # autocorrelation at one, two and three pixels of the noise that the taper leaves, along x and y
 TAPER_X = (0.03, -0.065, 0.045)
 TAPER_Y = (0.08, -0.035, 0.03)

@@ -85,7 +85,7 @@ def _sigma(images: Pixels) -> Floats:
 
 def _neighbour_correlation(images: Pixels, sigma: Floats, axis: int) -> Floats:
     """Correlation of adjacent pixels within three sigmas of the level, along an axis."""
-    flat = np.where(np.abs(images) < 3.0 * sigma[:, None, None], images, np.nan)
+    flat = np.where(np.abs(images) < 3.0 * sigma[:, None, None], images, np.nan).astype(np.float64)
     shifted = np.roll(flat, -1, axis=axis)
     inside = [slice(None), slice(None), slice(None)]
     inside[axis] = slice(0, -1)

@@ -7,14 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from train.terminal import check_free, console, fail
+
 app = typer.Typer(help="Data sets from archived alerts, and what is in them.", no_args_is_help=True)
-console = Console(stderr=True)
-
-
-def fail(error: Exception) -> typer.Exit:
-    """Print an error of the user's on one line, and exit with status 2."""
-    console.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
-    return typer.Exit(2)
 
 
 @app.command()
@@ -32,7 +27,7 @@ def build(
     from train import archive_dataset, dataset_file
 
     try:
-        dataset_file.check_free(out)
+        check_free(out, ".npz")
         table, preprocessing = archive_dataset.read_labels(labels), Preprocessing(size)
         examples, report = archive_dataset.collect(archives, table, preprocessing)
         if sequences:

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
+from train.finished import finished
+
 Arrays = dict[str, NDArray[Any]]
 REQUIRED = ("images", "labels", "classes", "channels", "split", "split_names", "oid", "candid", "jd", "fid")
 SHOWN_A_CLASS = 6
@@ -26,25 +28,10 @@ class Summary:
     leaks: int
 
 
-def check_free(path: Path) -> None:
-    """Raises ValueError where `path` is taken, has another suffix or lies in no directory."""
-    if path.suffix != ".npz":
-        raise ValueError(f"{path} is no .npz file: give --out a name that ends in .npz")
-    if path.exists():
-        raise ValueError(f"{path} exists: remove it, or give another --out")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.parent} is no directory: make it first, or give another --out")
-
-
 def save(arrays: Arrays, path: Path) -> None:
     """Write the arrays to `path` by way of a file beside it."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # arrays by name
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with finished(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # arrays by name
 
 
 def load(path: Path) -> Arrays:

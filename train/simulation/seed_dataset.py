@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from train.finished import finished
 from train.simulation import sample
 from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.dice import Dice
@@ -23,7 +24,6 @@ from train.simulation.seed_layout import (
     layout,
     scaled,
 )
-from train.simulation.sink import finished
 from train.simulation.source import LABELS
 from train.simulation.stampset import StampSet, draw_set
 from train.simulation.workforce import ordered

@@ -15,7 +15,7 @@ from train.simulation.source import NO_MAGNITUDE, SUBCLASSES, Sources, assemble,
 
 KINDS = SUBCLASSES["bogus"]
 SHARES = {
-    "cosmic ray": 0.30, "hot pixel": 0.15, "dead pixel": 0.17, "dipole": 0.09, "residual": 0.12,
+    "cosmic ray": 0.33, "hot pixel": 0.18, "dead pixel": 0.17, "dipole": 0.06, "residual": 0.09,
     "bleed": 0.04, "bad column": 0.04, "edge": 0.03, "ghost": 0.03, "streak": 0.03,
 }  # fmt: skip
 STAR_BOUND = np.isin(KINDS, ("dipole", "residual", "bleed"))

@@ -114,6 +114,13 @@ def add_artefacts(science: Pixels, shots: Shots) -> None:
             science[rows] += cause(shots.take(rows), science.shape[-1]).astype(np.float32)
 
 
+def readout_memory(dice: Dice, shots: Shots) -> Floats:
+    """Share of each pixel read that the next one keeps with its sign turned; real rows correlate by −0.1 to 0."""
+    return np.clip(
+        0.05 + 0.025 * dice.normal("readout memory", shots.sources.channel, shots.exposures.night), 0.0, 0.12
+    )
+
+
 def add_pattern(science: Pixels, dice: Dice, shots: Shots) -> None:
     """Add, in place, the columns' own offsets: alternating in some readout channels, random in all."""
     side = science.shape[-1]
@@ -121,7 +128,7 @@ def add_pattern(science: Pixels, dice: Dice, shots: Shots) -> None:
     size = np.where(striped, 0.17 * np.abs(dice.normal("stripes", *moment(shots))), 0.0) * shots.exposures.sigma
     sign = 1.0 - 2.0 * ((np.arange(side) + np.floor(shots.column)[:, None]) % 2)
     keys = tuple(key[:, None] for key in moment(shots))
-    column = 0.09 * shots.exposures.sigma[:, None] * dice.normal("columns", *keys, np.arange(side))
+    column = 0.06 * shots.exposures.sigma[:, None] * dice.normal("columns", *keys, np.arange(side))
     science += (size[:, None] * sign + column).astype(np.float32)[:, None, :]
 
 

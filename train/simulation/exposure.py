@@ -12,11 +12,11 @@ from train.simulation.arrays import Floats, Ints, Mask
 from train.simulation.dice import Dice
 
 GAIN = 5.8  # electrons a DN
-READ_VARIANCE = 9.0  # DN^2, read noise and flat-field residue: what is left at zero sky
+READ_VARIANCE = 12.0  # DN^2, read noise and flat-field residue: what is left at zero sky
 FULL_WELL_DN = 52_000.0
 # The survey's five-sigma limit is worth 43 times the noise of one pixel, in flux: it is a global, cautious figure.
 LIMIT_IN_SIGMAS = 43.0
-SKY_DN = (95.0, 185.0)
+SKY_DN = (88.0, 170.0)
 SKY_SCATTER = (0.28, 0.34)
 SEEING_PIXELS = (2.0, 1.85)
 ZERO_POINT = (26.22, 26.24)
@@ -80,7 +80,7 @@ def exposures(dice: Dice, field: Ints, night: Ints, band: Ints, jd: Floats) -> E
     keys = (field, night, band)
     red = (band == 2).astype(np.int64)
     moon = 0.5 + 0.5 * np.cos(2.0 * np.pi * (night - 4.0) / 29.53)
-    sky = np.take(SKY_DN, red) * np.exp(np.take(SKY_SCATTER, red) * dice.normal("sky", *keys)) * (1 + 0.25 * moon)
+    sky = np.take(SKY_DN, red) * np.exp(np.take(SKY_SCATTER, red) * dice.normal("sky", *keys)) * (1 + 0.2 * moon)
     zero_point = np.take(ZERO_POINT, red) + 0.07 * dice.normal("zero point", *keys) - _clouds(dice, *keys)
     variance = (sky / GAIN + READ_VARIANCE) * np.exp(0.10 * dice.normal("variance", *keys))
     dim = is_dim(dice, *keys)

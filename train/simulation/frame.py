@@ -18,10 +18,7 @@ from train.simulation.subtraction import correlated, subtract
 
 MARGIN_PIXELS = 16  # rendered beyond the stamp, so that the Fourier transform's wrap-around stays outside
 ROWS_AT_ONCE = 16  # keeps the intermediate arrays within the cache
-# each pixel read keeps this share of the one before, with its sign turned: 63 × 63 real stamps have −0.04 along rows
-READOUT_MEMORY = 0.035
-NEIGHBOUR_BUCKETS = (6, 12, 24, 48, 96)
-REFERENCE_CORRELATION = (0.19, -0.13)
+NEIGHBOUR_BUCKETS = (6, 12, 24, 48, 96, 144)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def _column(values: Floats) -> Pixels:
 
 def _expose(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
     """The science image less its sky level: photon and read noise, pattern, artefacts, saturation."""
-    noise = white - READOUT_MEMORY * np.roll(white, 1, axis=-1)
+    noise = white - _column(blemish.readout_memory(dice, shots)) * np.roll(white, 1, axis=-1)
     image: Pixels = sky + noise * np.sqrt(_column(shots.exposures.variance) + np.maximum(sky, 0) / GAIN)
     blemish.add_pattern(image, dice, shots)
     blemish.add_artefacts(image, shots)
@@ -65,11 +62,11 @@ def _expose(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
     return image
 
 
-def _stack(sky: Pixels, white: Pixels, shots: Shots) -> Pixels:
+def _stack(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
     """The reference image on the science image's flux scale, less its sky level."""
     sigma = _column(shots.references.sigma * shots.scale)
     photons = np.maximum(sky, 0) * _column(shots.scale / (GAIN * shots.references.frames))
-    stack: Pixels = sky + correlated(white, *REFERENCE_CORRELATION) * np.sqrt(sigma**2 + photons)
+    stack: Pixels = sky + correlated(white, *optics.reference_correlation(dice, shots)) * np.sqrt(sigma**2 + photons)
     return stack
 
 
@@ -90,7 +87,7 @@ def _few(dice: Dice, shots: Shots, around: Neighbours, white: Pixels) -> tuple[P
     sky = _sky(shots, around, shots.flux, true[0], (still, still), side)
     sky_then = _sky(shots, around, shots.reference_flux, true[1], optics.registration(dice, shots), side)
     science = _expose(sky, white[:, 0], dice, shots)
-    template = _stack(sky_then, white[:, 1], shots)
+    template = _stack(sky_then, white[:, 1], dice, shots)
     return science, template, _difference(dice, shots, (science, template), true)
 
 

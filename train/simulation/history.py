@@ -84,7 +84,7 @@ def record(dice: Dice, plan: Plan, sources: Sources, past: History) -> Record:
     young = np.maximum(plan.jd - sources.epoch - 16.0, 0.0) * VISITS_A_NIGHT * supernova
     seen_before = np.where(lasting, np.maximum(np.round(share * visits), recent), recent + np.round(young))
     alone = seen_before < 1
-    overlap = 1.0 + 0.9 * dice.uniform("overlap", *keys)
+    overlap = np.exp(0.2 + 0.75 * dice.normal("overlap", *keys))  # other fields and programs see the place too
     return Record(
         detections=1 + seen_before.astype(np.int64),
         covered=np.round(visits * overlap).astype(np.int64) + 1 + seen_before.astype(np.int64),

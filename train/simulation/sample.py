@@ -1,4 +1,4 @@
-"""Alerts and sequences chosen for data sets: distinct objects, spread over two years of nights."""
+"""Alerts and sequences chosen for data sets: distinct objects, spread over the survey's nights."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from train.simulation.plan import DETECTION, Plan, concatenate, detections
 from train.simulation.shot import shoot, significance
 from train.simulation.source import LABELS, Sources
 
-FIRST_NIGHT, NIGHTS = 1096, 730  # two years from January 2020
-NIGHT_STRIDE = 37  # prime to the number of nights: consecutive blocks see different seasons and moons
+FIRST_NIGHT, NIGHTS = 540, 2900  # eight years from the summer of 2018
+NIGHT_STRIDE = 1013  # prime to the number of nights: consecutive blocks see different seasons and moons
 SPAN_NIGHTS = 64
 SEQUENCE_KEYS = 1024
 SAMPLE_KEYS = 512  # few, so that a small sample too comes from many nights

@@ -10,8 +10,8 @@ from scipy.fft import irfft2, rfft2
 from train.simulation.arrays import Complexes, Floats, Pixels
 
 # autocorrelation at one, two and three pixels of the noise that the taper leaves, along x and y
-TAPER_X = (0.03, -0.065, 0.045)
-TAPER_Y = (0.08, -0.035, 0.03)
+TAPER_X = (0.055, -0.065, 0.045)
+TAPER_Y = (0.06, -0.035, 0.03)
 TAPER_LOSS = 0.07
 
 
@@ -69,15 +69,15 @@ def taper(strength: Floats, side: int) -> Pixels:
     return shape
 
 
-def correlated(white: Pixels, neighbour: float, second: float) -> Pixels:
-    """White noise (n, G, G) given the autocorrelation of resampled frames along each axis, unit variance.
+def correlated(white: Pixels, along_x: Floats, along_y: Floats) -> Pixels:
+    """White noise (n, G, G) given the autocorrelation of resampled frames, unit variance.
 
-    `neighbour` and `second` are the correlations at one and at two pixels; stacks of real references have 0.2 and
+    `along_x`, `along_y`: (n, 2), the correlations at one and at two pixels. Stacks of real references have 0.2 and
     −0.11: the trace of the Lanczos kernel with which the frames were shifted before the sum.
     """
     side = white.shape[-1]
-    across, up = (
-        np.maximum(1.0 + 2.0 * neighbour * np.cos(w) + 2.0 * second * np.cos(2 * w), 0.0) for w in _angles(side)
-    )
-    shape = np.sqrt(np.outer(up, across)).astype(np.float32)
+    waves = (np.cos(np.outer((1, 2), w)) for w in _angles(side))
+    pairs = zip((along_x, along_y), waves, strict=True)
+    across, up = (np.sqrt(np.maximum(1.0 + 2.0 * rho @ wave, 0.0)) for rho, wave in pairs)
+    shape = (up[:, :, None] * across[:, None, :]).astype(np.float32)
     return _inverse(_transform(white) * shape, side)

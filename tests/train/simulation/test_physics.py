@@ -65,7 +65,8 @@ def test_subtraction_keeps_a_new_source_s_flux_and_whitens_the_noise() -> None:
 
 def test_reference_noise_has_the_correlation_asked_for() -> None:
     rng = np.random.default_rng(1)
-    noise = correlated(rng.standard_normal((200, 64, 64), dtype=np.float32), 0.21, -0.10)
+    rho = np.tile([0.21, -0.10], (200, 1))
+    noise = correlated(rng.standard_normal((200, 64, 64), dtype=np.float32), rho, rho)
     assert noise.var() == pytest.approx(1.0, abs=0.02)
     assert np.mean(noise[:, :, 1:] * noise[:, :, :-1]) == pytest.approx(0.21, abs=0.01)
     assert np.mean(noise[:, :, 2:] * noise[:, :, :-2]) == pytest.approx(-0.10, abs=0.01)

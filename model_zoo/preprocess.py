@@ -16,32 +16,60 @@ QUADRANT_HEIGHT: Final = 3080
 CHANNELS: Final = ("science", "template", "difference")
 
 
+NORMALISATIONS: Final = ("minmax", "noise")
+
+MASKED: Final = float(np.finfo(np.float32).min)
+"""ZTF's reference images hold the most negative float32 where they have no data; it means what NaN means."""
+
+
+BRIGHTEST: Final = np.float32(1e6)
+"""Signal over noise past which a pixel says no more: a detector saturates at about 1e5."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """How stamps become the encoder's input.
 
     size: side of the cut around the source, pixels. channels: the planes, in order, out of science, template and
-    difference. normalisation: "minmax", the only one so far.
+    difference. scales: binning factors; each gives all channels again, the middle of the cut averaged over blocks of
+    that many pixels a side, so that a wide view costs no more than a narrow one. normalisation: "minmax", each
+    channel to [0, 1], as ALeRCE and both seeds do; or "noise", asinh of the signal over the sky's own noise, which
+    keeps how bright a source is.
     """
 
     size: int = 21
     channels: tuple[str, ...] = CHANNELS
     normalisation: str = "minmax"
+    scales: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
         if not 0 < self.size <= STAMP_SIDE:
             raise ValueError(f"preprocessing.size is {self.size}; a stamp gives 1 to {STAMP_SIDE} pixels")
         if not self.channels or set(self.channels) - set(CHANNELS):
             raise ValueError(f"preprocessing.channels is {self.channels}; name some of {', '.join(CHANNELS)}")
-        if self.normalisation != "minmax":
-            raise ValueError(f"preprocessing.normalisation is {self.normalisation!r}; only 'minmax' is known")
+        if self.normalisation not in NORMALISATIONS:
+            known = " or ".join(map(repr, NORMALISATIONS))
+            raise ValueError(f"preprocessing.normalisation is {self.normalisation!r}; it is {known}")
+        if not self.scales or any(scale < 1 or scale % 2 == 0 for scale in self.scales) or self.side < 1:
+            raise ValueError(f"preprocessing.scales is {self.scales}; give odd numbers of pixels, at most size")
+
+    @property
+    def side(self) -> int:
+        """Side of the encoder's input, pixels: the widest view fills the cut."""
+        return self.size // max(self.scales)
+
+    @property
+    def planes(self) -> int:
+        """Channels of the encoder's input."""
+        return len(self.channels) * len(self.scales)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"channels": list(self.channels)}
+        return asdict(self) | {"channels": list(self.channels), "scales": list(self.scales)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        return cls(**(values | {"channels": tuple(values["channels"])}))
+        tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**(values | tuples))
 
 
 def source_pixel(shape: tuple[int, int], xpos: float, ypos: float) -> tuple[int, int]:
@@ -75,6 +103,20 @@ def cut(image: NDArray[np.float32], size: int, centre: tuple[int, int]) -> tuple
     return padded, True
 
 
+def encoder_input(stamps: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Raw cuts (N, C, size, size) float32, NaN where there is nothing → the encoder's input (N, planes, side, side).
+
+    Planes stand scale by scale, the channels of each in order. Every value is finite.
+    """
+    known = np.where(stamps > MASKED, stamps, np.float32(np.nan))
+    if preprocessing.normalisation == "minmax":
+        views = [normalise(_view(known, scale, preprocessing.side)) for scale in preprocessing.scales]
+    else:
+        signal = signal_to_noise(known, max(preprocessing.scales))
+        views = [compressed(_view(signal, scale, preprocessing.side)) for scale in preprocessing.scales]
+    return np.concatenate(views, axis=1) if len(views) > 1 else views[0]
+
+
 def normalise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale each channel of each stamp to [0, 1] by its own finite minimum and maximum: (N, C, H, W) → the same, new.
 
@@ -85,3 +127,40 @@ def normalise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
     usable = span > 0
     scaled = (stamps - np.where(usable, low, 0)) / np.where(usable, span, 1)
     return np.where(usable & ~np.isnan(scaled), scaled, 0).astype(np.float32, copy=False)
+
+
+def signal_to_noise(stamps: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Each channel less its median, over its noise; NaN, and a channel with no noise, become 0.
+
+    The noise is the median less the 16th percentile: sources lie above the sky, so the lower side is the sky's own.
+    Both are taken from every `step`-th pixel a side, which is enough of them.
+    """
+    some = np.sort(stamps[:, :, ::step, ::step].reshape(*stamps.shape[:2], -1), axis=2)
+    known = some.shape[2] - np.isnan(some).sum(axis=2, keepdims=True)
+    median = np.take_along_axis(some, known // 2, axis=2)
+    noise = median - np.take_along_axis(some, known * 16 // 100, axis=2)
+    usable = noise > 0
+    scale = np.where(usable, 1 / np.where(usable, noise, 1), 0).astype(np.float32)
+    signal = np.clip((stamps - median[..., None]) * scale[..., None], -BRIGHTEST, BRIGHTEST)
+    return np.where(np.isnan(signal), np.float32(0), signal)
+
+
+def compressed(signal: NDArray[np.float32]) -> NDArray[np.float32]:
+    """asinh(signal) / 4: linear within the noise, logarithmic above; 0 for sky, about 2 for a bright star."""
+    return (np.arcsinh(signal) / 4).astype(np.float32, copy=False)
+
+
+def _view(stamps: NDArray[np.float32], scale: int, side: int) -> NDArray[np.float32]:
+    """The middle `side` × `side` blocks of `scale` × `scale` pixels, each its mean over what is not NaN."""
+    start = (stamps.shape[2] - side * scale) // 2
+    inner = slice(start, start + side * scale)
+    middle = stamps[:, :, inner, inner]
+    if scale == 1:
+        return middle
+    blocks = middle.reshape(*middle.shape[:2], side, scale, side, scale)
+    missing = np.isnan(blocks)
+    if not missing.any():
+        return np.asarray(blocks.mean(axis=(3, 5), dtype=np.float32))
+    held = (~missing).sum(axis=(3, 5), dtype=np.float32)
+    total = np.where(missing, 0, blocks).sum(axis=(3, 5), dtype=np.float32)
+    return np.where(held > 0, total / np.maximum(held, 1), np.nan).astype(np.float32)

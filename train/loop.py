@@ -102,6 +102,11 @@ def load_best(model: nn.Module, folder: Path) -> int:
     return int(state["epoch"])
 
 
+def load_last(model: nn.Module, folder: Path) -> None:
+    """Put the weights of the last epoch into `model`: the ones that the seeds keep."""
+    model.load_state_dict(_load(folder / LAST)["model"])
+
+
 def batches(examples: int, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
     """Places 0 … `examples` - 1 in random order, `size` at a time."""
     yield from torch.randperm(examples, generator=generator).split(size)

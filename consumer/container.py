@@ -5,6 +5,7 @@ Avro 1.11 specification, "Object Container Files".
 """
 
 import json
+import mmap
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 from consumer.errors import BadAlert, Reason
 from consumer.projection import Schema, project
+
+Buffer = bytes | mmap.mmap
 
 MAGIC: Final = b"Obj\x01"
 SYNC_SIZE: Final = 16
@@ -76,7 +79,7 @@ class Cursor:
 
     __slots__ = ("buffer", "position")
 
-    def __init__(self, buffer: bytes, position: int = 0) -> None:
+    def __init__(self, buffer: Buffer, position: int = 0) -> None:
         self.buffer = buffer
         self.position = position
 
@@ -105,9 +108,9 @@ class Cursor:
         return self.take(self.long())
 
 
-def read_header(payload: bytes) -> Header:
+def read_header(payload: Buffer) -> Header:
     """Raises BadAlert where `payload` is no container or its header is damaged."""
-    if not payload.startswith(MAGIC):
+    if payload[: len(MAGIC)] != MAGIC:
         start = payload[:4].hex(" ")
         raise BadAlert(Reason.NOT_AVRO, f"starts with {start}, not with an Avro container's 4f 62 6a 01 ('Obj', 1)")
     cursor = Cursor(payload, len(MAGIC))
@@ -128,7 +131,7 @@ def read_header(payload: bytes) -> Header:
     return Header(metadata[b"avro.schema"], codec, sync, cursor.position)
 
 
-def read_blocks(payload: bytes, header: Header) -> Iterator[Block]:
+def read_blocks(payload: Buffer, header: Header) -> Iterator[Block]:
     """Every block, still compressed. Raises BadAlert at the first that is damaged."""
     cursor = Cursor(payload, header.size)
     while cursor.position < len(payload):
@@ -155,7 +158,7 @@ def layout(schema: bytes) -> Layout:
     return Layout(writer, reader, str(spelled.get("version", "")))
 
 
-def read_records(payload: bytes) -> Iterator[tuple[dict[str, Any], Layout]]:
+def read_records(payload: Buffer) -> Iterator[tuple[dict[str, Any], Layout]]:
     """Each record of a container, wanted fields only, with its layout.
 
     Raises BadAlert at the first thing that cannot be read; the records before it have been yielded.

@@ -54,6 +54,10 @@ class OutputError(EstampaError):
     """An output file that cannot be written, or that another replay left unfinished."""
 
 
+class EmbeddedError(EstampaError):
+    """The embedded broker or store did not start."""
+
+
 class TooManyBadAlerts(EstampaError):  # noqa: N818 - says what happened
     """Dead letters passed their bound: more likely a fault of ours than of the alerts."""
 

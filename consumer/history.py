@@ -1,41 +1,70 @@
-"""One object's sequence: its entries, how they are packed, and which of them an alert is judged on."""
+"""One object's sequence: how its entries are packed, and which of them an alert is judged on."""
 
-import struct
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-PREFIX: Final = struct.Struct("<dB")
-"""jd (float64) and band (uint8), before the latent."""
+
+def entry_dtype(latent: int, dtype: DTypeLike) -> np.dtype[np.void]:
+    """How one entry is packed, little-endian and without padding: jd (days), band (ZTF filter id), latent (L,)."""
+    return np.dtype([("jd", "<f8"), ("band", "u1"), ("latent", np.dtype(dtype).newbyteorder("<"), (latent,))])
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One alert of a sequence. latent: (L,) float32. jd: days. band: ZTF filter id."""
+class Entries:
+    """What a batch adds to sequences, one row an alert, in stream order.
 
-    key: str
-    candid: int
-    jd: float
-    band: int
-    latent: NDArray[np.float32]
+    keys: whose sequence. candid: (N,) int64. jd: (N,) float64 days. band: (N,) uint8. latents: (N, L) float32.
+    """
 
-    def packed(self, dtype: np.dtype[np.floating]) -> bytes:
-        """jd, band and latent as little-endian bytes, the latent in `dtype`."""
-        return PREFIX.pack(self.jd, self.band) + self.latent.astype(dtype).tobytes()
+    keys: Sequence[str]
+    candid: NDArray[np.int64]
+    jd: NDArray[np.float64]
+    band: NDArray[np.uint8]
+    latents: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def rows_by_key(self) -> dict[str, list[int]]:
+        """Rows of each object, in stream order."""
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(self.keys):
+            rows.setdefault(key, []).append(row)
+        return rows
+
+    def packed(self, dtype: np.dtype[np.void]) -> list[bytes]:
+        """Each row as the bytes that are stored."""
+        values = np.empty(len(self), dtype)
+        values["jd"], values["band"], values["latent"] = self.jd, self.band, self.latents
+        return [value.tobytes() for value in values]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """All that the store holds of one object, in (jd, candid) order: the same columns as `Entries`."""
+
+    candid: NDArray[np.int64]
+    jd: NDArray[np.float64]
+    band: NDArray[np.int64]
+    latents: NDArray[np.float32]
 
     @classmethod
-    def unpack(cls, key: str, candid: int, value: bytes, dtype: np.dtype[np.floating]) -> Self:
-        jd, band = PREFIX.unpack_from(value)
-        latent = np.frombuffer(value, dtype, offset=PREFIX.size).astype(np.float32)
-        return cls(key, candid, jd, band, latent)
-
-    @property
-    def order(self) -> tuple[float, int]:
-        """Entries stand by time; candid settles a tie."""
-        return self.jd, self.candid
+    def unpack(cls, fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> Self:
+        """From stored fields, candid → packed entry. Raises ValueError where a value is not of this dtype."""
+        wrong = [field for field, value in fields.items() if len(value) != dtype.itemsize]
+        if wrong:
+            size = len(fields[wrong[0]])
+            raise ValueError(f"field {wrong[0]!r} holds {size} bytes; an entry here has {dtype.itemsize}")
+        candid = np.array([int(field) for field in fields], np.int64)
+        values = np.frombuffer(b"".join(fields.values()), dtype)
+        order = np.lexsort((candid, values["jd"]))
+        values = values[order]
+        latents = values["latent"].astype(np.float32)
+        return cls(candid[order], values["jd"].astype(np.float64), values["band"].astype(np.int64), latents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +72,7 @@ class History:
     """What an alert is judged on, oldest first, itself last.
 
     latents: (T, L) float32. jd: (T,) float64 days. band: (T,) int64. truncated: older alerts were left out.
-    late: the store already held a newer alert of the object.
+    late: the object already had a newer alert.
     """
 
     latents: NDArray[np.float32]
@@ -63,17 +92,30 @@ class Window:
     alerts: int = 128
     days: float = 365.0
 
-    def upto(self, entry: Entry, known: Iterable[Entry]) -> History:
-        """The history of `entry` among the `known` entries of its object, in any order, itself among them.
+    def histories(self, held: Held, candids: Sequence[int], added: Sequence[bool]) -> list[History]:
+        """The history of each of `candids`, alerts of one object in stream order, all of them in `held`.
 
-        Only event time decides: entries after (jd, candid) of `entry` do not count, whenever they came.
+        An alert is judged on what was held before the batch and on batch-mates that came before it in the stream, up
+        to its own place in (jd, candid) order: however the stream falls into batches, the answer is the same. `added`
+        tells which of the candids the batch brought; the others were held before.
         """
-        past = sorted((one for one in known if one.order <= entry.order), key=lambda one: one.order)
-        recent = [one for one in past if one.jd >= entry.jd - self.days][-self.alerts :]
+        place = {int(candid): row for row, candid in enumerate(held.candid)}
+        rows = [place[candid] for candid in candids]
+        visible = np.ones(len(held.candid), bool)
+        visible[[row for row, new in zip(rows, added, strict=True) if new]] = False
+        found = []
+        for row in rows:
+            visible[row] = True
+            found.append(self._upto(held, row, visible))
+        return found
+
+    def _upto(self, held: Held, row: int, visible: NDArray[np.bool_]) -> History:
+        past = np.flatnonzero(visible[: row + 1])
+        recent = past[held.jd[past] >= held.jd[row] - self.days][-self.alerts :]
         return History(
-            latents=np.stack([one.latent for one in recent]),
-            jd=np.array([one.jd for one in recent], np.float64),
-            band=np.array([one.band for one in recent], np.int64),
+            latents=held.latents[recent],
+            jd=held.jd[recent],
+            band=held.band[recent],
             truncated=len(recent) < len(past),
-            late=any(one.order > entry.order for one in known),
+            late=bool(visible[row + 1 :].any()),
         )

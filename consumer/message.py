@@ -1,7 +1,8 @@
 """What flows in: messages, and batches of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 Partition = tuple[str, int]
 
@@ -23,10 +24,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages in the order they were read. An empty batch is a moment when nothing came."""
+    """Messages in the order they were read. An empty batch is a moment when nothing came.
+
+    offsets: partition → the offset after its last message here: what to commit. Empty for an archive.
+    """
 
     messages: Sequence[Message]
+    offsets: Mapping[Partition, int] = field(default_factory=dict)
 
-    def next_offsets(self) -> dict[Partition, int]:
-        """For each partition, the offset after the last message of the batch: what to commit."""
-        return {(message.topic, message.partition): message.offset + 1 for message in self.messages}
+    @classmethod
+    def from_topics(cls, messages: Sequence[Message]) -> Self:
+        """A batch that knows what to commit."""
+        return cls(messages, {(message.topic, message.partition): message.offset + 1 for message in messages})

@@ -92,6 +92,13 @@ class StoreSettings(Section):
 
     _password = model_validator(mode="before")(_with_password_file)
 
+    @property
+    def address(self) -> str:
+        """The URL without its password, to show."""
+        url = self.url.get_secret_value()
+        password = urlsplit(url).password
+        return url.replace(f":{password}@", ":**********@") if password else url
+
     @model_validator(mode="after")
     def _kept_long_enough(self) -> Self:
         if self.expire_days < self.history_days:
@@ -121,6 +128,8 @@ class OutputSettings(Section):
     dead_letter_topic: str = "estampa.deadletters"
     shape: Literal["estampa", "alerce"] = "estampa"
     framing: Literal["container", "schemaless"] = Field("container", description="container: Avro with its schema")
+    part_messages: int = Field(5_000, ge=1, description="a replay's files are safe from a kill after so many")
+    part_s: float = Field(10.0, gt=0, description="or after so long")
 
 
 class LimitSettings(Section):
@@ -170,7 +179,7 @@ class Settings(BaseSettings):
     def masked(self) -> dict[str, Any]:
         """All values as plain JSON types, with every secret hidden."""
         values = self.model_dump(mode="json")
-        values["store"]["url"] = _without_password(self.store.url.get_secret_value())
+        values["store"]["url"] = self.store.address
         extra = values["kafka"]["librdkafka"]
         secret = {key: "**********" for key in extra if "password" in key or "secret" in key or key.endswith("key.pem")}
         extra.update(secret)
@@ -231,8 +240,3 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", ":**********@") if parts.password else url

@@ -122,7 +122,7 @@ def _inflate(packed: bytes, max_bytes: int) -> bytes:
     stream = isal_zlib.decompressobj(wbits=GZIP)
     try:
         raw: bytes = stream.decompress(packed, max_length=max_bytes)
-    except IsalError as error:
+    except IsalError as error:  # type: ignore[misc] # its stub does not say that it is an exception
         raise BadAlert(Reason.UNREADABLE_STAMP, f"is not gzip, or damaged: {error}") from error
     if stream.eof:
         return raw

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from model_zoo.encoder import EncoderConfig, build_encoder, freeze
+from model_zoo.errors import CheckpointError
 from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.preprocess import Preprocessing
 from model_zoo.recurrent import Recurrent, RecurrentConfig
@@ -22,10 +23,6 @@ from model_zoo.recurrent import Recurrent, RecurrentConfig
 FORMAT: Final = "estampa-checkpoint-1"
 WEIGHTS: Final = Path(__file__).parent / "weights"
 ID_LENGTH: Final = 16
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged or of another architecture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +56,7 @@ class Checkpoint:
         return self._encoder_description() | heads | {"classes": list(self.classes)}
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        return (
-            _prefixed("encoder", self.encoder)
-            | _prefixed("mlp", self.mlp)
-            | _prefixed("recurrent", self.recurrent)
-        )
+        return _prefixed("encoder", self.encoder) | _prefixed("mlp", self.mlp) | _prefixed("recurrent", self.recurrent)
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
@@ -145,9 +138,7 @@ def _verify(checkpoint: Checkpoint, card: dict[str, Any], folder: Path) -> None:
 
 
 def _prefixed(prefix: str, module: nn.Module) -> dict[str, torch.Tensor]:
-    return {
-        f"{prefix}.{name}": tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
-    }
+    return {f"{prefix}.{name}": tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def _digest(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:

@@ -38,9 +38,7 @@ class Recurrent(nn.Module):
         self.register_buffer("mean", torch.zeros(config.latent))
         self.register_buffer("deviation", torch.ones(config.latent))
         self.register_buffer("temperature", torch.ones(()))
-        self.gru = nn.GRU(
-            config.latent + TIME_FEATURES + len(BANDS), config.hidden, config.layers, batch_first=True
-        )
+        self.gru = nn.GRU(config.latent + TIME_FEATURES + len(BANDS), config.hidden, config.layers, batch_first=True)
         self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.hidden, config.classes))
 
     def forward(

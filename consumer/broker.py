@@ -1,0 +1,53 @@
+"""The Kafka broker: how any client of ours reaches it, and what its errors mean."""
+
+from typing import Any, Final
+
+from confluent_kafka import KafkaError
+
+from consumer.errors import BrokerError
+from consumer.settings import KafkaSettings
+
+ASK_S: Final = 10.0
+"""How long a question to the broker may take."""
+
+REFUSALS: Final = {
+    KafkaError._AUTHENTICATION: "check kafka.username, kafka.password and kafka.mechanism",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "check kafka.username, kafka.password and kafka.mechanism",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "ask for read access to the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "ask for the group, or set kafka.group to one that is yours",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "ask for the right to write",
+    KafkaError._SSL: "check kafka.security and kafka.ca_file",
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: "set kafka.mechanism to one that the broker takes",
+}
+"""Errors that no waiting mends, and what does."""
+
+UNREACHABLE: Final = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
+
+
+def client_config(settings: KafkaSettings) -> dict[str, Any]:
+    """librdkafka's configuration for any client of ours."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.brokers,
+        "security.protocol": settings.security,
+        "client.id": "estampa",
+        "log.connection.close": False,  # brokers close idle connections; that is no trouble
+    }
+    if settings.security.startswith("SASL"):
+        password = settings.password.get_secret_value() if settings.password else ""
+        credentials = {"sasl.username": settings.username or "", "sasl.password": password}
+        config |= {"sasl.mechanism": settings.mechanism, **credentials}
+    if settings.ca_file:
+        config["ssl.ca.location"] = str(settings.ca_file)
+    return config | settings.librdkafka
+
+
+def explain(error: KafkaError, settings: KafkaSettings) -> BrokerError:
+    """One line for a person, with the mend."""
+    mend = REFUSALS.get(error.code())
+    if mend:
+        return BrokerError(f"Kafka at {settings.brokers} refuses us: {error.str()}; {mend}")
+    if error.code() in UNREACHABLE:
+        return BrokerError(
+            f"Kafka at {settings.brokers} does not answer: {error.str()}; is it up, is kafka.brokers right?"
+        )
+    return BrokerError(f"Kafka at {settings.brokers}: {error.str()} ({error.name()})")

@@ -1,0 +1,126 @@
+"""The record that leaves: one alert, classified."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumer.alert import Alert
+from consumer.history import History
+from consumer.message import Message
+from consumer.stamps import Stamps
+from model_zoo.checkpoint import Checkpoint
+
+VERSION: Final = version("estampa")
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Who judged: the same for every record of a run."""
+
+    classes: tuple[str, ...]
+    model_id: str
+    encoder_id: str
+    model_name: str
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Self:
+        return cls(checkpoint.classes, checkpoint.model_id, checkpoint.encoder_id, checkpoint.name)
+
+    def probabilities(self, values: NDArray[np.float32]) -> dict[str, float]:
+        """(classes,) → class name to probability."""
+        return dict(zip(self.classes, values.tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """`schemas/classification/1`, field for field: the docs are there. Times are milliseconds since 1970."""
+
+    objectId: str  # noqa: N815 - the survey's own spelling, which readers join on
+    candid: int
+    jd: float
+    fid: int
+    programid: int
+    schema_version: str
+    sequence_key: str
+    alert_probabilities: Mapping[str, float]
+    sequence_probabilities: Mapping[str, float]
+    history_length: int
+    history_truncated: bool
+    model_id: str
+    encoder_id: str
+    model_name: str
+    estampa_version: str
+    flags: Sequence[str]
+    nan_fraction: float
+    topic: str
+    partition: int
+    offset: int
+    kafka_time: int | None
+    classified_time: int
+
+    @property
+    def best(self) -> str:
+        """The class most probable for the sequence."""
+        return max(self.sequence_probabilities, key=self.sequence_probabilities.__getitem__)
+
+    @property
+    def latency_ms(self) -> int | None:
+        """From the broker's time to the making of this record; None in a replay of an archive."""
+        return None if self.kafka_time is None else self.classified_time - self.kafka_time
+
+    def record(self) -> dict[str, Any]:
+        """As plain types, ready for Avro, Parquet or JSON."""
+        return asdict(self)
+
+    def alerce_record(self) -> dict[str, Any]:
+        """The view in ALeRCE's shape: `schemas/classification/1/alerce`."""
+        scores = [{"class_name": name, "probability": value} for name, value in self.sequence_probabilities.items()]
+        return {
+            "objectId": self.objectId,
+            "candid": self.candid,
+            "classifications": scores,
+            "classifier_name": f"estampa {self.model_name}",
+            "classifier_version": self.model_id,
+            "brokerPublishTimestamp": self.classified_time,
+        }
+
+
+def classification(
+    judge: Judge,
+    message: Message,
+    alert: Alert,
+    stamps: Stamps,
+    history: History,
+    alone: NDArray[np.float32],
+    sequence: NDArray[np.float32],
+) -> Classification:
+    """One record out of what each stage found. alone, sequence: class probabilities (classes,)."""
+    return Classification(
+        objectId=alert.object_id,
+        candid=alert.candid,
+        jd=alert.jd,
+        fid=alert.fid,
+        programid=alert.programid,
+        schema_version=alert.schema_version,
+        sequence_key=alert.sequence_key,
+        alert_probabilities=judge.probabilities(alone),
+        sequence_probabilities=judge.probabilities(sequence),
+        history_length=len(history),
+        history_truncated=history.truncated,
+        model_id=judge.model_id,
+        encoder_id=judge.encoder_id,
+        model_name=judge.model_name,
+        estampa_version=VERSION,
+        flags=(*stamps.flags, "late") if history.late else stamps.flags,
+        nan_fraction=stamps.nan_fraction,
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        kafka_time=message.timestamp_ms,
+        classified_time=time.time_ns() // 1_000_000,
+    )

@@ -1,0 +1,38 @@
+"""`estampa consume`: the long-running service."""
+
+from typing import Any
+
+import structlog
+
+from consumer.commands.parts import load_inference, open_store, stopping
+from consumer.health import Monitor, Pulse
+from consumer.kafka import KafkaSource
+from consumer.pipeline import Pipeline
+from consumer.publish import KafkaSink
+from consumer.settings import Settings
+
+log = structlog.get_logger()
+
+
+def consume(settings: Settings, *, exit_at_end: bool) -> dict[str, Any]:
+    """Classify the night's topics until told to stop, or to their end. Returns the run's summary."""
+    inference = load_inference(settings.model)
+    store = open_store(settings, inference, settings.kafka.group)
+    source = KafkaSource(settings, store, exit_at_end=exit_at_end)
+    sink = KafkaSink(settings)
+    pulse = Pulse(settings.monitor.stalled_s)
+    checks = {"assigned": lambda: source.ready, "store": store.answers}
+    monitor = Monitor(settings.monitor, pulse, checks) if settings.monitor.enabled else None
+    pipeline = Pipeline(settings, source, inference, store, sink, pulse)
+    try:
+        with stopping(source.stop):
+            pipeline.run()
+    finally:
+        source.close()
+        sink.close()
+        store.close()
+        if monitor:
+            monitor.close()
+    summary = pipeline.report.summary()
+    log.info("run_ended", **summary)
+    return summary

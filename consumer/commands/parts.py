@@ -1,0 +1,73 @@
+"""The parts that commands share: models, stores, signals."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+import torch
+from pydantic import SecretStr
+
+from consumer.embedded import local_store
+from consumer.inference import Inference, choose_device
+from consumer.settings import ModelSettings, Settings, StoreSettings
+from consumer.state import RedisStore
+from model_zoo import checkpoint as checkpoints
+
+log = structlog.get_logger()
+
+
+def load_inference(settings: ModelSettings) -> Inference:
+    """The configured checkpoint on its device."""
+    device = choose_device(settings.device)
+    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    checkpoint = checkpoints.load(checkpoints.resolve(settings.checkpoint))
+    log.info("model_loaded", name=checkpoint.name, model_id=checkpoint.model_id, encoder_id=checkpoint.encoder_id)
+    return Inference(checkpoint, device)
+
+
+def open_store(settings: Settings, inference: Inference, group: str) -> RedisStore:
+    """The configured store, seen to answer and to keep what it is given."""
+    checkpoint = inference.checkpoint
+    store = RedisStore(settings.store, checkpoint.encoder_id, checkpoint.encoder_config.latent, group)
+    store.check()
+    return store
+
+
+@contextmanager
+def store_at_hand(settings: Settings, folder: Path | None) -> Iterator[Settings]:
+    """The settings with a store to use: the configured one, or else an embedded one, kept in `folder` if given."""
+    if folder is None and "url" in settings.store.model_fields_set:
+        yield settings
+        return
+    with local_store(folder) as url:
+        log.info("store_started", url=url, kept_in=str(folder) if folder else None)
+        yield with_store(settings, url)
+
+
+def with_store(settings: Settings, url: str) -> Settings:
+    """The settings, with another store."""
+    store = StoreSettings(**{**settings.store.model_dump(), "url": SecretStr(url)})
+    return settings.model_copy(update={"store": store})
+
+
+@contextmanager
+def stopping(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM ask for an orderly stop; a second one ends at once. Yields: whether one came."""
+    came: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        log.info("stopping", signal=signal.Signals(number).name, after="the batch in hand")
+        came.append(number)
+        stop()
+        for one in before:
+            signal.signal(one, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

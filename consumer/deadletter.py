@@ -1,0 +1,77 @@
+"""Alerts that could not be classified: what is kept of them, and how many are too many."""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from consumer.errors import BadAlert, Reason, TooManyBadAlerts
+from consumer.message import Message
+
+RATIO_OVER: Final = 1_000
+"""Alerts over which the share of dead letters is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An alert, whole, and why it is here. index: which of its container, from 0. time_ms: since 1970."""
+
+    message: Message
+    index: int
+    reason: Reason
+    explanation: str
+    time_ms: int
+
+    @classmethod
+    def of(cls, message: Message, index: int, bad: BadAlert) -> Self:
+        return cls(message, index, bad.reason, str(bad), time.time_ns() // 1_000_000)
+
+    @property
+    def payload(self) -> bytes | None:
+        """The original bytes. A private alert's stay where they were: a dead-letter topic has other readers."""
+        return None if self.reason is Reason.PRIVATE else self.message.payload
+
+    def record(self) -> dict[str, Any]:
+        """`schemas/deadletter/1`."""
+        return {
+            "payload": self.payload,
+            "reason": str(self.reason),
+            "message": self.explanation,
+            "source": self.message.topic,
+            "partition": self.message.partition,
+            "position": self.message.offset,
+            "record": self.index,
+            "time": self.time_ms,
+        }
+
+    def headers(self) -> list[tuple[str, str | bytes | None]]:
+        """The same as Kafka headers, beside the untouched payload."""
+        facts = {name: value for name, value in self.record().items() if name != "payload"}
+        return [(f"estampa.{name}", str(value).encode()) for name, value in facts.items()]
+
+
+@dataclass(slots=True)
+class Bound:
+    """Stops a run whose dead letters say that the fault is ours: a bad deploy, a wrong topic, a new schema.
+
+    ratio: of the last 1,000 alerts. run: in a row. Alerts of programs that are not admitted are no fault.
+    """
+
+    ratio: float
+    run: int
+    _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RATIO_OVER))
+    _run: int = 0
+
+    def check(self, outcomes: Iterable[Reason | None]) -> None:
+        """Note outcomes in stream order, None for a good alert. Raises TooManyBadAlerts past the bound."""
+        for reason in outcomes:
+            bad = reason is not None and reason is not Reason.PRIVATE
+            self._recent.append(bad)
+            self._run = self._run + 1 if bad else 0
+            share = sum(self._recent) / RATIO_OVER
+            if self._run >= self.run or share > self.ratio:
+                raise TooManyBadAlerts(
+                    f"{self._run} alerts in a row and {share:.0%} of the last {RATIO_OVER} are dead letters, the last "
+                    f"for {reason}; look at them, mend the cause or raise limits.dead_letter_run and _ratio"
+                )

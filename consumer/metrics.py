@@ -1,0 +1,94 @@
+"""Every metric of estampa, with its unit and what a bad value means."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import torch
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from consumer.message import Batch
+from consumer.results import Results
+
+SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+
+CONSUMED: Final = Counter("estampa_consumed_total", "Alerts read. Flat while the telescope observes: nothing arrives.")
+CLASSIFIED: Final = Counter("estampa_classified_total", "Alerts classified, by most probable class.", ["class_name"])
+DEAD_LETTERS: Final = Counter("estampa_dead_letters_total", "Alerts set aside. Above 1 %: look.", ["reason"])
+DUPLICATES: Final = Counter("estampa_duplicates_total", "Repeated candids dropped. Many: the broker redelivers.")
+BATCH_SIZE: Final = Histogram("estampa_batch_alerts", "Alerts a batch.", buckets=SIZES)
+BATCH_FILL: Final = Gauge(
+    "estampa_batch_fill_ratio", "Messages of the last batch over batch.size. At 1 for long: the consumer lags."
+)
+STAGE_SECONDS: Final = Histogram(
+    "estampa_stage_seconds",
+    "Seconds a batch spends in each stage. The largest is the bottleneck.",
+    ["stage"],
+    buckets=SECONDS,
+)
+LATENCY_SECONDS: Final = Histogram(
+    "estampa_latency_seconds", "From Kafka's time to the published record. Rising: not keeping up.", buckets=SECONDS
+)
+LAG: Final = Gauge(
+    "estampa_lag_messages", "Messages of a partition not yet committed. Rising: not keeping up.", ["topic", "partition"]
+)
+UNCOMMITTED_AGE: Final = Gauge(
+    "estampa_oldest_uncommitted_seconds", "Age of the oldest message in hand, 0 between batches. Past 60: wedged."
+)
+HISTORY: Final = Histogram("estampa_history_alerts", "Alerts a classification was judged on.", buckets=SIZES)
+LAST_BATCH: Final = Gauge("estampa_last_batch_timestamp_seconds", "When a batch was last committed, since 1970.")
+
+
+class GpuMemory(Collector):
+    """`estampa_gpu_memory_bytes`, read when scraped; absent without a GPU. Near the card's: lower batch.size."""
+
+    def collect(self) -> Iterator[Metric]:
+        if torch.cuda.is_available():
+            used = GaugeMetricFamily("estampa_gpu_memory_bytes", "GPU memory that torch holds.")
+            used.add_metric([], torch.cuda.memory_reserved())
+            yield used
+
+
+REGISTRY.register(GpuMemory())
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Time a stage of one batch."""
+    started = time.perf_counter()
+    yield
+    STAGE_SECONDS.labels(name).observe(time.perf_counter() - started)
+
+
+def batch_begun(batch: Batch, size: int) -> None:
+    """A batch was read; `size` messages would have filled it."""
+    BATCH_FILL.set(len(batch.messages) / size)
+    oldest = min((one.timestamp_ms for one in batch.messages if one.timestamp_ms), default=None)
+    if oldest is not None:
+        UNCOMMITTED_AGE.set(time.time() - oldest / 1000)
+
+
+def batch_done(results: Results) -> None:
+    """A batch was committed."""
+    CONSUMED.inc(results.read)
+    DUPLICATES.inc(results.duplicates)
+    BATCH_SIZE.observe(results.read)
+    UNCOMMITTED_AGE.set(0)
+    LAST_BATCH.set_to_current_time()
+    for one in results.dead_letters:
+        DEAD_LETTERS.labels(str(one.reason)).inc()
+    for made in results.classifications:
+        CLASSIFIED.labels(made.best).inc()
+        HISTORY.observe(made.history_length)
+        if made.latency_ms is not None:
+            LATENCY_SECONDS.observe(made.latency_ms / 1000)
+
+
+def forget_partition(topic: str, partition: int) -> None:
+    """A partition went to another member: its lag is no longer ours to show."""
+    with suppress(KeyError):
+        LAG.remove(topic, partition)

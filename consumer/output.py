@@ -1,0 +1,131 @@
+"""A replay's results in files: they grow in finished parts beside a journal, and are joined at the end.
+
+Beside `--out NAME` stands `NAME.parts/` while the replay runs: `000000.parquet`, `000000.dead.avro`, … and the journal.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from consumer.errors import OutputError
+from consumer.formats import DEAD_LETTERS, FORMATS, Format, Record
+from consumer.journal import Journal, Progress, candids_of
+from consumer.report import Account
+from consumer.results import Results
+from consumer.settings import OutputSettings
+
+
+class FileSink:
+    """Collects results into finished parts; `finish` joins them under their final names.
+
+    out, dead_letters: final paths, None for what is not wanted. earlier: the journal's lines, of a resumed replay.
+    messages, account: how far the results go. candids: those that were classified before a resumption.
+    What a part and its line in the journal hold is safe from a kill. Raises OutputError where a file cannot be written.
+    """
+
+    def __init__(
+        self,
+        settings: OutputSettings,
+        journal: Journal,
+        out: Path | None,
+        dead_letters: Path | None,
+        earlier: Sequence[Progress] = (),
+    ) -> None:
+        self._settings, self._journal, self._out, self._dead_letters = settings, journal, out, dead_letters
+        self._parts = earlier[-1].parts if earlier else 0
+        self.messages = earlier[-1].messages if earlier else 0
+        self.account = Account.of(earlier[-1].counts) if earlier else Account()
+        self.candids = candids_of(earlier)
+        self._pending: list[Results] = []
+        self._part_begun = time.monotonic()
+
+    def publish(self, results: Results) -> None:
+        """Keep a batch's results; they are safe when their part is finished."""
+        self._pending.append(results)
+        self.messages += results.messages
+        self.account.add(results)
+        waiting = sum(one.messages for one in self._pending)
+        age = time.monotonic() - self._part_begun
+        if waiting >= self._settings.part_messages or age >= self._settings.part_s:
+            self._finish_part()
+
+    def close(self) -> None:
+        """Finish the part in hand; the replay can be resumed from here."""
+        if self._pending:
+            self._finish_part()
+
+    def finish(self) -> None:
+        """Join the parts under the final names, and drop them with the journal."""
+        self.close()
+        for path, suffix, form, _ in self._outputs():
+            scratch = self._journal.folder / f"joined{suffix}"
+            with _writing(path):
+                form.join(scratch, [self._part(number, suffix) for number in range(self._parts)])
+                scratch.replace(path)
+        shutil.rmtree(self._journal.folder)
+
+    def _finish_part(self) -> None:
+        for _, suffix, form, records in self._outputs():
+            part = self._part(self._parts, suffix)
+            with _writing(part):
+                form.write(part, records)
+                _sync(part)
+        self._parts += 1
+        candids = [made.candid for results in self._pending for made in results.classifications]
+        with _writing(self._journal.folder):
+            self._journal.add(Progress(self._parts, self.messages, self.account.counts(), candids))
+        self._pending, self._part_begun = [], time.monotonic()
+
+    def _outputs(self) -> Iterator[tuple[Path, str, Format, list[Record]]]:
+        """Of each file wanted: its final path, the suffix of its parts, its format, the records that wait for it."""
+        if self._out:
+            made = [one.record() for results in self._pending for one in results.classifications]
+            yield self._out, self._out.suffix, FORMATS[self._out.suffix], made
+        if self._dead_letters:
+            dead = [one.record() for results in self._pending for one in results.dead_letters]
+            yield self._dead_letters, ".dead.avro", DEAD_LETTERS, dead
+
+    def _part(self, number: int, suffix: str) -> Path:
+        return self._journal.folder / f"{number:06d}{suffix}"
+
+
+class DiscardSink:
+    """Keeps nothing: for runs that only count. It has nothing to go on from."""
+
+    messages = 0
+    account = Account()
+    candids: Sequence[int] = ()
+
+    def publish(self, results: Results) -> None:
+        """Drop a batch's results."""
+
+    def close(self) -> None:
+        """There is nothing to flush."""
+
+    def finish(self) -> None:
+        """There is nothing to join."""
+
+
+def check_writable(out: Path | None, dead_letters: Path | None) -> None:
+    """Raise OutputError, before a night is read, for a format that is not known or a folder that is not there."""
+    for path in (out, dead_letters):
+        if path and not path.parent.is_dir():
+            raise OutputError(f"folder {path.parent} does not exist; make it, or write elsewhere")
+    if out and out.suffix not in FORMATS:
+        raise OutputError(f"{out} has no known format; end it in {', '.join(FORMATS)}")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}; mend that, then go on with --resume") from error
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

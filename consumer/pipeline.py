@@ -1,0 +1,141 @@
+"""THE loop. One batch at a time: decode, stamps, encode, remember, classify, publish, commit."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from consumer import metrics
+from consumer.alert import Alert, read_alerts
+from consumer.classification import Classification, Judge, classification
+from consumer.deadletter import Bound, DeadLetter
+from consumer.errors import BadAlert, Reason
+from consumer.health import Pulse
+from consumer.history import Entries
+from consumer.inference import Inference
+from consumer.message import Batch, Message
+from consumer.protocols import Sink, Source, Store
+from consumer.recent import RecentCandids
+from consumer.report import Report
+from consumer.results import Results
+from consumer.settings import Settings
+from consumer.stamps import Stamps, cut_stamps
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One good alert on its way, with the message it came in."""
+
+    message: Message
+    alert: Alert
+    stamps: Stamps
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A batch after the CPU stages. outcomes: why each record read is no good, None where it is, in stream order."""
+
+    outcomes: list[Reason | None] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    duplicates: int = 0
+
+
+class Pipeline:
+    """Takes a source through the models into a store and a sink. Data moves one way; no stage calls back."""
+
+    def __init__(
+        self, settings: Settings, source: Source, inference: Inference, store: Store, sink: Sink, pulse: Pulse
+    ) -> None:
+        self._source, self._inference, self._store, self._sink, self._pulse = source, inference, store, sink, pulse
+        self._batch_size, self._limits = settings.batch.size, settings.limits
+        self._admitted = frozenset(settings.kafka.programids)
+        self._bound = Bound(self._limits.dead_letter_ratio, self._limits.dead_letter_run)
+        self._judge = Judge.of(inference.checkpoint)
+        self.recent = RecentCandids(self._limits.recent_candids)
+        self.report = Report(self._judge, str(inference.device))
+
+    def run(self) -> Report:
+        """Process batches until the source ends. Raises AccountError unless all that was read came out."""
+        for batch in self._source.batches():
+            if batch.messages:
+                self.process(batch)
+            self._pulse.beat()
+            self.report.tell()
+        self.report.account.check()
+        return self.report
+
+    def process(self, batch: Batch) -> None:
+        """Take one batch all the way: when this returns it is remembered, published and committed."""
+        started = time.monotonic()
+        metrics.batch_begun(batch, self._batch_size)
+        with metrics.stage("decode"):
+            decoded = self._decode(batch)
+        done = self._judged(decoded.items, batch)
+        read = len(decoded.outcomes)
+        results = Results(len(batch.messages), read, decoded.duplicates, done, decoded.dead_letters)
+        with metrics.stage("publish"):
+            self._sink.publish(results)
+        with metrics.stage("commit"):
+            self._source.commit(batch)
+        self._note(results, decoded.outcomes, 1000 * (time.monotonic() - started))
+
+    def _decode(self, batch: Batch) -> Decoded:
+        decoded = Decoded()
+        seen: set[int] = set()
+        for message in batch.messages:
+            for record, outcome in enumerate(read_alerts(message.payload, self._limits.packet_bytes)):
+                self._sort(decoded, seen, message, record, outcome)
+        return decoded
+
+    def _sort(self, decoded: Decoded, seen: set[int], message: Message, record: int, outcome: Alert | BadAlert) -> None:
+        """Put the outcome of one record where it belongs."""
+        try:
+            alert = self._admit(outcome)
+            if alert.candid in seen or alert.candid in self.recent:
+                decoded.duplicates += 1
+            else:
+                stamps = cut_stamps(alert, self._inference.checkpoint.preprocessing, self._limits.stamp_bytes)
+                decoded.items.append(Item(message, alert, stamps))
+                seen.add(alert.candid)
+            decoded.outcomes.append(None)
+        except BadAlert as bad:
+            decoded.dead_letters.append(DeadLetter.of(message, record, bad))
+            decoded.outcomes.append(bad.reason)
+
+    def _admit(self, outcome: Alert | BadAlert) -> Alert:
+        if isinstance(outcome, BadAlert):
+            raise outcome
+        if outcome.programid not in self._admitted:
+            program = f"candid {outcome.candid} is of programid {outcome.programid}"
+            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
+        return outcome
+
+    def _judged(self, items: Sequence[Item], batch: Batch) -> list[Classification]:
+        """Encode, remember and classify. A batch without a good alert still tells the store how far it got."""
+        with metrics.stage("encode"):
+            latents, alone = self._inference.encode([item.stamps.pixels for item in items])
+        alerts = [item.alert for item in items]
+        entries = Entries(
+            keys=[alert.sequence_key for alert in alerts],
+            candid=np.array([alert.candid for alert in alerts], np.int64),
+            jd=np.array([alert.jd for alert in alerts], np.float64),
+            band=np.array([alert.fid for alert in alerts], np.uint8),
+            latents=latents,
+        )
+        with metrics.stage("remember"):
+            histories = self._store.remember(entries, batch.offsets)
+        with metrics.stage("classify"):
+            sequence = self._inference.classify(histories)
+        return [
+            classification(self._judge, item.message, item.alert, item.stamps, *judged)
+            for item, *judged in zip(items, histories, alone, sequence, strict=True)
+        ]
+
+    def _note(self, results: Results, outcomes: Sequence[Reason | None], batch_ms: float) -> None:
+        """A committed batch enters the account; only now are its candids repeats, and its failures too many."""
+        self.recent.add(made.candid for made in results.classifications)
+        self.report.add(results, batch_ms)
+        metrics.batch_done(results)
+        self._bound.check(outcomes)

@@ -1,0 +1,115 @@
+"""Results to Kafka: classifications to one topic, dead letters to another, every record of them acknowledged."""
+
+from io import BytesIO
+from typing import Any, Final
+
+import fastavro
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+
+from consumer.broker import ASK_S, REFUSALS, client_config, explain
+from consumer.classification import Classification
+from consumer.errors import BrokerError
+from consumer.results import Results
+from consumer.settings import OutputSettings, Settings
+from schemas import load_schema
+
+Headers = list[tuple[str, str | bytes | None]]
+
+log = structlog.get_logger()
+
+SCHEMAS: Final = {"estampa": "classification/1/classification", "alerce": "classification/1/alerce"}
+SYNC: Final = b"estampa classify"
+"""The 16 bytes that close a block. Fixed, so that equal records are equal bytes."""
+
+
+class Encoder:
+    """Classification → the bytes of one message. The container's header is made once: it is the same every time."""
+
+    def __init__(self, output: OutputSettings) -> None:
+        self._shape, self._framing = output.shape, output.framing
+        self._schema: Any = fastavro.parse_schema(load_schema(SCHEMAS[output.shape]))
+        header = BytesIO()
+        fastavro.writer(header, self._schema, [], sync_marker=SYNC)
+        self._header = header.getvalue()
+
+    def encode(self, made: Classification) -> bytes:
+        record = made.record() if self._shape == "estampa" else made.alerce_record()
+        body = BytesIO()
+        fastavro.schemaless_writer(body, self._schema, record)
+        if self._framing == "schemaless":
+            return body.getvalue()
+        data = body.getvalue()
+        return self._header + _long(1) + _long(len(data)) + data + SYNC
+
+
+class KafkaSink:
+    """Publishes a batch and waits for the broker's word on every record of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._kafka, self._output = settings.kafka, settings.output
+        self._encoder = Encoder(settings.output)
+        self._failures: list[KafkaError] = []
+        self._delivered = 0
+        ours = {
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "delivery.timeout.ms": self._kafka.delivery_timeout_ms,
+            "message.max.bytes": settings.limits.packet_bytes + 2**20,  # a dead letter is a whole packet
+            "error_cb": self._on_error,
+        }
+        self._producer = Producer(ours | client_config(settings.kafka))
+
+    def publish(self, results: Results) -> None:
+        """Return when the broker has all of them. Raises BrokerError if it has not, within `delivery_timeout_ms`."""
+        self._failures, self._delivered = [], 0
+        for made in results.classifications:
+            self._produce(self._output.topic, made.objectId, self._encoder.encode(made), [])
+        for dead in results.dead_letters:
+            self._produce(self._output.dead_letter_topic, None, dead.payload, dead.headers())
+        self._producer.flush(self._kafka.delivery_timeout_ms / 1000 + ASK_S)
+        wanted = len(results.classifications) + len(results.dead_letters)
+        if self._failures:
+            raise explain(self._failures[0], self._kafka)
+        if self._delivered != wanted:
+            raise BrokerError(f"Kafka at {self._kafka.brokers} acknowledged {self._delivered} of {wanted} records")
+
+    def close(self) -> None:
+        """Nothing waits: every batch was flushed."""
+
+    def _produce(self, topic: str, key: str | None, value: bytes | None, headers: Headers) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key, headers=headers, on_delivery=self._on_delivery)
+            except BufferError:  # the queue is full: let some of it go first
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                raise explain(error.args[0], self._kafka) from error
+            else:
+                self._producer.poll(0)
+                return
+
+    def _on_delivery(self, error: KafkaError | None, _: KafkaMessage) -> None:
+        if error is None:
+            self._delivered += 1
+        else:
+            self._failures.append(error)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in REFUSALS or error.fatal():
+            self._failures.append(error)
+        else:
+            log.warning("producer_trouble", error=error.str())
+
+
+def _long(value: int) -> bytes:
+    """Avro's zigzag variable-length encoding of a non-negative integer."""
+    value <<= 1
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])

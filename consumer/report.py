@@ -1,0 +1,164 @@
+"""The account of a run: what came in, what came out, how fast. In = out, or it says so."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import numpy as np
+import structlog
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from consumer.classification import Judge
+from consumer.errors import AccountError
+from consumer.results import Results
+
+log = structlog.get_logger()
+
+TELL_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Account:
+    """Counts, in alerts. classes: of what was classified, by most probable class. dead_lettered: by reason."""
+
+    read: int = 0
+    duplicates: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+    dead_lettered: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, counts: dict[str, Any]) -> Self:
+        """What `counts` gave."""
+        classes, dead = Counter(counts["classes"]), Counter(counts["dead_lettered"])
+        return cls(counts["read"], counts["duplicates"], classes, dead)
+
+    @property
+    def classified(self) -> int:
+        return self.classes.total()
+
+    def add(self, results: Results) -> None:
+        """Note a finished batch."""
+        self.read += results.read
+        self.duplicates += results.duplicates
+        self.classes.update(one.best for one in results.classifications)
+        self.dead_lettered.update(str(one.reason) for one in results.dead_letters)
+
+    def counts(self) -> dict[str, Any]:
+        """Plain types, to write down."""
+        return {
+            "read": self.read,
+            "classified": self.classified,
+            "duplicates": self.duplicates,
+            "dead_lettered": dict(self.dead_lettered),
+            "classes": dict(self.classes),
+        }
+
+    def check(self) -> None:
+        """Raise AccountError unless all that was read came out."""
+        out = self.classified + self.duplicates + self.dead_lettered.total()
+        if self.read != out:
+            raise AccountError(
+                f"{self.read} alerts were read and {out} came out ({self.classified} classified, {self.duplicates} "
+                f"repeated, {self.dead_lettered.total()} dead letters): please report this with the input"
+            )
+
+
+@dataclass(slots=True)
+class Report:
+    """A run's account, with its pace. latency: milliseconds, a sample of bounded size for the percentiles."""
+
+    judge: Judge
+    device: str
+    account: Account = field(default_factory=Account)
+    latency: "Reservoir" = field(default_factory=lambda: Reservoir(100_000))
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    read_before: int = 0
+    told: float = field(default_factory=time.monotonic)
+
+    def carry(self, counts: dict[str, Any]) -> None:
+        """Go on from the counts of the run that this one resumes."""
+        self.account = Account.of(counts)
+        self.read_before = self.account.read
+
+    def add(self, results: Results, batch_ms: float) -> None:
+        """Note a finished batch. An alert without a Kafka time is given `batch_ms`, the batch's own time."""
+        self.account.add(results)
+        made = results.classifications
+        self.latency.extend(batch_ms if one.latency_ms is None else one.latency_ms for one in made)
+        self.seconds = time.monotonic() - self.started
+
+    def tell(self) -> None:
+        """Log where the run stands, once a minute."""
+        if time.monotonic() - self.told >= TELL_S:
+            self.told = time.monotonic()
+            log.info("progress", **self.account.counts())
+
+    def summary(self) -> dict[str, Any]:
+        """Plain types, for `--summary`. Seconds and pace are this run's; the counts include what it resumed."""
+        read_now = self.account.read - self.read_before
+        return self.account.counts() | {
+            "seconds": round(self.seconds, 3),
+            "alerts_per_second": round(read_now / self.seconds, 1) if self.seconds else 0.0,
+            "latency_ms": {f"p{q}": self.latency.percentile(q) for q in (50, 95, 99)},
+            "model": self.judge.model_name,
+            "model_id": self.judge.model_id,
+            "encoder_id": self.judge.encoder_id,
+            "device": self.device,
+        }
+
+
+class Reservoir:
+    """A uniform sample of a stream of numbers, of bounded size (Vitter 1985, algorithm R)."""
+
+    def __init__(self, size: int) -> None:
+        self._values = np.zeros(size)
+        self._seen = 0
+        self._random = np.random.default_rng(0)
+
+    def extend(self, values: Iterable[float]) -> None:
+        for value in values:
+            place = self._seen if self._seen < len(self._values) else int(self._random.integers(self._seen + 1))
+            if place < len(self._values):
+                self._values[place] = value
+            self._seen += 1
+
+    def percentile(self, q: float) -> float | None:
+        """None where nothing was seen."""
+        values = self._values[: self._seen]
+        return round(float(np.percentile(values, q)), 3) if len(values) else None
+
+
+def table(summary: dict[str, Any], title: str) -> RenderableType:
+    """A run's summary as a person likes to read it."""
+    tables = [
+        _counts(f"{title}: classified as", summary["classes"], summary["classified"]),
+        _counts("dead letters", summary["dead_lettered"], sum(summary["dead_lettered"].values())),
+    ]
+    speed = Table(title="the run", title_justify="left", show_header=False)
+    latency = summary["latency_ms"]
+    shown = " · ".join(f"{name} {value:,.0f}" for name, value in latency.items() if value is not None)
+    dead = sum(summary["dead_lettered"].values())
+    rows = {
+        "in = out": f"{summary['read']:,} = {summary['classified']:,} classified + {summary['duplicates']:,} repeated"
+        f" + {dead:,} dead letters",
+        "throughput": f"{summary['alerts_per_second']:,.0f} alerts/s over {summary['seconds']:,.1f} s",
+        "latency, ms": shown or "none measured",
+        "model": f"{summary['model']} ({summary['model_id']}) on {summary['device']}",
+    }
+    for name, value in rows.items():
+        speed.add_row(name, value)
+    return Group(*tables, speed)
+
+
+def _counts(title: str, counts: dict[str, int], total: int) -> Table:
+    made = Table(title=title, title_justify="left", show_footer=True)
+    made.add_column("", footer="total")
+    made.add_column("alerts", footer=f"{total:,}", justify="right")
+    made.add_column("share", justify="right")
+    for name, count in sorted(counts.items(), key=lambda item: -item[1]):
+        made.add_row(name, f"{count:,}", f"{count / total:.1%}")
+    return made

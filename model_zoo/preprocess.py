@@ -135,7 +135,8 @@ def signal_to_noise(stamps: NDArray[np.float32], step: int) -> NDArray[np.float3
     The noise is the median less the 16th percentile: sources lie above the sky, so the lower side is the sky's own.
     Both are taken from every `step`-th pixel a side, which is enough of them.
     """
-    some = np.sort(stamps[:, :, ::step, ::step].reshape(*stamps.shape[:2], -1), axis=2)
+    sky = stamps[:, :, ::step, ::step]
+    some = np.sort(sky.reshape(*sky.shape[:2], sky.shape[2] * sky.shape[3]), axis=2)
     known = some.shape[2] - np.isnan(some).sum(axis=2, keepdims=True)
     median = np.take_along_axis(some, known // 2, axis=2)
     noise = median - np.take_along_axis(some, known * 16 // 100, axis=2)

@@ -13,6 +13,8 @@ from consumer.alert import Alert
 from consumer.errors import BadAlert, Reason
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing, cut, source_pixel
 
+HUGE: Final = 1e37
+"""A pixel past this is as good as infinite: scaling to [0, 1] would overflow float32."""
 CARD: Final = 80
 FITS_BLOCK: Final = 2880
 GZIP: Final = 31
@@ -89,8 +91,8 @@ def _cut_channel(
         image = read_stamp(packed, max_bytes)
     except BadAlert as bad:
         raise BadAlert(bad.reason, f"{who} {bad}") from bad
-    if np.isinf(image).any():
-        raise BadAlert(Reason.INFINITE_PIXEL, f"{who} has {np.isinf(image).sum()} infinite pixels")
+    if infinite := np.count_nonzero(np.abs(image) > HUGE):
+        raise BadAlert(Reason.INFINITE_PIXEL, f"{who} has {infinite} pixels that are infinite, or past ±{HUGE}")
     centre = _centre(alert, image.shape, who)
     plane, padded = cut(image, size, centre)
     finite = plane[~np.isnan(plane)]
@@ -108,7 +110,11 @@ def _centre(alert: Alert, shape: Sequence[int], who: str) -> tuple[int, int]:
         return STAMP_SIDE // 2, STAMP_SIDE // 2
     if alert.xpos is None or alert.ypos is None:
         raise BadAlert(Reason.BAD_FIELD, f"{who} is {height}×{width} and xpos, ypos are null: its source has no place")
-    return source_pixel((height, width), alert.xpos, alert.ypos)
+    row, column = source_pixel((height, width), alert.xpos, alert.ypos)
+    if not (0 <= row < height and 0 <= column < width):
+        place = f"xpos {alert.xpos:.1f}, ypos {alert.ypos:.1f}"
+        raise BadAlert(Reason.STAMP_SHAPE, f"{who} is {height}×{width} and does not hold its source, at {place}")
+    return row, column
 
 
 def _overlap(shape: Sequence[int], size: int, centre: tuple[int, int]) -> int:

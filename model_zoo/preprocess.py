@@ -31,16 +31,13 @@ class Preprocessing:
     """How stamps become the encoder's input.
 
     size: side of the cut around the source, pixels. channels: the planes, in order, out of science, template and
-    difference. scales: binning factors; each gives all channels again, the middle of the cut averaged over blocks of
-    that many pixels a side, so that a wide view costs no more than a narrow one. normalisation: "minmax", each
-    channel to [0, 1], as ALeRCE and both seeds do; or "noise", asinh of the signal over the sky's own noise, which
-    keeps how bright a source is.
+    difference. normalisation: "minmax", each channel to [0, 1], as ALeRCE and both seeds do; or "noise", asinh of the
+    signal over the sky's own noise, which keeps how bright a source is.
     """
 
     size: int = 21
     channels: tuple[str, ...] = CHANNELS
     normalisation: str = "minmax"
-    scales: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
         if not 0 < self.size <= STAMP_SIDE:
@@ -50,26 +47,13 @@ class Preprocessing:
         if self.normalisation not in NORMALISATIONS:
             known = " or ".join(map(repr, NORMALISATIONS))
             raise ValueError(f"preprocessing.normalisation is {self.normalisation!r}; it is {known}")
-        if not self.scales or any(scale < 1 or scale % 2 == 0 for scale in self.scales) or self.side < 1:
-            raise ValueError(f"preprocessing.scales is {self.scales}; give odd numbers of pixels, at most size")
-
-    @property
-    def side(self) -> int:
-        """Side of the encoder's input, pixels: the widest view fills the cut."""
-        return self.size // max(self.scales)
-
-    @property
-    def planes(self) -> int:
-        """Channels of the encoder's input."""
-        return len(self.channels) * len(self.scales)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"channels": list(self.channels), "scales": list(self.scales)}
+        return asdict(self) | {"channels": list(self.channels)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**(values | tuples))
+        return cls(**(values | {"channels": tuple(values["channels"])}))
 
 
 def source_pixel(shape: tuple[int, int], xpos: float, ypos: float) -> tuple[int, int]:
@@ -110,17 +94,9 @@ def _span(start: int, size: int, length: int) -> slice:
 
 
 def encoder_input(stamps: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Raw cuts (N, C, size, size) float32, NaN where there is nothing → the encoder's input (N, planes, side, side).
-
-    Planes stand scale by scale, the channels of each in order. Every value is finite.
-    """
+    """Raw cuts (N, C, size, size) float32, NaN where there is nothing → the encoder's input, same shape, all finite."""
     known = np.where(stamps > MASKED, stamps, np.float32(np.nan))
-    if preprocessing.normalisation == "minmax":
-        views = [normalise(_view(known, scale, preprocessing.side)) for scale in preprocessing.scales]
-    else:
-        signal = signal_to_noise(known, max(preprocessing.scales))
-        views = [compressed(_view(signal, scale, preprocessing.side)) for scale in preprocessing.scales]
-    return np.concatenate(views, axis=1) if len(views) > 1 else views[0]
+    return normalise(known) if preprocessing.normalisation == "minmax" else compressed(signal_to_noise(known))
 
 
 def normalise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -135,14 +111,13 @@ def normalise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(usable & ~np.isnan(scaled), scaled, 0).astype(np.float32, copy=False)
 
 
-def signal_to_noise(stamps: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+def signal_to_noise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each channel less its median, over its noise; NaN, and a channel with no noise, become 0.
 
     The noise is the median less the 16th percentile: sources lie above the sky, so the lower side is the sky's own.
-    Both are taken from every `step`-th pixel a side, which is enough of them.
+    Multiplying a channel, or adding to it, changes nothing: stamps scaled to [0, 1] before give the same answer.
     """
-    sky = stamps[:, :, ::step, ::step]
-    some = np.sort(sky.reshape(*sky.shape[:2], sky.shape[2] * sky.shape[3]), axis=2)
+    some = np.sort(stamps.reshape(*stamps.shape[:2], stamps.shape[2] * stamps.shape[3]), axis=2)
     known = some.shape[2] - np.isnan(some).sum(axis=2, keepdims=True)
     median = np.take_along_axis(some, known // 2, axis=2)
     noise = median - np.take_along_axis(some, known * 16 // 100, axis=2)
@@ -155,19 +130,3 @@ def signal_to_noise(stamps: NDArray[np.float32], step: int) -> NDArray[np.float3
 def compressed(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     """asinh(signal) / 4: linear within the noise, logarithmic above; 0 for sky, about 2 for a bright star."""
     return (np.arcsinh(signal) / 4).astype(np.float32, copy=False)
-
-
-def _view(stamps: NDArray[np.float32], scale: int, side: int) -> NDArray[np.float32]:
-    """The middle `side` × `side` blocks of `scale` × `scale` pixels, each its mean over what is not NaN."""
-    start = (stamps.shape[2] - side * scale) // 2
-    inner = slice(start, start + side * scale)
-    middle = stamps[:, :, inner, inner]
-    if scale == 1:
-        return middle
-    blocks = middle.reshape(*middle.shape[:2], side, scale, side, scale)
-    missing = np.isnan(blocks)
-    if not missing.any():
-        return np.asarray(blocks.mean(axis=(3, 5), dtype=np.float32))
-    held = (~missing).sum(axis=(3, 5), dtype=np.float32)
-    total = np.where(missing, 0, blocks).sum(axis=(3, 5), dtype=np.float32)
-    return np.where(held > 0, total / np.maximum(held, 1), np.nan).astype(np.float32)

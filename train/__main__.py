@@ -2,6 +2,7 @@
 
 import typer
 
+from train import run_command
 from train.simulation import command as simulation
 
 app = typer.Typer(
@@ -10,6 +11,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(simulation.app, name="simulate")
+app.add_typer(run_command.app)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ class Experiment:
     weighted: classes count alike in the loss. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
     epochs: at most. patience: epochs without a better validation loss. probe_*: the linear probe's own.
     seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
+    teachers, simulated, steps, folds: of the served model, see `train.serving.Serving`.
     """
 
     name: str
@@ -56,6 +57,10 @@ class Experiment:
     probe_batch: int = 100
     seeds: int = 5
     seed: int = 1
+    teachers: int = 2
+    simulated: float = 0.5
+    steps: int = 1200
+    folds: int = 5
     variant: str = ""
     reference: Mapping[str, float] = field(default_factory=dict)
 

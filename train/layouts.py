@@ -1,5 +1,6 @@
 """The five layouts of the seeds' pickles → one StampSet. What each file leaves out is said here."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,13 +79,14 @@ def read_layout(path: Path, layout: str | None = None, channels: tuple[str, ...]
     read = _sequences if known.sequence else _images
     columns = [read(part, known, f"{path}: {name}") for name, part in parts.items()]
     lengths = [len(column[1]) for column in columns]
+    whole = "All" in parts
     split = np.repeat([SPLIT_NAMES.get(name, "train") for name in parts], lengths)
     found = StampSet(
         images=np.concatenate([column[0] for column in columns]),
         channels=channels or known.channels,
         labels=np.concatenate([column[1] for column in columns]),
         classes=known.classes,
-        split=split,
+        split=_split_by_template(parts["All"]) if whole else split,
         features=_features(parts, lengths),
         feature_names=FEATURES if all("features" in part for part in parts.values()) else (),
         oid=_object_ids(parts, lengths),
@@ -107,6 +109,15 @@ def check_difference(stamps: StampSet, path: Path, sample: int = 2000) -> None:
             f"{path}: the channel least like the others is the one called {least}, so the order "
             f"{', '.join(stamps.channels)} is wrong; give --channels in the file's order"
         )
+
+
+def _split_by_template(part: Mapping[str, Any]) -> NDArray[np.str_]:
+    """Four fifths train, a tenth each validation and test, for a file without a split.
+
+    Its rows have no names; the template is the object's, so rows of one template go together.
+    """
+    digests = [hashlib.sha256(np.ascontiguousarray(one).tobytes()).digest()[0] for one in np.asarray(part["template"])]
+    return np.select([np.array(digests) < 26, np.array(digests) < 52], ["validation", "test"], "train")
 
 
 def _layout_of(path: Path) -> str:

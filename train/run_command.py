@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from model_zoo.errors import CheckpointError
 from train.compare import comparison, scoreboard_lines
 from train.experiment import Experiment, ExperimentError, names, read_experiment
 from train.layouts import LAYOUTS, read_layout
@@ -17,6 +18,7 @@ from train.material import prepare
 from train.pickles import PickleError
 from train.report import write_report
 from train.run import Source, run
+from train.serve import card_table, export, run_serving
 from train.stamp_set import DatasetError, StampSet
 from train.sweep import read_grid, sweep
 
@@ -24,7 +26,10 @@ app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = Console()
 ERRORS = (ExperimentError, DatasetError, PickleError, TrainingError)
 
-Data = Annotated[Path, typer.Option(help="A data set: .npz, or one of the seeds' pickles.")]
+Data = Annotated[
+    list[Path],
+    typer.Option(help="A data set: .npz, or one of the seeds' pickles; for estampa-serve archives, repeatable."),
+]
 Out = Annotated[Path, typer.Option(help="Folder that gets one folder a run.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the experiment's own; repeatable.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
@@ -48,8 +53,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load_stamps(path: Path) -> StampSet:
-    """A data set from .npz, or straight from a pickle."""
+def load_stamps(paths: list[Path]) -> StampSet:
+    """A data set from .npz, or straight from a pickle. Raises ExperimentError on more than one."""
+    if len(paths) != 1:
+        raise ExperimentError(f"--data was given {len(paths)} times; this experiment takes one data set")
+    path = paths[0]
     return StampSet.load(path) if path.suffix == ".npz" else read_layout(path)
 
 
@@ -66,8 +74,11 @@ def run_command(
     """Run an experiment with all its variants; a run that was stopped goes on where it was."""
     try:
         experiments = read_experiment(name, settings or [])
+        if experiments[0].kind == "serve":
+            console.print(card_table(run_serving(experiments[0], data, out / name)), highlight=False)
+            return
         where, stamps = choose_device(device), load_stamps(data)
-        source = Source(data.name, stamps.fingerprint, origin)
+        source = Source(data[0].name, stamps.fingerprint, origin)
         for experiment in experiments:
             _run_one(experiment, stamps, source, out / experiment.run, where, umap)
     except ERRORS as error:
@@ -99,6 +110,19 @@ def convert_command(
     except ERRORS as error:
         raise fail(error) from error
     console.print(f"{len(stamps)} examples of {stamps.images.shape[1:]} → {out}, fingerprint {stamps.fingerprint}")
+
+
+@app.command("export")
+def export_command(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run of estampa-serve.")],
+    to: Annotated[Path, typer.Option(help="Where the consumer finds it: model_zoo/weights/NAME.")],
+) -> None:
+    """Write the checkpoint of a run where the consumer loads it from."""
+    try:
+        checkpoint = export(run_folder, to)
+    except (*ERRORS, CheckpointError) as error:
+        raise fail(error) from error
+    console.print(f"{checkpoint.name}: model {checkpoint.model_id}, encoder {checkpoint.encoder_id} → {to}")
 
 
 @app.command("compare")

@@ -59,7 +59,7 @@ class Serving:
 
     @property
     def config(self) -> EncoderConfig:
-        return EncoderConfig(self.preprocessing.planes, self.preprocessing.side, self.latent)
+        return EncoderConfig(len(self.preprocessing.channels), self.preprocessing.size, self.latent)
 
     @property
     def generator(self) -> torch.Generator:
@@ -100,8 +100,8 @@ class Models:
 
 
 def gather(real: Observed, simulated: Sequence[Observed], serving: Serving) -> Alerts:
-    """Real alerts and simulated nights as one. Object names of simulated alerts get a mark, so that none can meet."""
-    marked = [_marked(night) for night in simulated]
+    """Real alerts and simulated skies as one. Objects of a simulated sky are marked, so that none can meet."""
+    marked = [_marked(sky, place) for place, sky in enumerate(simulated)]
     table = joined([real, *marked])
     return Alerts(
         table=table,
@@ -283,6 +283,7 @@ def _weights(alerts: Alerts, rows: NDArray[np.int64], serving: Serving) -> torch
     return (weight / weight.mean()).float()
 
 
-def _marked(night: Observed) -> Observed:
-    columns = {name: getattr(night, name) for name in Observed.__dataclass_fields__}
-    return Observed(**(columns | {name: np.char.add(SIMULATED, columns[name]) for name in ("object_id", "key")}))
+def _marked(sky: Observed, place: int) -> Observed:
+    columns = {name: getattr(sky, name) for name in Observed.__dataclass_fields__}
+    mark = f"{SIMULATED}{place} "
+    return Observed(**(columns | {name: np.char.add(mark, columns[name]) for name in ("object_id", "key")}))

@@ -57,7 +57,8 @@ def _checked(record: dict[str, Any], schema_version: str) -> Alert | BadAlert:
     try:
         return _alert(record, schema_version)
     except BadAlert as bad:
-        return bad
+        candidate = record["candidate"]
+        return BadAlert(bad.reason, str(bad), candidate["programid"] if isinstance(candidate, dict) else None)
 
 
 def _alert(record: dict[str, Any], schema_version: str) -> Alert:

@@ -105,11 +105,12 @@ class Pipeline:
             decoded.outcomes.append(bad.reason)
 
     def _admit(self, outcome: Alert | BadAlert) -> Alert:
+        if outcome.programid is not None and outcome.programid not in self._admitted:
+            who = "it" if isinstance(outcome, BadAlert) else f"candid {outcome.candid}"
+            program = f"{who} is of programid {outcome.programid}"
+            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
         if isinstance(outcome, BadAlert):
             raise outcome
-        if outcome.programid not in self._admitted:
-            program = f"candid {outcome.candid} is of programid {outcome.programid}"
-            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
         return outcome
 
     def _judged(self, items: Sequence[Item], batch: Batch) -> list[Classification]:

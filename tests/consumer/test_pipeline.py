@@ -200,6 +200,13 @@ def test_a_private_alert_is_neither_published_nor_remembered_and_its_bytes_stay(
     assert "candid 9 is of programid 3; kafka.programids admits [1]" in letter.explanation
 
 
+def test_a_private_alert_stays_private_when_it_is_bad() -> None:
+    line = Line()
+    line.run([Packet(candid=9, programid=2, jd=float("nan")).payload()])
+    [letter] = line.sink.dead_letters
+    assert (letter.reason, letter.payload) == (Reason.PRIVATE, None)
+
+
 def test_a_program_that_is_admitted_is_classified_and_named() -> None:
     line = Line(settings=Settings(kafka={"programids": (1, 2)}))  # type: ignore[arg-type]
     line.run([Packet(programid=2).payload()])

@@ -33,7 +33,7 @@ def client_config(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap.servers": settings.brokers,
         "security.protocol": settings.security,
         "client.id": "estampa",
-        "log.connection.close": False,  # brokers close idle connections; that is no trouble
+        "log_level": 2,  # what matters comes as an error too, and is logged in our own way
     }
     if settings.security.startswith("SASL"):
         password = settings.password.get_secret_value() if settings.password else ""

@@ -98,8 +98,8 @@ def test_a_batch_that_failed_is_whole_the_second_time_and_not_taken_for_repeats(
     line = Line(sink=MemorySink(failing=[BrokerError("not delivered")]))
     [batch] = batches_of(GOOD, 512)
     with pytest.raises(BrokerError):
-        line.pipeline.process(batch)
-    line.pipeline.process(batch)
+        line.pipeline.process(batch, line.pipeline.decode(batch))
+    line.pipeline.process(batch, line.pipeline.decode(batch))
     assert line.candids() == [1, 2, 3]
     assert line.pipeline.report.account.duplicates == 0
 

@@ -60,8 +60,7 @@ def _checked(fields: Fields) -> Alert | BadAlert:
     try:
         return _alert(fields)
     except BadAlert as bad:
-        candidate = record["candidate"]
-        return BadAlert(bad.reason, str(bad), candidate["programid"] if isinstance(candidate, dict) else None)
+        return BadAlert(bad.reason, str(bad), fields.programid)
 
 
 def _alert(fields: Fields) -> Alert:

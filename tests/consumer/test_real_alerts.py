@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from consumer.alert import CUTOUTS, Alert, read_alerts
+from consumer.alert import Alert, read_alerts
 from consumer.archive import ArchiveSource, find_archives
 from consumer.container import layout
 from consumer.errors import BadAlert, Reason
@@ -21,6 +21,7 @@ from consumer.stamps import Stamps, cut_stamps, read_stamp
 from model_zoo.preprocess import Preprocessing, cut, normalise, source_pixel
 
 MAX = 16 * 2**20
+CUTOUTS = {"science": "cutoutScience", "template": "cutoutTemplate", "difference": "cutoutDifference"}
 CANDIDATE = ("jd", "fid", "programid")
 QUIRKS = {
     "corrupt_or_schemaless": {Reason.CORRUPT, Reason.NOT_AVRO, Reason.WRONG_SCHEMA},

@@ -9,7 +9,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,train,dev]'
 	touch $@
 
-.PHONY: demo test test-slow lint format clean
+ALERTS_MADE := build/demo.tar.gz
+
+.PHONY: demo test test-slow bench lint format clean
 demo: $(VENV)/.ready  ## stream alerts through a real broker and store, and print the night
 	$(BIN)/estampa demo $(ALERTS)
 
@@ -18,6 +20,9 @@ test: $(VENV)/.ready  ## the whole suite but its slow tier
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some minutes
+	$(BIN)/python -m tests.bench
 
 lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .

@@ -45,9 +45,10 @@ def as_first_written(name: str) -> bytes:
     return out.getvalue()
 
 
-def test_every_schema_on_file_has_a_sample() -> None:
+def test_every_schema_of_ours_on_file_has_a_sample() -> None:
+    """Packets of ZTF's own schemas (`ztf/VERSION/alert`) are simulated by the thousand."""
     found = {str(path.relative_to(FOLDER).with_suffix("")) for path in Path(FOLDER).rglob("*.avsc")}
-    assert found == set(SAMPLES)
+    assert {name for name in found if not name.endswith("/alert")} == set(SAMPLES)
 
 
 @pytest.mark.parametrize("name", SAMPLES)

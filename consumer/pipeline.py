@@ -1,7 +1,7 @@
 """THE loop. Decode, stamps, encode, remember, classify, publish, commit: one batch at a time, the next one decoding."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from consumer import metrics
 from consumer.alert import Alert, read_alerts
 from consumer.classification import Classification, Judge, classification
 from consumer.deadletter import Bound, DeadLetter
-from consumer.errors import BadAlert, Reason
+from consumer.errors import ArchiveError, BadAlert, Reason
 from consumer.health import Pulse
 from consumer.history import Entries
 from consumer.inference import Inference
@@ -64,7 +64,7 @@ class Pipeline:
         """
         in_hand: tuple[Batch, Future[Decoded]] | None = None
         with ThreadPoolExecutor(1, "decode") as decoding:
-            for batch in self._source.batches():
+            for batch in self._batches():
                 coming = (batch, decoding.submit(self.decode, batch)) if batch.messages else None
                 if in_hand:
                     self._finish(*in_hand)
@@ -78,6 +78,14 @@ class Pipeline:
                 self._finish(*in_hand)
         self.report.account.check()
         return self.report
+
+    def _batches(self) -> Iterator[Batch]:
+        """The source's, and an empty one where an archive ends early: what is in hand is finished before it is told."""
+        try:
+            yield from self._source.batches()
+        except ArchiveError:
+            yield Batch(())
+            raise
 
     def _finish(self, batch: Batch, decoding: Future[Decoded]) -> None:
         metrics.batch_begun(batch, self._batch_size)
@@ -120,11 +128,12 @@ class Pipeline:
             decoded.outcomes.append(None)
 
     def _admit(self, outcome: Alert | BadAlert) -> Alert:
+        if outcome.programid is not None and outcome.programid not in self._admitted:
+            who = "it" if isinstance(outcome, BadAlert) else f"candid {outcome.candid}"
+            program = f"{who} is of programid {outcome.programid}"
+            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
         if isinstance(outcome, BadAlert):
             raise outcome
-        if outcome.programid not in self._admitted:
-            program = f"candid {outcome.candid} is of programid {outcome.programid}"
-            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
         return outcome
 
     def _without_repeats(self, items: Sequence[Item]) -> list[Item]:

@@ -42,7 +42,8 @@ def find_archives(paths: Sequence[Path]) -> list[Archive]:
     found: list[Archive] = []
     for path in paths:
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.name.endswith((SUFFIX, *TAR_SUFFIXES)))
+            named = (file for file in path.rglob("*") if file.name.endswith((SUFFIX, *TAR_SUFFIXES)))
+            files = sorted(file for file in named if file.is_file())  # Spark names its folders .avro too
             if not files:
                 raise ArchiveError(f"{path} holds no {SUFFIX} and no tar file")
             found += [Archive(file, str(file.relative_to(path))) for file in files]

@@ -1,11 +1,14 @@
 """The Kafka broker: how any client of ours reaches it, and what its errors mean."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
-from consumer.errors import BrokerError
+from consumer.errors import BrokerError, ConfigError
 from consumer.settings import KafkaSettings
+
+Client = TypeVar("Client")
 
 ASK_S: Final = 10.0
 """How long a question to the broker may take."""
@@ -30,7 +33,7 @@ def client_config(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap.servers": settings.brokers,
         "security.protocol": settings.security,
         "client.id": "estampa",
-        "log.connection.close": False,  # brokers close idle connections; that is no trouble
+        "log_level": 2,  # what matters comes as an error too, and is logged in our own way
     }
     if settings.security.startswith("SASL"):
         password = settings.password.get_secret_value() if settings.password else ""
@@ -39,6 +42,15 @@ def client_config(settings: KafkaSettings) -> dict[str, Any]:
     if settings.ca_file:
         config["ssl.ca.location"] = str(settings.ca_file)
     return config | settings.librdkafka
+
+
+def make_client(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
+    """A Consumer or Producer. Raises ConfigError for what librdkafka does not know or cannot read."""
+    try:
+        return kind(config)
+    except KafkaException as error:
+        said = error.args[0].str()
+        raise ConfigError(f"librdkafka refuses: {said}; check [kafka.librdkafka] and kafka.ca_file") from error
 
 
 def explain(error: KafkaError, settings: KafkaSettings) -> BrokerError:

@@ -194,8 +194,10 @@ def _inflate(data: bytes, codec: str) -> bytes:
 def _inflate_deflate(data: bytes) -> bytes:
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = stream.decompress(data, MAX_BLOCK_BYTES)
+    if len(inflated) >= MAX_BLOCK_BYTES:
+        raise BadAlert(Reason.TOO_LARGE, f"block inflates past {MAX_BLOCK_BYTES} bytes, the limit")
     if not stream.eof:
-        raise BadAlert(Reason.CORRUPT, f"block's deflate data ends early or passes {MAX_BLOCK_BYTES} bytes")
+        raise BadAlert(Reason.CORRUPT, f"block's deflate data ends early, after {len(inflated)} bytes")
     return inflated
 
 

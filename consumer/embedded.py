@@ -23,6 +23,8 @@ from redis.retry import Retry
 from consumer.errors import EmbeddedError
 
 START_S: Final = 20.0
+STOP_S: Final = 2.0
+"""Valkey ends in milliseconds. Tansu waits for its clients, and has nothing to save."""
 LISTPACK_BYTES: Final = 512
 """Keeps an entry in a compact hash: an entry of 42 float32 is 177 bytes, over the server's default of 64."""
 
@@ -38,7 +40,7 @@ class Server:
         """Ask it to end; then end it."""
         self.process.terminate()
         try:
-            self.process.wait(5)
+            self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -45,14 +45,15 @@ class Journal:
         return []
 
     def resume(self) -> list[Progress]:
-        """The finished lines, oldest first, the file cut behind them; starts anew where there is no journal.
+        """The finished lines, oldest first, the file cut behind them; starts anew where there is none.
 
         Raises OutputError where the journal is of another archive or model.
         """
-        if not self._path.exists():
+        lines, size = self._whole_lines() if self._path.exists() else ([], 0)
+        if not lines:  # a kill may leave a journal without its first line
+            self._path.unlink(missing_ok=True)
             return self.begin()
-        lines, size = self._whole_lines()
-        if not lines or lines[0] != self._subject:
+        if lines[0] != self._subject:
             raise OutputError(f"{self.folder} is of other archives, options or another model; delete it to start over")
         os.truncate(self._path, size)
         return [Progress(**line) for line in lines[1:]]

@@ -18,13 +18,15 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 
 from consumer import metrics
-from consumer.broker import ASK_S, REFUSALS, UNREACHABLE, client_config, explain
+from consumer.broker import ASK_S, REFUSALS, UNREACHABLE, client_config, explain, make_client
 from consumer.errors import BrokerError, StoreError
 from consumer.message import Batch, Message, Partition
 from consumer.settings import Settings
 from consumer.topics import wanted_topics
 
 log = structlog.get_logger()
+
+LOST: Final = (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION)
 
 NOTHING_TO_COMMIT: Final = (
     KafkaError._NO_OFFSET,
@@ -65,12 +67,12 @@ class KafkaSource:
         self._topics: list[str] = []
         self._assigned: dict[Partition, bool] = {}  # whether it was read to its end
         self._missing: set[str] = set()
-        self._fault: KafkaError | None = None
+        self._fault: BrokerError | StoreError | None = None  # found in a callback, which must not raise
         self._down_since: float | None = None
         self._joined_at: float | None = None
         self._lag_due = 0.0
         self._stopping = False
-        self._consumer = Consumer(self._config())
+        self._consumer = make_client(Consumer, self._config())
 
     def _config(self) -> dict[str, Any]:
         ours = {
@@ -114,7 +116,7 @@ class KafkaSource:
             try:
                 self._consumer.store_offsets(offsets=[TopicPartition(topic, partition, offset)])
             except KafkaException as error:
-                if error.args[0].code() != KafkaError._STATE:
+                if error.args[0].code() not in LOST:
                     raise explain(error.args[0], self._kafka) from error
                 log.warning("partition_lost", topic=topic, partition=partition, uncommitted=offset)
         self._commit_stored()
@@ -156,6 +158,14 @@ class KafkaSource:
         return offsets
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            self._assign(consumer, partitions)
+        except KafkaException as error:
+            self._fault = explain(error.args[0], self._kafka)
+        except StoreError as error:
+            self._fault = error
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         committed = consumer.committed(partitions, timeout=ASK_S) if partitions else []
         started = self._ledger.start() or {}
         for one in committed:
@@ -250,7 +260,7 @@ class KafkaSource:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() in REFUSALS or error.fatal():
-            self._fault = error
+            self._fault = explain(error, self._kafka)
         elif error.code() in UNREACHABLE and self._down_since is None:
             self._down_since = time.monotonic()
             log.warning("broker_away", brokers=self._kafka.brokers, error=error.str())
@@ -258,7 +268,7 @@ class KafkaSource:
     def _watch_broker(self) -> None:
         """A refusal ends the run, and so does a broker that stays away: to wait on would look like a quiet night."""
         if self._fault:
-            raise explain(self._fault, self._kafka)
+            raise self._fault
         if self._down_since is None:
             return
         try:
@@ -274,7 +284,7 @@ class KafkaSource:
         try:
             return question()
         except KafkaException as error:
-            raise explain(self._fault or error.args[0], self._kafka) from error
+            raise self._fault or explain(error.args[0], self._kafka) from error
 
     def _commit_stored(self) -> None:
         """Commit synchronously. A group in the middle of a rebalance takes it with the next batch."""

@@ -4,26 +4,39 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
+import fastavro
+
 from consumer.errors import BadAlert, Reason
 from schemas import load_schema
 
 Schema = Any
-Wanted = dict[str, "Wanted | None"]
-"""Field name → the fields wanted of its record, or None for a value taken whole."""
+Wanted = dict[str, "Wanted | str"]
+"""Field name → the fields wanted of its record, or the primitive type that its value is wanted as."""
+
+WHOLE: Final = frozenset({"int", "long"})
+READ_AS: Final = {
+    "string": frozenset({"string"}),
+    "bytes": frozenset({"bytes"}),
+    "int": WHOLE,
+    "long": WHOLE,
+    "float": WHOLE | {"float", "double"},
+    "double": WHOLE | {"float", "double"},
+}
+"""Wanted type → the writer's types that are read as it."""
 
 
 @cache
 def wanted_fields() -> Wanted:
     """The tree of field names of `schemas/ztf/projection.avsc`."""
-    schema = load_schema("ztf/projection")
-    named = dict(_records(schema))
+    schema = fastavro.parse_schema(load_schema("ztf/projection"))
+    named = dict(records(schema))
 
     def tree(record: Schema) -> Wanted:
         return {field["name"]: subtree(field["type"]) for field in record["fields"]}
 
-    def subtree(kind: Schema) -> Wanted | None:
+    def subtree(kind: Schema) -> Wanted | str:
         record = _record_of(kind, named)
-        return None if record is None else tree(record)
+        return tree(record) if record is not None else next(part for part in _branches(kind) if part != "null")
 
     return tree(schema)
 
@@ -38,14 +51,16 @@ def project(writer: Schema) -> Schema:
     """The reader schema: `writer`, an alert's record, with only the wanted fields, in the writer's own types.
 
     Names and types stay the writer's, so the projection resolves against every version and writer (IPAC's
-    `ztf.alert`, Spark's all-nullable `topLevelRecord`). Raises BadAlert where a needed field is absent.
+    `ztf.alert`, Spark's all-nullable `topLevelRecord`). Raises BadAlert where a needed field is absent or of another
+    type, and where a schema lets a few bytes mean endless work.
     """
     if not isinstance(writer, dict) or writer.get("type") != "record":
         raise BadAlert(
             Reason.WRONG_SCHEMA,
             "the container's schema is a union or a value, not an alert's record",
         )
-    return _prune(writer, wanted_fields(), dict(_records(writer)), set(), "")
+    _check_bounded(writer, frozenset())
+    return _prune(writer, wanted_fields(), dict(records(writer)), set(), "")
 
 
 def _prune(record: Schema, wanted: Wanted, named: dict[str, Schema], done: set[str], path: str) -> Schema:
@@ -63,23 +78,60 @@ def _prune(record: Schema, wanted: Wanted, named: dict[str, Schema], done: set[s
     return {"type": "record", "name": record["name"], "fields": fields}
 
 
-def _keep(kind: Schema, wanted: Wanted | None, named: dict[str, Schema], done: set[str], path: str) -> Schema:
+def _keep(kind: Schema, wanted: Wanted | str, named: dict[str, Schema], done: set[str], path: str) -> Schema:
     """`kind` with the records in it pruned; a named record is written out where it is first kept."""
     if isinstance(kind, list):
         return [_keep(branch, wanted, named, done, path) for branch in kind]
-    name = kind if isinstance(kind, str) else kind.get("name")
-    if name in done:
-        return name
-    record = _record_of(kind, named)
-    if record is None or wanted is None:
+    if kind == "null":
         return kind
-    return _prune(record, wanted, named, done, path)
+    record = _record_of(kind, named)
+    if isinstance(wanted, str):
+        plain = kind.get("type") if isinstance(kind, dict) and "logicalType" not in kind else kind
+        if not isinstance(plain, str) or plain not in READ_AS[wanted]:
+            raise BadAlert(Reason.WRONG_SCHEMA, f"schema's {path[:-1]} is of type {_short(kind)}; {wanted} is needed")
+        return plain
+    if record is None:
+        raise BadAlert(Reason.WRONG_SCHEMA, f"schema's {path[:-1]} is of type {_short(kind)}; a record is needed")
+    return record["name"] if record["name"] in done else _prune(record, wanted, named, done, path)
+
+
+def _check_bounded(kind: Schema, within: frozenset[str]) -> None:
+    """Raise BadAlert for a record that holds itself, which overflows the stack of fastavro's compiled reader, and for a
+    value that takes no bytes, of which a short block may claim 2^63.
+
+    A name that is not `within` is of a type walked before: Avro defines a type where it is first named.
+    """
+    if isinstance(kind, list):
+        for branch in kind:
+            if branch != "null":
+                _check_bounded(branch, within)
+        return
+    if isinstance(kind, str):
+        if kind in within:
+            raise BadAlert(Reason.WRONG_SCHEMA, f"schema's record {kind} holds itself; estampa reads no such schema")
+        empty = kind == "null"
+    else:
+        inner = [field["type"] for field in kind.get("fields", ())]
+        empty = kind.get("size") == 0 or (kind["type"] in {"record", "error"} and not inner)
+        inner += [kind[part] for part in ("items", "values") if part in kind]
+        inner += [kind["type"]] if kind["type"] == "null" or not isinstance(kind["type"], str) else []
+        for part in inner:
+            _check_bounded(part, within | {kind.get("name", "")})
+    if empty:
+        raise BadAlert(Reason.WRONG_SCHEMA, f"schema's {_short(kind)} takes no bytes; estampa reads no such schema")
+
+
+def _short(kind: Schema) -> str:
+    return repr(kind) if isinstance(kind, str) else repr(kind.get("name", kind["type"]))
+
+
+def _branches(kind: Schema) -> list[Schema]:
+    return kind if isinstance(kind, list) else [kind]
 
 
 def _record_of(kind: Schema, named: dict[str, Schema]) -> Schema | None:
     """The record that a type is, names, or holds as a branch of a union."""
-    branches = kind if isinstance(kind, list) else [kind]
-    for branch in branches:
+    for branch in _branches(kind):
         if isinstance(branch, str) and branch in named:
             return named[branch]
         if isinstance(branch, dict) and branch.get("type") == "record":
@@ -87,18 +139,16 @@ def _record_of(kind: Schema, named: dict[str, Schema]) -> Schema | None:
     return None
 
 
-def _records(kind: Schema) -> Iterator[tuple[str, Schema]]:
-    """Every record in a schema that fastavro has parsed or that spells its names in full, by name."""
+def records(kind: Schema) -> Iterator[tuple[str, Schema]]:
+    """Every record in a schema that fastavro has parsed, by its full name."""
     if isinstance(kind, list):
         for branch in kind:
-            yield from _records(branch)
+            yield from records(branch)
     elif isinstance(kind, dict):
         if kind.get("type") == "record":
             yield kind["name"], kind
-            space = f"{kind['namespace']}." if "namespace" in kind else ""
-            yield space + kind["name"], kind
             for field in kind["fields"]:
-                yield from _records(field["type"])
+                yield from records(field["type"])
         else:
             for part in ("type", "items", "values"):
-                yield from _records(kind.get(part))
+                yield from records(kind.get(part))

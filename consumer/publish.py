@@ -8,7 +8,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
-from consumer.broker import ASK_S, REFUSALS, client_config, explain
+from consumer.broker import ASK_S, REFUSALS, client_config, explain, make_client
 from consumer.classification import Classification
 from consumer.errors import BrokerError
 from consumer.results import Results
@@ -61,7 +61,7 @@ class KafkaSink:
             "message.max.bytes": settings.limits.packet_bytes + 2**20,  # a dead letter is a whole packet
             "error_cb": self._on_error,
         }
-        self._producer = Producer(ours | client_config(settings.kafka))
+        self._producer = make_client(Producer, ours | client_config(settings.kafka))
 
     def publish(self, results: Results) -> None:
         """Return when the broker has all of them. Raises BrokerError if it has not, within `delivery_timeout_ms`."""

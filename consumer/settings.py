@@ -21,6 +21,8 @@ from pydantic_settings import (
 from consumer.errors import ConfigError
 
 PREFIX: Final = "ESTAMPA__"
+SECRET: Final = ("password", "secret", "url", "pem")
+"""A key with one of these in its name has a value that is not shown."""
 
 
 class Section(BaseModel):
@@ -43,7 +45,9 @@ class KafkaSettings(Section):
     brokers: str = Field("localhost:9092", description="host:port, comma separated")
     group: str = Field("estampa", description="consumer group; the same one at every start, or the night is read again")
     topics: tuple[str, ...] = Field((), description="literal names; empty for the topics of the night")
-    programids: tuple[int, ...] = Field((1,), description="programs admitted: 1 public, 2 partnership, 3 Caltech")
+    programids: tuple[int, ...] = Field(
+        (1,), min_length=1, description="programs admitted: 1 public, 2 partnership, 3 Caltech"
+    )
     start: str = Field("earliest", description="earliest, latest or a UTC time; for the group's first start only")
     days_back: int = Field(1, ge=0, le=7, description="topics of the night: how many days before today")
     days_ahead: int = Field(1, ge=0, le=2, description="topics of the night: how many days after today")
@@ -63,8 +67,10 @@ class KafkaSettings(Section):
     @field_validator("start")
     @classmethod
     def _start(cls, value: str) -> str:
-        if value not in {"earliest", "latest"}:
-            datetime.fromisoformat(value)
+        try:
+            _ = value in {"earliest", "latest"} or datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("give earliest, latest or a UTC time such as 2026-01-31T04:00") from None
         return value
 
     @property
@@ -91,6 +97,21 @@ class StoreSettings(Section):
     when_behind: Literal["refill", "stop"] = Field("refill", description="when the store lost what Kafka committed")
 
     _password = model_validator(mode="before")(_with_password_file)
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr) -> SecretStr:
+        """Errors here must not repeat the URL: it may hold the password."""
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("does not start with redis://, rediss:// or unix://")
+        if "password=" in parts.query:
+            raise ValueError("give the password before the host, or as store.password")
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("has no number for a port; percent-encode a password's /, # and ?") from None
+        return value
 
     @property
     def address(self) -> str:
@@ -181,7 +202,7 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json")
         values["store"]["url"] = self.store.address
         extra = values["kafka"]["librdkafka"]
-        secret = {key: "**********" for key in extra if "password" in key or "secret" in key or key.endswith("key.pem")}
+        secret = {key: "**********" for key in extra if any(word in key for word in SECRET)}
         extra.update(secret)
         return values
 
@@ -211,7 +232,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Mapping[str,
         return Layered(**dict(overrides or {}))  # type: ignore[arg-type]
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(one) for one in error.errors())) from error
-    except (SettingsError, tomllib.TOMLDecodeError) as error:
+    except (SettingsError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"configuration cannot be read: {error} (lists and tables are JSON in the environment)"
         ) from error
@@ -229,7 +250,8 @@ def _explained(error: Any) -> str:
     place = [str(part) for part in error["loc"]]
     key = ".".join(place)
     if error["type"] != "extra_forbidden":
-        shown = "" if "password" in key or "url" in key else f" (it is {error['input']!r})"
+        plain = isinstance(error["input"], str | int | float) and not any(word in key for word in SECRET)
+        shown = f" (it is {error['input']!r})" if plain else ""
         return f"{key}: {error['msg']}{shown}"
     section = Settings.model_fields[place[0]].annotation if len(place) > 1 else Settings
     known = getattr(section, "model_fields", {})

@@ -1,13 +1,14 @@
 """Each object's sequence of latents in a Redis-protocol store: standalone, replicated or Cluster.
 
-`latent:{encoder id}:{dtype}:{sequence key}` is a hash, candid → packed entry, written with HSETNX: the first latent of
-a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset before which
-the store holds everything of that partition.
+`latent:{encoder id}:{dtype}:{sequence key}`, dtype f4 or f2, is a hash, candid → packed entry, written with HSETNX: the
+first latent of a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset
+before which the store holds everything of that partition.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+import numpy as np
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
@@ -59,7 +60,7 @@ class RedisStore:
     def __init__(self, settings: StoreSettings, encoder_id: str, latent: int, group: str = "") -> None:
         self._settings = settings
         self._dtype = entry_dtype(latent, settings.dtype)
-        self._prefix = f"latent:{encoder_id}:{settings.dtype}:"
+        self._prefix = f"latent:{encoder_id}:{np.dtype(settings.dtype).str[1:]}:"
         self._group = group
         self._window = Window(settings.max_history, settings.history_days)
         self._surplus: dict[str, list[int]] = {}

@@ -4,14 +4,14 @@ A pattern would match every night the broker still keeps, and those would starve
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from consumer.settings import KafkaSettings
 
 
 def topics_of_the_night(now: datetime, programids: Sequence[int], days_back: int, days_ahead: int) -> list[str]:
-    """`ztf_YYYYMMDD_programidN` from `days_back` before to `days_ahead` after the UTC date of `now`."""
-    days = (now + timedelta(days=day) for day in range(-days_back, days_ahead + 1))
+    """`ztf_YYYYMMDD_programidN` from `days_back` before to `days_ahead` after the UTC date of `now`, an aware time."""
+    days = (now.astimezone(UTC) + timedelta(days=day) for day in range(-days_back, days_ahead + 1))
     return [f"ztf_{day:%Y%m%d}_programid{program}" for day in days for program in programids]
 
 

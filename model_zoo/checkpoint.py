@@ -125,7 +125,20 @@ def _build(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Checkpoint
     nn.ModuleDict(parts).load_state_dict(tensors, strict=True)
     for part in parts.values():
         freeze(part)
+    _check_fit(checkpoint)
     return checkpoint
+
+
+def _check_fit(checkpoint: Checkpoint) -> None:
+    """Raise ValueError where the parts are each sound and do not go together."""
+    cut, encoder = checkpoint.preprocessing, checkpoint.encoder_config
+    if (len(cut.channels), cut.size) != (encoder.channels, encoder.size):
+        made, taken = f"{len(cut.channels)}×{cut.size}", f"{encoder.channels}×{encoder.size}"
+        raise ValueError(f"its preprocessing makes {made} pixels and its encoder takes {taken}")
+    for name, head in (("mlp", checkpoint.mlp.config), ("recurrent", checkpoint.recurrent.config)):
+        if (head.latent, head.classes) != (encoder.latent, len(checkpoint.classes)):
+            wanted = f"{encoder.latent} latents and {len(checkpoint.classes)} classes"
+            raise ValueError(f"its {name} is of {head.latent} latents and {head.classes} classes; {wanted} are needed")
 
 
 def _verify(checkpoint: Checkpoint, card: dict[str, Any], folder: Path) -> None:

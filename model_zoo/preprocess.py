@@ -13,6 +13,9 @@ QUADRANT_WIDTH: Final = 3072
 QUADRANT_HEIGHT: Final = 3080
 """Size of a ZTF readout quadrant, pixels: `candidate.xpos` and `ypos` are places on it."""
 
+MASKED: Final = float(np.finfo(np.float32).min)
+"""ZTF's reference images hold the most negative float32 where they have no data; it means what NaN means."""
+
 CHANNELS: Final = ("science", "template", "difference")
 
 
@@ -48,13 +51,14 @@ def source_pixel(shape: tuple[int, int], xpos: float, ypos: float) -> tuple[int,
     """(row, column) of the source in a stamp of `shape`, given its place on the quadrant in pixels.
 
     ZTF cuts stamps around the source and lets the quadrant's edge truncate them without padding, so a short axis
-    lost its low side when the source is near 0 and its high side otherwise.
+    lost its low side when the source is near 0 and its high side otherwise. A stamp shorter than 32 pixels does not
+    hold its source: the place given lies off it.
     """
     half = STAMP_SIDE // 2
 
     def along(length: int, position: float, quadrant: int) -> int:
         lost = STAMP_SIDE - length if position < quadrant / 2 else 0
-        return max(half - lost, 0)
+        return half - lost
 
     return along(shape[0], ypos, QUADRANT_HEIGHT), along(shape[1], xpos, QUADRANT_WIDTH)
 
@@ -65,14 +69,19 @@ def cut(image: NDArray[np.float32], size: int, centre: tuple[int, int]) -> tuple
     Returns the cut as a new float32 array, and whether any of it lay outside.
     """
     top, left = centre[0] - size // 2, centre[1] - size // 2
-    rows = slice(max(top, 0), min(top + size, image.shape[0]))
-    columns = slice(max(left, 0), min(left + size, image.shape[1]))
+    rows, columns = _span(top, size, image.shape[0]), _span(left, size, image.shape[1])
     inside = image[rows, columns]
     if inside.shape == (size, size):
         return inside.copy(), False
     padded = np.full((size, size), np.nan, np.float32)
     padded[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
     return padded, True
+
+
+def _span(start: int, size: int, length: int) -> slice:
+    """What `size` pixels from `start` cover of an axis; empty where they miss it."""
+    first = max(start, 0)
+    return slice(first, max(min(start + size, length), first))
 
 
 def normalise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,106 @@
+"""The command line: bad input is one clear line, and what it started it stops."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.line import environment, estampa, payloads, start, wait_until, write_tar
+from tests.packets import night
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_help_names_every_command(checkpoint_folder: Path) -> None:
+    shown = estampa(environment(checkpoint_folder), "--help").stdout
+    for command in ("consume", "replay", "object", "check-config", "demo"):
+        assert command in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("replay", "/nowhere.tar.gz"), "/nowhere.tar.gz does not exist"),
+        (("replay", __file__), "is of no known kind"),
+        (("replay", ".", "--out", "x.csv"), "no known format; end it in .parquet, .avro, .jsonl"),
+        (("replay", ".", "--out", "/nowhere/x.avro"), "folder /nowhere does not exist"),
+        (("replay", ".", "--resume"), "--resume needs"),
+        (("replay", ".", "--state-only", "--out", "x.avro"), "--state-only publishes nothing"),
+        (("check-config", "--config", "/nowhere.toml"), "/nowhere.toml does not exist"),
+    ],
+)
+def test_bad_words_are_one_clear_line(words: tuple[str, ...], said: str, checkpoint_folder: Path) -> None:
+    done = estampa(environment(checkpoint_folder), *words)
+    assert done.returncode in {1, 2}
+    assert said in last_line(done)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model__checkpoint": "nosuch"}, "no checkpoint at 'nosuch'"),
+        ({"model__device": "cuda:7"}, "model.device is 'cuda:7' and"),
+        ({"store__url": "redis://127.0.0.1:1"}, "does not answer"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(
+    settings: dict[str, str], said: str, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    archive = write_tar(tmp_path / "night.tar", payloads(night(1, 1)))
+    done = estampa(environment(checkpoint_folder) | environment(checkpoint_folder, **settings), "replay", str(archive))
+    assert done.returncode in {1, 2}
+    assert said in last_line(done)
+
+
+def test_check_config_prints_what_holds_and_hides_secrets(checkpoint_folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "estampa.toml"
+    config.write_text(
+        '[store]\nurl = "redis://me:hidden@store:6379/0"\n[kafka]\npassword = "hidden"\n[batch]\nsize = 64\n'
+    )
+    env = environment(checkpoint_folder, kafka__librdkafka='{"ssl.key.password": "hidden"}', batch__wait_ms="20")
+    done = estampa(env, "check-config", "--config", str(config))
+    assert done.returncode == 0, done.stderr
+    assert "hidden" not in done.stdout + done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["store"]["url"] == "redis://me:**********@store:6379/0"
+    assert shown["batch"] == {"size": 64, "wait_ms": 20}
+
+
+@pytest.mark.integration
+def test_the_demo_ends_with_an_account_and_leaves_nothing_running(checkpoint_folder: Path, tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "night.tar.gz", payloads(night(10, 3)))
+    before = servers()
+    done = estampa(environment(checkpoint_folder), "demo", str(archive), "--summary", str(tmp_path / "summary.json"))
+    assert done.returncode == 0, done.stderr
+    assert "30 = 30 classified + 0 repeated + 0 dead letters" in done.stdout
+    assert servers() == before
+
+
+@pytest.mark.integration
+def test_a_demo_stopped_by_ctrl_c_leaves_nothing_running(checkpoint_folder: Path, tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "night.tar", payloads(night(100, 20)))
+    before = servers()
+    process = start(environment(checkpoint_folder), "demo", str(archive))
+    wait_until(lambda: len(servers() - before) == 2, 30, "broker and store")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    wait_until(lambda: servers() == before, 10, "the end of broker and store")
+
+
+def servers() -> set[int]:
+    """Process ids of embedded brokers and stores."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "exe").readlink().name if entry.name.isdecimal() else ""
+        except OSError:
+            continue
+        if command.startswith(("valkey-server", "tansu")):
+            found.add(int(entry.name))
+    return found

@@ -1,0 +1,252 @@
+"""The source against a real broker: positions, the window of nights, errors that a person understands."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+from prometheus_client import REGISTRY
+
+from consumer.broker import explain
+from consumer.deadletter import DeadLetter
+from consumer.embedded import create_topics, start_broker
+from consumer.errors import BadAlert, BrokerError, Reason
+from consumer.kafka import KafkaSource
+from consumer.message import Batch, Message, Partition
+from consumer.publish import KafkaSink
+from consumer.results import Results
+from consumer.settings import KafkaSettings, Settings, load_settings
+from tests.line import SESSION_MS, produce, unique
+
+pytestmark = pytest.mark.integration
+
+
+class MemoryLedger:
+    """What the store would know of the group's places."""
+
+    def __init__(self) -> None:
+        self.offsets: dict[Partition, int] = {}
+        self.begun: dict[Partition, int] | None = None
+
+    def applied(self, partition: Partition) -> int | None:
+        return self.offsets.get(partition)
+
+    def start(self) -> dict[Partition, int] | None:
+        return self.begun
+
+    def begin(self, offsets: dict[Partition, int]) -> None:
+        self.begun = offsets
+
+
+def settings(broker: str, **kafka: Any) -> Settings:
+    base = {"brokers": broker, "group": unique("group"), "session_timeout_ms": SESSION_MS}
+    return load_settings(None, {"kafka": {**base, **kafka}, "batch": {"size": 10}})
+
+
+def drain(source: KafkaSource, ledger: MemoryLedger, *, commit: bool = True) -> list[Message]:
+    """All messages to the end, committed as the loop would."""
+    found: list[Message] = []
+    for batch in source.batches():
+        found += batch.messages
+        ledger.offsets |= batch.offsets
+        if commit and batch.messages:
+            source.commit(batch)
+    source.close()
+    return found
+
+
+def test_what_is_committed_is_not_read_again_and_what_is_not_is(broker: str) -> None:
+    topic = unique("night")
+    create_topics(broker, {topic: 2})
+    produce(broker, topic, [b"%d" % number for number in range(25)])
+    ledger, configured = MemoryLedger(), settings(broker, topics=(topic,))
+    assert len(drain(KafkaSource(configured, ledger, exit_at_end=True), ledger, commit=False)) == 25
+    assert len(drain(KafkaSource(configured, ledger, exit_at_end=True), ledger)) == 25
+    assert drain(KafkaSource(configured, ledger, exit_at_end=True), ledger) == []
+
+
+def test_messages_carry_their_place_and_kafka_s_time(broker: str) -> None:
+    topic = unique("night")
+    create_topics(broker, {topic: 1})
+    before = time.time_ns() // 1_000_000
+    produce(broker, topic, [b"a", None])
+    ledger = MemoryLedger()
+    first, second = drain(KafkaSource(settings(broker, topics=(topic,)), ledger, exit_at_end=True), ledger)
+    assert (first.payload, first.topic, first.partition, first.offset) == (b"a", topic, 0, 0)
+    assert (second.payload, second.offset) == (None, 1)
+    assert first.timestamp_ms is not None
+    assert before <= first.timestamp_ms <= time.time_ns() // 1_000_000
+
+
+def test_a_start_time_counts_milliseconds_of_utc(broker: str) -> None:
+    topic = unique("night")
+    create_topics(broker, {topic: 1})
+    produce(broker, topic, [b"before"] * 5)
+    time.sleep(0.2)
+    start = datetime.now(UTC)
+    time.sleep(0.2)
+    produce(broker, topic, [b"after"] * 3)
+    for given in (start.isoformat(), start.replace(tzinfo=None).isoformat()):
+        ledger = MemoryLedger()
+        found = drain(KafkaSource(settings(broker, topics=(topic,), start=given), ledger, exit_at_end=True), ledger)
+        assert [one.payload for one in found] == [b"after"] * 3
+
+
+def test_a_topic_born_after_the_first_start_is_read_from_its_beginning(broker: str) -> None:
+    old, new = unique("night"), unique("night")
+    create_topics(broker, {old: 1})
+    produce(broker, old, [b"old"] * 4, each=True)
+    ledger, kafka = MemoryLedger(), {"group": unique("g"), "start": "latest"}
+    assert drain(KafkaSource(settings(broker, topics=(old,), **kafka), ledger, exit_at_end=True), ledger) == []
+    create_topics(broker, {new: 1})
+    produce(broker, new, [b"new"] * 4, each=True)
+    found = drain(KafkaSource(settings(broker, topics=(old, new), **kafka), ledger, exit_at_end=True), ledger)
+    assert [one.payload for one in found] == [b"new"] * 4
+
+
+def test_the_window_of_nights_rolls_without_a_restart_and_never_reaches_an_expired_night(broker: str) -> None:
+    today = datetime(2031, 5, 4, 23, 59, 59, tzinfo=UTC)
+    nights = [f"ztf_{today + timedelta(days=day):%Y%m%d}_programid1" for day in range(-3, 3)]
+    create_topics(broker, dict.fromkeys(nights, 1))
+    for night in nights:
+        produce(broker, night, [night.encode()])
+    clock = iter([today] * 40)
+    tomorrow = today + timedelta(seconds=2)
+    ledger = MemoryLedger()
+    source = KafkaSource(settings(broker), ledger, now=lambda: next(clock, tomorrow))
+    seen: set[bytes | None] = set()
+    deadline = time.monotonic() + 60
+    for batch in source.batches():
+        seen |= {one.payload for one in batch.messages}
+        ledger.offsets |= batch.offsets
+        if batch.messages:
+            source.commit(batch)
+        if nights[5].encode() in seen:
+            break
+        assert time.monotonic() < deadline, seen
+    source.close()
+    assert seen == {night.encode() for night in nights[2:]}
+
+
+def test_lag_is_shown_for_every_partition(broker: str) -> None:
+    topic = unique("night")
+    create_topics(broker, {topic: 3})
+    for partition in range(3):
+        produce(broker, topic, [b"x"] * 4, partition=partition)
+    ledger = MemoryLedger()
+    source = KafkaSource(settings(broker, topics=(topic,)), ledger, exit_at_end=True)
+    lags = {}
+    for batch in source.batches():
+        if batch.messages:
+            source.commit(batch)
+        lags |= {str(one): lag(topic, one) for one in range(3) if lag(topic, one) is not None}
+    assert set(lags) == {"0", "1", "2"}
+    source.close()
+    assert lag(topic, 0) is None
+
+
+def lag(topic: str, partition: int) -> float | None:
+    return REGISTRY.get_sample_value("estampa_lag_messages", {"topic": topic, "partition": str(partition)})
+
+
+def test_a_partition_lost_before_the_commit_is_a_log_line_and_rewinds_no_one(broker: str) -> None:
+    topic = unique("night")
+    create_topics(broker, {topic: 2})
+    for partition in range(2):
+        produce(broker, topic, [b"x"] * 4, partition=partition)
+    configured, ledger = settings(broker, topics=(topic,)), MemoryLedger()
+    first, second = KafkaSource(configured, ledger), KafkaSource(configured, ledger)
+    held: list[Message] = []
+    turns = first.batches()
+    while len(held) < 8:
+        held += next(turns).messages
+    others: list[Message] = []
+    deadline = time.monotonic() + 40
+    for batch in second.batches():  # joins, and takes a partition whose messages the first still has in hand
+        next(turns)
+        others += batch.messages
+        ledger.offsets |= batch.offsets
+        if len(others) >= 4:
+            second.commit(batch)
+            break
+        assert time.monotonic() < deadline
+    ledger.offsets |= Batch.from_topics(held).offsets
+    first.commit(Batch.from_topics(held))
+    first.close()
+    second.close()
+    assert drain(KafkaSource(configured, ledger, exit_at_end=True), ledger) == []
+
+
+def test_a_named_topic_that_is_not_there_ends_a_drain_with_one_clear_line(broker: str) -> None:
+    source = KafkaSource(settings(broker, topics=("nosuch",)), MemoryLedger(), exit_at_end=True)
+    with pytest.raises(BrokerError, match=r"no topic nosuch at .*; create it"):
+        next(iter(source.batches()))
+    source.close()
+
+
+def test_a_named_topic_that_is_not_there_yet_is_waited_for(broker: str) -> None:
+    topic = unique("night")
+    configured = settings(broker, topics=(topic,), librdkafka={"topic.metadata.refresh.interval.ms": 500})
+    source = KafkaSource(configured, MemoryLedger())
+    deadline = time.monotonic() + 40
+    made = False
+    for number, batch in enumerate(source.batches()):
+        if number == 20:
+            create_topics(broker, {topic: 1})
+            produce(broker, topic, [b"here"])
+            made = True
+        if batch.messages:
+            break
+        assert time.monotonic() < deadline
+    source.close()
+    assert made
+    assert batch.messages[0].payload == b"here"
+
+
+def test_an_unreachable_broker_is_one_clear_line() -> None:
+    source = KafkaSource(settings("127.0.0.1:1"), MemoryLedger())
+    with pytest.raises(BrokerError, match=r"Kafka at 127\.0\.0\.1:1 does not answer.*kafka\.brokers"):
+        next(iter(source.batches()))
+    source.close()
+
+
+@pytest.fixture
+def mortal() -> Iterator[Any]:
+    """A broker that a test may kill."""
+    server = start_broker()
+    yield server
+    server.stop()
+
+
+def test_a_broker_that_stays_away_ends_the_run(mortal: Any) -> None:
+    topic = unique("night")
+    create_topics(mortal.address, {topic: 1})
+    source = KafkaSource(settings(mortal.address, topics=(topic,), patience_s=2.0), MemoryLedger())
+    turns = source.batches()
+    for _ in range(5):
+        next(turns)
+    mortal.stop()
+    with pytest.raises(BrokerError, match="does not answer"):
+        list(turns)
+    source.close()
+
+
+def test_publishing_to_a_broker_that_died_fails_and_says_so(mortal: Any) -> None:
+    create_topics(mortal.address, {"estampa.deadletters": 1})
+    sink = KafkaSink(settings(mortal.address, delivery_timeout_ms=1_000))
+    sink.publish(Results(0, 0, 0, (), ()))
+    mortal.stop()
+    letter = dead_letter()
+    with pytest.raises(BrokerError):
+        sink.publish(Results(1, 1, 0, (), (letter,)))
+
+
+def dead_letter() -> Any:
+    return DeadLetter.of(Message(b"x", "t", 0, 0), 0, BadAlert(Reason.EMPTY, "why"))
+
+
+def test_a_refusal_names_the_setting_to_mend() -> None:
+    error = KafkaError(KafkaError._AUTHENTICATION)
+    assert "kafka.password" in str(explain(error, KafkaSettings()))

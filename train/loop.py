@@ -1,6 +1,7 @@
 """The training loop: epochs, early stopping, best and last weights, and a resumption that continues to the bit."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,8 +131,8 @@ def _epoch(
         total = total.to(loss.device) + loss.detach()
         steps += 1
     mean = float(total) / steps
-    if mean != mean:  # noqa: PLR0124 - NaN is the one number unequal to itself
-        raise TrainingError(f"the loss is NaN at a rate of {schedule.rate}; lower it with --set rate=…")
+    if not math.isfinite(mean):
+        raise TrainingError(f"the loss is {mean} at a rate of {schedule.rate}; lower it with --set rate=…")
     return mean
 
 

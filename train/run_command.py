@@ -75,7 +75,7 @@ def run_command(
     try:
         experiments = read_experiment(name, settings or [])
         if experiments[0].kind == "serve":
-            console.print(card_table(run_serving(experiments[0], data, out / name)), highlight=False)
+            console.print(card_table(run_serving(experiments[0], data, out / name, _fold_done)), highlight=False)
             return
         where, stamps = choose_device(device), load_stamps(data)
         source = Source(data[0].name, stamps.fingerprint, origin)
@@ -159,6 +159,10 @@ def sweep_command(
         console.print(found)
     except ERRORS as error:
         raise fail(error) from error
+
+
+def _fold_done(fold: int, f1: float) -> None:
+    console.print(f"fold {fold + 1} held out: macro-F1 {f1:.3f}", highlight=False)
 
 
 def _run_one(

@@ -17,7 +17,7 @@ from model_zoo.taxonomy import CLASSES
 from train.experiment import Experiment, ExperimentError
 from train.observed import Observed, labels_beside, read_observed
 from train.run import environment
-from train.serving import Alerts, Serving, fit_checkpoint, gather
+from train.serving import Alerts, Serving, Watch, fit_checkpoint, gather
 from train.supervised import EncoderTraining
 
 CHECKPOINT = "checkpoint"
@@ -61,7 +61,7 @@ def find_archives(paths: Sequence[Path]) -> Archives:
     return Archives(tuple(real), tuple(tuple(nights) for nights in skies.values()))
 
 
-def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path) -> Checkpoint:
+def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path, watch: Watch | None = None) -> Checkpoint:
     """Train, score and write the served model into `folder`. Raises ExperimentError where no real alert has a label."""
     serving = serving_of(experiment)
     archives = find_archives(paths)
@@ -70,7 +70,7 @@ def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path) -> 
         raise ExperimentError("no real alert has a label: put labels.csv (candid, label) beside its archive")
     alerts = gather(real, skies, serving)
     metadata = {"data": described(alerts, archives), "environment": environment(torch.device("cpu"))}
-    checkpoint = fit_checkpoint(experiment.run, alerts, serving, metadata)
+    checkpoint = fit_checkpoint(experiment.run, alerts, serving, metadata, watch)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(experiment), indent=2) + "\n", encoding="utf-8")
     (folder / "table.md").write_text(card_table(checkpoint), encoding="utf-8")

@@ -1,6 +1,6 @@
 """`estampa-serve`: the models that serve, from real alerts and simulated nights, scored on held-out objects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ from train.supervised import EncoderTraining, Examples, averaged_answers, fit_en
 
 HEADS: Final = ("mlp", "recurrent")
 Logits = dict[str, torch.Tensor]
+Watch = Callable[[int, float], None]
+"""Told of each fold that is done, and the MLP's macro-F1 on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +115,16 @@ def gather(real: Observed, simulated: Sequence[Observed], serving: Serving) -> A
 
 SIMULATED: Final = "simulated "
 
+HEAD_VIEWS: Final = (0, 5)
+"""The heads learn on a stamp as it is and turned and mirrored: the encoder has seen all eight, and two suffice."""
+
 
 def fit_models(alerts: Alerts, serving: Serving, held: NDArray[np.bool_]) -> Models:
     """Encoder and heads from all alerts but those of the sequences `held` (S,) and of their objects."""
     generator = serving.generator
     kept = ~np.isin(alerts.table.object_id, np.unique(alerts.objects[held]))
     encoder, teachers = fit_served_encoder(alerts, serving, kept, generator)
-    latents = view_latents(encoder, alerts.inputs)
+    latents = view_latents(encoder, alerts.inputs, HEAD_VIEWS)
     chosen = torch.from_numpy(np.flatnonzero(kept[alerts.sequences.judged.numpy()]))
     mlp, recurrent = fit_heads(latents, alerts, chosen, serving, generator)
     return Models(encoder, mlp, recurrent, tuple(teachers))
@@ -160,7 +165,9 @@ def fit_heads(
     return mlp, fit_recurrent(latents, weighted, RecurrentConfig(**shape), serving.heads, generator)
 
 
-def cross_validate(alerts: Alerts, serving: Serving) -> tuple[dict[str, Any], dict[str, float]]:
+def cross_validate(
+    alerts: Alerts, serving: Serving, watch: Watch | None = None
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Scores of both heads on real objects that nothing was fitted on, and the temperatures for the final model.
 
     Each fold's temperature is that of the other folds' held-out answers, so that calibration too is scored on alerts
@@ -169,7 +176,8 @@ def cross_validate(alerts: Alerts, serving: Serving) -> tuple[dict[str, Any], di
     real = np.flatnonzero(alerts.judged_real)
     some, objects = alerts.sequences.only(torch.from_numpy(real)), alerts.objects[real]
     folds = StratifiedGroupKFold(serving.folds, shuffle=True, random_state=serving.seed)
-    logits: Logits = {name: torch.zeros(len(real), len(CLASSES)) for name in (*HEADS, "teachers")}
+    judges = (*HEADS, "teachers") if serving.teachers else HEADS
+    logits: Logits = {name: torch.zeros(len(real), len(CLASSES)) for name in judges}
     fold = np.zeros(len(real), np.int64)
     for place, (_, out) in enumerate(folds.split(objects, some.label.numpy(), objects)):
         held = np.zeros(len(alerts.sequences), np.bool_)
@@ -178,6 +186,8 @@ def cross_validate(alerts: Alerts, serving: Serving) -> tuple[dict[str, Any], di
         for name, answer in answers(models, alerts, real[out]).items():
             logits[name][out] = answer
         fold[out] = place
+        if watch:
+            watch(place, score(some.label.numpy()[out], logits["mlp"][out].double().softmax(1).numpy()).f1)
     first = alerts.table.first_of_object[some.judged.numpy()]
     return _scores(logits, some, fold, first), {name: _temperature(logits[name], some) for name in HEADS}
 
@@ -198,9 +208,11 @@ def answers(models: Models, alerts: Alerts, which: NDArray[np.int64]) -> Logits:
     return found
 
 
-def fit_checkpoint(name: str, alerts: Alerts, serving: Serving, metadata: dict[str, Any]) -> Checkpoint:
+def fit_checkpoint(
+    name: str, alerts: Alerts, serving: Serving, metadata: dict[str, Any], watch: Watch | None = None
+) -> Checkpoint:
     """Cross-validate, then fit on all but some simulated objects: the checkpoint that serves, its score in its card."""
-    scores, temperatures = cross_validate(alerts, serving)
+    scores, temperatures = cross_validate(alerts, serving, watch)
     held = simulated_held(alerts, serving)
     models = fit_models(alerts, serving, held)
     if held.any():
@@ -227,7 +239,7 @@ def sequence_scores(
     `mean of alerts` averages the MLP's probabilities of the same alerts. `times only` is a recurrent head fitted on
     latents set to zero: it sees how many alerts there are, when, and in which band.
     """
-    latents = view_latents(models.encoder, alerts.inputs)
+    latents = view_latents(models.encoder, alerts.inputs, (0,))
     blind = torch.zeros_like(latents)
     learnt = torch.from_numpy(np.flatnonzero(~held))
     _, times = fit_heads(blind, alerts, learnt, serving, serving.generator)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from model_zoo.errors import CheckpointError
 from train.compare import comparison, scoreboard_lines
 from train.experiment import Experiment, ExperimentError, names, read_experiment
+from train.inspection import inspect
 from train.layouts import LAYOUTS, read_layout
 from train.loop import Progress as Training
 from train.loop import TrainingError, Watch
@@ -110,6 +111,16 @@ def convert_command(
     except ERRORS as error:
         raise fail(error) from error
     console.print(f"{len(stamps)} examples of {stamps.images.shape[1:]} → {out}, fingerprint {stamps.fingerprint}")
+
+
+@app.command("inspect")
+def inspect_command(data: Annotated[Path, typer.Argument(help="A .npz, or one of the seeds' pickles.")]) -> None:
+    """Classes by split, ranges of the channels, repeats and leaks found by content."""
+    try:
+        for line in inspect(load_stamps([data])).lines():
+            console.print(line, highlight=False)
+    except ERRORS as error:
+        raise fail(error) from error
 
 
 @app.command("export")

@@ -7,7 +7,8 @@ import numpy as np
 from consumer.history import Held, Window
 from train.observed import Observed
 from train.sequence import prefixes
-from train.serving import Serving, gather, simulated_held
+from train.serve import simulated_held
+from train.serving import Serving, gather
 
 
 def table(rows: int = 40, seed: int = 0) -> Observed:

@@ -52,7 +52,7 @@ def test_the_list_is_that_of_the_seeds() -> None:
 def test_every_experiment_runs_to_its_end(name: str, sets: dict[str, StampSet], tmp_path: Path) -> None:
     plain = read_experiment(name)
     settings = SMALL + (["pretrained=1"] if plain[0].pretrained else [])
-    for experiment in read_experiment(name, settings)[:2]:
+    for experiment in read_experiment(name, settings)[-1:]:
         material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
         summary = run(experiment, material, Source("test", "0"), tmp_path / experiment.run).summary
         assert set(experiment.reference) <= set(summary["parity"])

@@ -116,7 +116,7 @@ class RedisStore:
 
     def check(self) -> None:
         """Raise StoreError unless the store answers and keeps what it is given."""
-        for node in self._patiently(self._nodes):
+        for node in self._patiently(self.nodes):
             policy = node.info("memory").get("maxmemory_policy")
             if policy != "noeviction":
                 raise StoreError(
@@ -134,7 +134,8 @@ class RedisStore:
     def close(self) -> None:
         self._client.close()
 
-    def _nodes(self) -> list[Client]:
+    def nodes(self) -> list[Client]:
+        """A connection to each server that holds data: one, or the primaries of a Cluster."""
         if not self._settings.cluster:
             return [self._client]
         return [self._client.get_redis_connection(node) for node in self._client.get_primaries()]

@@ -1,6 +1,7 @@
 """The command line. `estampa COMMAND --help` tells each one's options."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -139,6 +140,8 @@ app.add_typer(letters, name="deadletters")
 
 def main() -> None:
     """Run the command line: one clear line, and no traceback, for what its user can mend."""
+    # Before torch loads: threads that spin while they wait are ruinous wherever anything else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except (EstampaError, CheckpointError) as error:

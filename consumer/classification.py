@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, Self
 
@@ -75,7 +75,7 @@ class Classification:
 
     def record(self) -> dict[str, Any]:
         """As plain types, ready for Avro, Parquet or JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
     def alerce_record(self) -> dict[str, Any]:
         """The view in ALeRCE's shape: `schemas/classification/1/alerce`."""

@@ -13,6 +13,9 @@ QUADRANT_WIDTH: Final = 3072
 QUADRANT_HEIGHT: Final = 3080
 """Size of a ZTF readout quadrant, pixels: `candidate.xpos` and `ypos` are places on it."""
 
+MASKED: Final = float(np.finfo(np.float32).min)
+"""ZTF's reference images hold the most negative float32 where they have no data; it means what NaN means."""
+
 CHANNELS: Final = ("science", "template", "difference")
 
 

@@ -1,0 +1,23 @@
+"""`estampa-train`: everything offline. Each group of commands lives in its own module; this one assembles them."""
+
+import typer
+
+from train import dataset_command
+from train.simulation import command as simulation
+
+app = typer.Typer(
+    help="Simulate alerts, make data sets, train, compare.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(simulation.app, name="simulate")
+app.add_typer(dataset_command.app, name="dataset")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

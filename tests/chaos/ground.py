@@ -59,6 +59,7 @@ class Ground:
     storage: str
     members: list[Member] = field(default_factory=list)
     faults: int = 0
+    struck_at: list[int] = field(default_factory=list)
     recovery_s: list[float] = field(default_factory=list)
     exits: list[str] = field(default_factory=list)
 
@@ -134,6 +135,11 @@ class Ground:
             assert time.monotonic() < deadline, f"{self.committed()} of {len(self.night)} committed"
             self.tend()
             time.sleep(0.2)
+
+    def strike(self, faults: int = 1) -> None:
+        """Note a fault, and how many messages were committed when it had struck."""
+        self.faults += faults
+        self.struck_at.append(self.committed())
 
     def published(self, name: str) -> list[Message]:
         """Every message of an output topic: `output` or `dead`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from consumer.embedded import create_topics
 from tests.chaos.ground import CLEAN_S, Ground, Member
 from tests.chaos.mortal import STAGES
-from tests.line import unique
+from tests.line import unique, wait_until
 
 Deed = Callable[[Ground, random.Random], None]
 
@@ -41,7 +41,7 @@ def kill_at(ground: Ground, stage: str, calls: int) -> None:
     member = ground.join("-m", "tests.chaos.mortal", stage, str(calls), "consume")
     if ended(member, ground):
         assert member.process.returncode == -signal.SIGKILL, member.log.read_text()[-2000:]
-        ground.faults += 1
+        ground.strike()
     else:
         member.kill()
     ground.members.remove(member)
@@ -74,7 +74,7 @@ def broker_frozen(ground: Ground, chance: random.Random) -> None:
     for _ in range(2):
         with ground.frozen(ground.broker.process):
             time.sleep(chance.uniform(1, 12))
-        ground.faults += 1
+        ground.strike()
         ground.recover()
 
 
@@ -82,7 +82,7 @@ def broker_killed(ground: Ground, chance: random.Random) -> None:
     _begun(ground)
     time.sleep(chance.uniform(0, 1))
     ground.restart_broker()
-    ground.faults += 1
+    ground.strike()
     ground.recover()
 
 
@@ -92,14 +92,14 @@ def store_frozen(ground: Ground, chance: random.Random) -> None:
     for seconds in (chance.uniform(1, 5), 12):
         with ground.frozen(ground.store.process):
             time.sleep(seconds)
-        ground.faults += 1
+        ground.strike()
         ground.recover()
 
 
 def store_killed_and_back_from_its_log(ground: Ground, chance: random.Random) -> None:
     _begun(ground)
     ground.restart_store(keep=True)
-    ground.faults += 1
+    ground.strike()
     ground.recover()
 
 
@@ -112,14 +112,14 @@ def store_back_from_a_log_that_lost_its_end(ground: Ground, chance: random.Rando
     ground.kill_store()
     os.truncate(log, chance.randrange(size // 2, size))
     ground.restart_store(keep=True)
-    ground.faults += 1
+    ground.strike()
     ground.recover()
 
 
 def store_back_empty(ground: Ground, chance: random.Random) -> None:
     _begun(ground)
     ground.restart_store(keep=False)
-    ground.faults += 1
+    ground.strike()
     ground.recover()
 
 
@@ -141,7 +141,7 @@ def with_refusal(ground: Ground, refuse: Callable[[], object]) -> None:
     """A store that takes no writes ends the process within the time allowed, with one clear line."""
     [member], started = ground.members, time.monotonic()
     refuse()
-    ground.faults += 1
+    ground.strike()
     assert ended(member, ground), "drained before the store refused: the night is too short"
     assert time.monotonic() - started < CLEAN_S
     ground.tend()
@@ -149,16 +149,20 @@ def with_refusal(ground: Ground, refuse: Callable[[], object]) -> None:
 
 
 def members_join_and_leave(ground: Ground, chance: random.Random) -> None:
-    """1 → 3 → 1 under load."""
+    """1 → 3 → 1 under load, slowed so that it lasts until they have joined."""
     _begun(ground)
+    ground.to_store.delay_s = 0.2
     newcomers = [ground.join(), ground.join()]
-    ground.reach(0.5)
+    for member in newcomers:
+        wait_until(lambda one=member: "partitions_assigned" in one.log.read_text(), 60, "its share of the partitions")
+    ground.strike(2)
+    ground.to_store.delay_s = 0.0
     for member in newcomers:
         member.process.send_signal(signal.SIGTERM)
         member.process.wait(30)
         assert member.process.returncode == 0, member.log.read_text()[-2000:]
         ground.members.remove(member)
-    ground.faults += 4
+        ground.strike()
     ground.recover()
 
 
@@ -167,9 +171,9 @@ def member_frozen_past_its_session(ground: Ground, chance: random.Random) -> Non
     _begun(ground)
     [sleeper] = ground.members
     with ground.frozen(sleeper.process):
-        ground.join()
-        time.sleep(6)
-    ground.faults += 1
+        other = ground.join()
+        wait_until(lambda: "partitions_assigned" in other.log.read_text(), 60, "the sleeper's partitions")
+        ground.strike()
     ground.recover()
 
 
@@ -179,7 +183,7 @@ def static_member_killed_and_back(ground: Ground, chance: random.Random) -> None
     for _ in range(2):
         [member] = ground.members
         member.kill()
-        ground.faults += 1
+        ground.strike()
         ground.tend()
         ground.recover()
 
@@ -192,12 +196,12 @@ def slow_network_and_lost_connections(ground: Ground, chance: random.Random) -> 
         for proxy in (ground.to_broker, ground.to_store):
             time.sleep(chance.uniform(0.2, 1))
             proxy.cut()
-            ground.faults += 1
+            ground.strike()
     for proxy in (ground.to_broker, ground.to_store):
         with proxy.away():
             time.sleep(3)
         proxy.delay_s = 0
-        ground.faults += 1
+        ground.strike()
     ground.recover()
 
 
@@ -207,7 +211,7 @@ def dead_letters_that_cannot_be_written(ground: Ground, chance: random.Random) -
     member, started = ground.join(), time.monotonic()
     assert ended(member, ground), "drained with nowhere for dead letters"
     assert time.monotonic() - started < CLEAN_S
-    ground.faults += 1
+    ground.strike()
     create_topics(ground.broker.address, {ground.topics["dead"]: 1})
     ground.tend()
     ground.recover()
@@ -225,7 +229,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(killed_at_every_stage),
         Scenario(killed_again_and_again),
         Scenario(broker_frozen),
-        Scenario(broker_killed, durable=True, share=0.1),
+        Scenario(broker_killed, durable=True, share=0.5),
         Scenario(store_frozen),
         Scenario(store_killed_and_back_from_its_log),
         Scenario(store_back_from_a_log_that_lost_its_end),

@@ -47,7 +47,8 @@ class Verdict:
     """In alerts. lost: neither classified nor a dead letter. wrong: an answer that no undisturbed run could give.
 
     repeated: records beyond the first of their (candid, model id), and letters beyond the first of their place.
-    state: whether the store is the same, byte for byte.
+    state: whether the store is the same, byte for byte. struck_at: messages committed after each fault: fewer than
+    there are, or it came too late.
     """
 
     scenario: str
@@ -59,6 +60,7 @@ class Verdict:
     wrong: int
     repeated: int
     state: bool
+    struck_at: list[int]
     recovery_s: list[float]
     exits: list[str]
 
@@ -88,6 +90,7 @@ def judge(scenario: str, ground: Ground, reference: Undisturbed) -> Verdict:
         wrong=strange + sum(1 for _ in wrong(records, ground.night, reference)),
         repeated=told.total() - len(told) + letters.total() - len(letters),
         state=state(f"redis://{ground.store.address}") == reference.state,
+        struck_at=ground.struck_at,
         recovery_s=ground.recovery_s,
         exits=sorted(set(ground.exits)),
     )

@@ -60,7 +60,7 @@ def _checked(fields: Fields) -> Alert | BadAlert:
     try:
         return _alert(fields)
     except BadAlert as bad:
-        return bad
+        return BadAlert(bad.reason, str(bad), fields.programid)
 
 
 def _alert(fields: Fields) -> Alert:

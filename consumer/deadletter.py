@@ -85,15 +85,17 @@ class Bound:
     ratio: float
     run: int
     _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RATIO_OVER))
+    _bad: int = 0
     _run: int = 0
 
     def check(self, outcomes: Iterable[Reason | None]) -> None:
         """Note outcomes in stream order, None for a good alert. Raises TooManyBadAlerts past the bound."""
         for reason in outcomes:
             bad = reason is not None and reason is not Reason.PRIVATE
+            self._bad += bad - (self._recent[0] if len(self._recent) == RATIO_OVER else 0)
             self._recent.append(bad)
             self._run = self._run + 1 if bad else 0
-            share = sum(self._recent) / RATIO_OVER
+            share = self._bad / RATIO_OVER
             if self._run >= self.run or share > self.ratio:
                 raise TooManyBadAlerts(
                     f"{self._run} alerts in a row and {share:.0%} of the last {RATIO_OVER} are dead letters, the last "

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from consumer.errors import ConfigError
 from consumer.history import History
 from model_zoo.checkpoint import Checkpoint
-from model_zoo.preprocess import normalise
+from model_zoo.preprocess import encoder_input
 
 CPU_ROWS: Final = (8, 16, 32, 64)
 """On a CPU, 64 rows keep the feature maps in cache: larger chunks were three times slower an alert."""
 GPU_ROWS: Final = (64, 512, 2048)
 STEPS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 """Lengths that histories are padded to; longer ones to a multiple of the last."""
+
+NOTHING: Final = np.empty(0, np.float32)
 
 log = structlog.get_logger()
 
@@ -65,8 +67,7 @@ class Inference:
         config = self.checkpoint.encoder_config
         latents = [torch.empty(0, config.latent)]
         probabilities = [torch.empty(0, len(self.checkpoint.classes))]
-        shape = (len(stamps), config.channels, config.size, config.size)
-        pixels = normalise(np.stack(stamps) if stamps else np.empty(shape, np.float32))
+        pixels = encoder_input(np.stack(stamps), self.checkpoint.preprocessing) if stamps else NOTHING
         for start, stop, rows in self._chunks(len(pixels)):
             images = torch.from_numpy(_padded(pixels[start:stop], rows)).to(self.device)
             latent = self.checkpoint.encoder(images)

@@ -1,7 +1,8 @@
 """THE loop. Decode, stamps, encode, remember, classify, publish, commit: one batch at a time, the next one decoding."""
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from consumer import metrics
 from consumer.alert import Alert, read_alerts
 from consumer.classification import Classification, Judge, classification
 from consumer.deadletter import Bound, DeadLetter
-from consumer.errors import BadAlert, Reason
+from consumer.errors import ArchiveError, BadAlert, Reason
 from consumer.health import Pulse
 from consumer.history import Entries
 from consumer.inference import Inference
@@ -57,33 +58,34 @@ class Pipeline:
         self.report = Report(self._judge, str(inference.device))
 
     def run(self) -> Report:
-        """Process batches until the source ends. Raises AccountError unless all that was read came out.
-
-        While a batch goes through the models, the next is decoded. A batch that is not full is the end of what waits:
-        it goes at once.
-        """
-        in_hand: tuple[Batch, Future[Decoded]] | None = None
+        """Process batches until the source ends. Raises AccountError unless all that was read came out."""
         with ThreadPoolExecutor(1, "decode") as decoding:
-            for batch in self._source.batches():
-                coming = (batch, decoding.submit(self.decode, batch)) if batch.messages else None
-                if in_hand:
-                    self._finish(*in_hand)
-                in_hand = coming
-                if in_hand and len(batch.messages) < self._batch_size:
-                    self._finish(*in_hand)
-                    in_hand = None
-                self._pulse.beat()
-                self.report.tell()
-            if in_hand:
-                self._finish(*in_hand)
+            for batch, decoded in self._ahead(decoding):
+                with metrics.stage("wait"):
+                    ready = decoded.result()
+                self.process(batch, ready)
         self.report.account.check()
         return self.report
 
-    def _finish(self, batch: Batch, decoding: Future[Decoded]) -> None:
-        metrics.batch_begun(batch, self._batch_size)
-        with metrics.stage("wait"):
-            decoded = decoding.result()
-        self.process(batch, decoded)
+    def _ahead(self, decoding: ThreadPoolExecutor) -> Iterator[tuple[Batch, Future[Decoded]]]:
+        """Each batch with its decoding begun. A full one is held until the next one's has begun too, so that one is
+        decoded while the other is with the models; one that is not full is the end of what waits, and goes at once.
+        """
+        held: deque[tuple[Batch, Future[Decoded]]] = deque()
+        try:
+            for batch in self._source.batches():
+                if batch.messages:
+                    metrics.batch_begun(batch, self._batch_size)
+                    held.append((batch, decoding.submit(self.decode, batch)))
+                full = len(batch.messages) >= self._batch_size
+                while len(held) > full:
+                    yield held.popleft()
+                self._pulse.beat()
+                self.report.tell()
+        except ArchiveError:  # an archive that ends early: what is in hand is finished before it is told
+            yield from held
+            raise
+        yield from held
 
     def process(self, batch: Batch, decoded: Decoded) -> None:
         """Take a batch the rest of the way: when this returns it is remembered, published and committed."""
@@ -120,11 +122,12 @@ class Pipeline:
             decoded.outcomes.append(None)
 
     def _admit(self, outcome: Alert | BadAlert) -> Alert:
+        if outcome.programid is not None and outcome.programid not in self._admitted:
+            who = "it" if isinstance(outcome, BadAlert) else f"candid {outcome.candid}"
+            program = f"{who} is of programid {outcome.programid}"
+            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
         if isinstance(outcome, BadAlert):
             raise outcome
-        if outcome.programid not in self._admitted:
-            program = f"candid {outcome.candid} is of programid {outcome.programid}"
-            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
         return outcome
 
     def _without_repeats(self, items: Sequence[Item]) -> list[Item]:

@@ -17,6 +17,10 @@ MASKED: Final = float(np.finfo(np.float32).min)
 """ZTF's reference images hold the most negative float32 where they have no data; it means what NaN means."""
 
 CHANNELS: Final = ("science", "template", "difference")
+NORMALISATIONS: Final = ("minmax", "noise")
+
+BRIGHTEST: Final = np.float32(1e6)
+"""Signal over noise past which a pixel says no more: a detector saturates at about 1e5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class Preprocessing:
     """How stamps become the encoder's input.
 
     size: side of the cut around the source, pixels. channels: the planes, in order, out of science, template and
-    difference. normalisation: "minmax", the only one so far.
+    difference. normalisation: "minmax", each channel to [0, 1], as ALeRCE and both seeds do; or "noise", asinh of the
+    signal over the sky's own noise, which keeps how bright a source is.
     """
 
     size: int = 21
@@ -36,8 +41,9 @@ class Preprocessing:
             raise ValueError(f"preprocessing.size is {self.size}; a stamp gives 1 to {STAMP_SIDE} pixels")
         if not self.channels or set(self.channels) - set(CHANNELS):
             raise ValueError(f"preprocessing.channels is {self.channels}; name some of {', '.join(CHANNELS)}")
-        if self.normalisation != "minmax":
-            raise ValueError(f"preprocessing.normalisation is {self.normalisation!r}; only 'minmax' is known")
+        if self.normalisation not in NORMALISATIONS:
+            known = " or ".join(map(repr, NORMALISATIONS))
+            raise ValueError(f"preprocessing.normalisation is {self.normalisation!r}; it is {known}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"channels": list(self.channels)}
@@ -84,6 +90,12 @@ def _span(start: int, size: int, length: int) -> slice:
     return slice(first, max(min(start + size, length), first))
 
 
+def encoder_input(stamps: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Raw cuts (N, C, size, size) float32, NaN where there is nothing → the encoder's input, same shape, all finite."""
+    known = np.where(stamps > MASKED, stamps, np.float32(np.nan))
+    return normalise(known) if preprocessing.normalisation == "minmax" else compressed(signal_to_noise(known))
+
+
 def normalise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale each channel of each stamp to [0, 1] by its own finite minimum and maximum: (N, C, H, W) → the same, new.
 
@@ -94,3 +106,24 @@ def normalise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
     usable = span > 0
     scaled = (stamps - np.where(usable, low, 0)) / np.where(usable, span, 1)
     return np.where(usable & ~np.isnan(scaled), scaled, 0).astype(np.float32, copy=False)
+
+
+def signal_to_noise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each channel less its median, over its noise; NaN, and a channel with no noise, become 0.
+
+    The noise is the median less the 16th percentile: sources lie above the sky, so the lower side is the sky's own.
+    Multiplying a channel, or adding to it, changes nothing: stamps scaled to [0, 1] before give the same answer.
+    """
+    some = np.sort(stamps.reshape(*stamps.shape[:2], stamps.shape[2] * stamps.shape[3]), axis=2)
+    known = some.shape[2] - np.isnan(some).sum(axis=2, keepdims=True)
+    median = np.take_along_axis(some, known // 2, axis=2)
+    noise = median - np.take_along_axis(some, known * 16 // 100, axis=2)
+    usable = noise > 0
+    scale = np.where(usable, 1 / np.where(usable, noise, 1), 0).astype(np.float32)
+    signal = np.clip((stamps - median[..., None]) * scale[..., None], -BRIGHTEST, BRIGHTEST)
+    return np.where(np.isnan(signal), np.float32(0), signal)
+
+
+def compressed(signal: NDArray[np.float32]) -> NDArray[np.float32]:
+    """asinh(signal) / 4: linear within the noise, logarithmic above; 0 for sky, about 2 for a bright star."""
+    return (np.arcsinh(signal) / 4).astype(np.float32, copy=False)

@@ -2,7 +2,7 @@
 
 import typer
 
-from train import dataset_command
+from train import dataset_command, run_command
 from train.simulation import command as simulation
 
 app = typer.Typer(
@@ -12,6 +12,7 @@ app = typer.Typer(
 )
 app.add_typer(simulation.app, name="simulate")
 app.add_typer(dataset_command.app, name="dataset")
+app.add_typer(run_command.app)
 
 
 def main() -> None:

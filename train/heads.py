@@ -15,7 +15,7 @@ from train.sequence import Sequences
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """label: (N,) int64, place in the classes. weight: (N,) float32, of each example in the loss."""
+    """label: (N,) int64, place in the classes. weight: (N,) float32, how often each is drawn."""
 
     label: torch.Tensor
     weight: torch.Tensor
@@ -25,7 +25,7 @@ class Target:
 class HeadTraining:
     """Settings of one fit. batch: examples a step. rate: of AdamW, cosine to 0. smoothing: of the labels."""
 
-    epochs: int = 60
+    steps: int = 600
     batch: int = 64
     rate: float = 2e-3
     decay: float = 1e-2
@@ -71,6 +71,13 @@ def fit_recurrent(
 
     _fit(head, logits, Target(sequences.label, sequences.weight), training, generator)
     return head
+
+
+def mlp_logits(head: Mlp, latents: torch.Tensor) -> torch.Tensor:
+    """(N, classes) for latents (N, L)."""
+    with torch.inference_mode():
+        answer: torch.Tensor = head(latents)
+    return answer.clone()
 
 
 def recurrent_logits(head: Recurrent, latents: torch.Tensor, sequences: Sequences) -> torch.Tensor:
@@ -123,17 +130,14 @@ def _fit(
     training: HeadTraining,
     generator: torch.Generator,
 ) -> None:
-    steps = training.epochs * -(-len(target.label) // training.batch)
     optimiser = torch.optim.AdamW(head.parameters(), lr=training.rate, weight_decay=training.decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
     head.train()
-    for _ in range(training.epochs):
-        for which in torch.randperm(len(target.label), generator=generator).split(training.batch):
-            loss = F.cross_entropy(
-                logits(which), target.label[which], reduction="none", label_smoothing=training.smoothing
-            )
-            optimiser.zero_grad()
-            (loss * target.weight[which]).mean().backward()
-            optimiser.step()
-            schedule.step()
+    for _ in range(training.steps):
+        which = torch.multinomial(target.weight, training.batch, replacement=True, generator=generator)
+        loss = F.cross_entropy(logits(which), target.label[which], label_smoothing=training.smoothing)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
     freeze(head)

@@ -2,12 +2,13 @@
 
 import csv
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from consumer.alert import Alert, read_alerts
@@ -26,7 +27,7 @@ UNLABELLED: Final = -1
 class Observed:
     """N alerts, in (jd, candid) order.
 
-    stamps: (N, 3, 63, 63) float32, raw, NaN where there is nothing. jd: (N,) float64 days. band: (N,) int64.
+    stamps: (N, 3, size, size) float32, raw, NaN where there is nothing. jd: (N,) float64 days. band: (N,) int64.
     candid: (N,) int64. object_id, key: (N,) str. label: (N,) int64, place in CLASSES, -1 for none.
     """
 
@@ -69,9 +70,30 @@ def read_labels(path: Path) -> dict[int, int]:
     return labels
 
 
-def read_observed(archives: Iterable[Path], labels: dict[int, int]) -> tuple[Observed, dict[str, int]]:
-    """Every alert that can be classified, once a candid, and how many could not be, by reason."""
-    full, refused = Preprocessing(size=STAMP_SIDE), dict[str, int]()
+def labels_beside(archive: Path) -> dict[int, int]:
+    """Labels of an archive's alerts: a simulated night's truth table, or the folder's `labels.csv`, or none."""
+    truth = archive.with_name(archive.name.removesuffix(".tar.gz") + ".truth.parquet")
+    if truth.is_file():
+        columns = pq.read_table(truth, columns=["candid", "class"]).to_pydict()
+        return {candid: CLASSES.index(name) for candid, name in zip(*columns.values(), strict=True)}
+    for folder in (archive.parent, archive.parent.parent):
+        if (folder / "labels.csv").is_file():
+            return read_labels(folder / "labels.csv")
+    return {}
+
+
+def joined(parts: Sequence[Observed]) -> Observed:
+    """Several tables as one, in (jd, candid) order."""
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in Observed.__dataclass_fields__)
+    whole = Observed(*columns)
+    return whole.only(np.lexsort((whole.candid, whole.jd)))
+
+
+def read_observed(
+    archives: Sequence[Path], labels: Mapping[int, int], size: int = STAMP_SIDE
+) -> tuple[Observed, dict[str, int]]:
+    """Every alert that can be classified, once a candid, cut to `size`, and how many could not be, by reason."""
+    full, refused = Preprocessing(size=size), dict[str, int]()
     kept: dict[int, tuple[Alert, NDArray[np.float32]]] = {}
     for payload in _payloads(archives):
         for alert in read_alerts(payload, MAX_BYTES):
@@ -90,7 +112,7 @@ def _row(alert: Alert | BadAlert, full: Preprocessing) -> tuple[int, tuple[Alert
     return alert.candid, (alert, cut_stamps(alert, full, MAX_BYTES).pixels)
 
 
-def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: dict[int, int]) -> Observed:
+def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: Mapping[int, int]) -> Observed:
     rows.sort(key=lambda row: (row[0].jd, row[0].candid))
     alerts = [alert for alert, _ in rows]
     return Observed(

@@ -159,10 +159,11 @@ def test_a_limit_is_of_alerts(night: Path, limit: int) -> None:
     assert candids(source_of(night, limit=limit)) == [1, 2, 3, 4, 5][:limit]
 
 
-def test_a_limit_counts_the_records_of_a_container(tmp_path: Path) -> None:
-    path = tmp_path / "many.avro"
-    path.write_bytes(container([TINY.at(candid=candid) for candid in range(9)], sync_interval=1))
-    assert len(candids(source_of(path, limit=4))) == 4
+def test_a_limit_counts_the_records_of_a_container_and_takes_its_blocks_whole(tmp_path: Path) -> None:
+    path, two = tmp_path / "many.avro", block(2 * body(TINY), count=2)
+    path.write_bytes(container_of(SCHEMA, [two, two, two]))
+    assert len(candids(source_of(path, limit=2))) == 2
+    assert len(candids(source_of(path, limit=3))) == 4
 
 
 def test_what_is_no_container_counts_as_one_alert_towards_the_limit(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def test_probabilities_of_another_number_of_classes_are_refused(checkpoint: Chec
 
 
 def test_latency_is_from_kafkas_time_and_unknown_in_a_replay() -> None:
-    assert made().latency_ms == 250
-    assert made(kafka_time=None).latency_ms is None
+    assert made(kafka_time=1_000).latency_ms(1_250) == 250
+    assert made(kafka_time=None).latency_ms(1_250) is None
 
 
 def test_fields_are_those_of_the_schema_by_name_and_in_order() -> None:

@@ -135,6 +135,11 @@ def test_fields_that_are_not_wanted_are_not_read() -> None:
         (header({"avro.schema": b"\xc3("}), Reason.WRONG_SCHEMA, "cannot be parsed: UnicodeDecodeError"),
         (header({"avro.schema": b'{"type": "record"}'}), Reason.WRONG_SCHEMA, "cannot be parsed"),
         (header({"avro.schema": b'{"type": "recrod", "name": "a"}'}), Reason.WRONG_SCHEMA, "cannot be parsed"),
+        (
+            header({"avro.schema": b'{"type": "record", "name": "a", "fields": [{"name": "b", "type": "nowhere"}]}'}),
+            Reason.WRONG_SCHEMA,
+            "cannot be parsed: UnknownType: nowhere",
+        ),
         (header({"avro.schema": b"[" * 100_000}), Reason.WRONG_SCHEMA, "RecursionError"),
         (header({"avro.schema": b"null"}), Reason.WRONG_SCHEMA, "cannot be parsed"),
         (container_of(SCHEMA, [], "zstandard"), Reason.CODEC, "'zstandard'; estampa reads null, deflate, snappy"),

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from consumer.classification import Classification
-from consumer.errors import BrokerError, EstampaError, Reason, StoreError, TooManyBadAlerts
+from consumer.errors import ArchiveError, BrokerError, Reason, StoreError, TooManyBadAlerts
 from consumer.health import Pulse
 from consumer.inference import Inference
 from consumer.message import Batch
 from consumer.pipeline import Pipeline
 from consumer.report import Report
-from consumer.settings import LimitSettings, Settings
+from consumer.settings import BatchSettings, LimitSettings, Settings
 from tests.conftest import random_checkpoint
 from tests.packets import SCHEMA, Packet, container, night, packed
 from tests.raw import written
@@ -200,6 +200,13 @@ def test_a_private_alert_is_neither_published_nor_remembered_and_its_bytes_stay(
     assert "candid 9 is of programid 3; kafka.programids admits [1]" in letter.explanation
 
 
+def test_a_private_alert_stays_private_when_it_is_bad() -> None:
+    line = Line()
+    line.run([Packet(candid=9, programid=2, jd=float("nan")).payload()])
+    [letter] = line.sink.dead_letters
+    assert (letter.reason, letter.payload) == (Reason.PRIVATE, None)
+
+
 def test_a_program_that_is_admitted_is_classified_and_named() -> None:
     line = Line(settings=Settings(kafka={"programids": (1, 2)}))  # type: ignore[arg-type]
     line.run([Packet(programid=2).payload()])
@@ -277,16 +284,18 @@ def test_what_is_read_comes_out_whatever_it_is() -> None:
     assert account.dead_lettered.total() == len(line.sink.dead_letters)
 
 
-def test_a_source_that_fails_passes_its_error_on() -> None:
+@pytest.mark.parametrize("size", [3, 512])
+def test_what_came_before_an_archive_ended_early_is_finished_whether_its_batch_is_full_or_not(size: int) -> None:
     class Gone(MemorySource):
         def batches(self) -> Any:
-            yield from batches_of(GOOD, 512)
-            raise EstampaError("the archive ends early")
+            yield from batches_of(GOOD, size)
+            raise ArchiveError("the archive ends early")
 
-    line = Line(source=Gone([]))
-    with pytest.raises(EstampaError, match="ends early"):
+    line = Line(source=Gone([]), settings=Settings(batch=BatchSettings(size=size)))
+    with pytest.raises(ArchiveError, match="ends early"):
         line.pipeline.run()
     assert line.candids() == [1, 2, 3]
+    assert line.source.committed == {(TOPIC, 0): 3}
 
 
 # However the stream falls

@@ -249,6 +249,21 @@ def test_a_constant_stamp_is_classified_with_a_flag(channel: str, value: float) 
     assert stamps_of(**{channel: np.full((63, 63), value)}).flags == (f"constant_{channel}",)
 
 
+def test_a_templates_unmapped_pixels_are_nan_and_no_light() -> None:
+    """ZTF writes -3.4028235e38 there. Scaled as light, it would leave the rest of the channel at 1."""
+    image = blob(2)
+    image[:, :28] = np.finfo(np.float32).min
+    stamps = stamps_of(template=image)
+    assert np.isnan(stamps.pixels[1][:, :7]).all()
+    assert np.array_equal(stamps.pixels[1][:, 7:], blob(2)[21:42, 28:42])
+    assert stamps.flags == ("nan_pixels",)
+    assert stamps.nan_fraction == pytest.approx(1 / 9)
+
+
+def test_a_template_that_is_unmapped_all_over_is_a_blank_one() -> None:
+    assert refusal(template=np.full((63, 63), np.finfo(np.float32).min)).reason is Reason.BLANK_STAMP
+
+
 # Edges
 
 

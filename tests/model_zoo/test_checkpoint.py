@@ -152,7 +152,7 @@ def test_tensors_that_are_not_those_of_the_card_are_refused(
         (lambda card: card["description"]["mlp"].update(layers=3), "unexpected keyword argument 'layers'"),
         (lambda card: card["description"]["encoder"].update(latent=41), "size mismatch"),
         (lambda card: card["description"]["classes"].reverse(), "model_id .* it was altered"),
-        (lambda card: card["description"]["preprocessing"].update(normalisation="zscore"), "only 'minmax' is known"),
+        (lambda card: card["description"]["preprocessing"].update(normalisation="zscore"), "it is 'minmax' or 'noise'"),
         (lambda card: card["description"]["preprocessing"].update(size=99), "1 to 63 pixels"),
     ],
 )

@@ -151,7 +151,7 @@ def test_no_stamps_are_scaled_to_no_stamps() -> None:
         ({"size": 64}, "1 to 63 pixels"),
         ({"channels": ()}, "preprocessing.channels is ()"),
         ({"channels": ("science", "refernce")}, "name some of science, template, difference"),
-        ({"normalisation": "zscore"}, "'zscore'; only 'minmax' is known"),
+        ({"normalisation": "zscore"}, "'zscore'; it is 'minmax' or 'noise'"),
     ],
 )
 def test_preprocessing_that_cannot_be_done_is_refused_by_name(values: Any, said: str) -> None:

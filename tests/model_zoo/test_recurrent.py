@@ -83,7 +83,8 @@ def test_times_are_taken_in_double_precision() -> None:
     latents, jd, band, _ = sequence(2)
     jd = torch.tensor([[JD, JD + 1 / 1440]], dtype=torch.float64)
     features = seeded().features(latents, jd, band)
-    assert features[0, 1, LATENT].item() == pytest.approx(torch.log1p(torch.tensor(1 / 1440)).item(), rel=1e-4)
+    minute = torch.log1p(torch.tensor(1 / 1440)).item()
+    assert features[0, 1, LATENT : LATENT + 2].tolist() == pytest.approx([minute, minute], rel=1e-4)
 
 
 def test_features_are_latent_time_since_last_time_since_first_and_band() -> None:

@@ -23,7 +23,7 @@ STAR_BOUND = np.isin(KINDS, ("dipole", "residual", "bleed"))
 STAR_MAGNITUDES = {"dipole": (13.5, 17.0), "residual": (12.8, 15.8), "bleed": (9.5, 12.0)}
 # Share of exposures on which an artefact passes the threshold, in usual and in dim ones: thin clouds and twilight
 # make a tenth of the real bogus alerts and next to none of the others.
-CHANCE, DIM_CHANCE = 0.12, 1.0
+CHANCE, DIM_CHANCE = 0.18, 1.0
 
 
 def kind_of(dice: Dice, key: Ints) -> Ints:

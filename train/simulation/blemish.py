@@ -116,9 +116,9 @@ def add_artefacts(science: Pixels, shots: Shots) -> None:
 
 def readout_memory(dice: Dice, shots: Shots) -> Floats:
     """Share of each pixel read that the next one keeps with its sign turned; real rows correlate by −0.1 to 0."""
-    return np.clip(
-        0.05 + 0.025 * dice.normal("readout memory", shots.sources.channel, shots.exposures.night), 0.0, 0.12
-    )
+    drawn = dice.normal("readout memory", shots.sources.channel, shots.exposures.night)
+    share: Floats = np.clip(0.05 + 0.025 * drawn, 0.0, 0.12)
+    return share
 
 
 def add_pattern(science: Pixels, dice: Dice, shots: Shots) -> None:

@@ -126,7 +126,7 @@ def page(numbers: dict[str, Any]) -> str:
     return "\n\n".join([
         "# How real the simulated alerts are",
         "Accuracy of a fixed small network at telling stamps apart, 63×63, out of fold by object (0.5 is guessing):",
-        _table(["class", "real alerts", "real or simulated", "real or crude control", "forest on statistics, AUC"], told),
+        _table(["class", "real alerts", "real or simulated", "real or control", "forest on statistics, AUC"], told),
         "Macro-F1 on the real labelled alerts, image only, 21×21:",
         _table(["learnt from", "macro-F1", *LABELS], scores),
         "Rates and sizes:", _table(["", "real", "simulated"], rates),

@@ -28,13 +28,13 @@ def _once(dice: Dice, rows: Plan) -> Plan:
     return rows.take(np.sort(order[first]))
 
 
-def alerts(dice: Dice, label: str, wanted: int, skip: int = 0) -> Plan:
-    """`wanted` alerts of as many objects of a class, each on a night of its own block; `skip` blocks go before.
+def alerts(dice: Dice, label: str, wanted: int) -> Plan:
+    """`wanted` alerts of as many objects of a class, each on a night of its own block.
 
     Raises ValueError where the class has too few objects.
     """
     parts: list[Plan] = []
-    for block in range(skip, MOST_KEYS // SAMPLE_KEYS):
+    for block in range(MOST_KEYS[label] // SAMPLE_KEYS):
         key = np.arange(block * SAMPLE_KEYS, (block + 1) * SAMPLE_KEYS)
         parts.append(_once(dice, detections(dice, label, key, _night_of(block))))
         if sum(map(len, parts)) >= wanted:
@@ -71,6 +71,6 @@ def block_sequences(seed: int, label: str, block: int, length: int) -> Plan:
     return _runs(rows.take(np.flatnonzero(np.abs(significance(shots)) >= DETECTION)), length)
 
 
-def sequence_blocks() -> range:
-    """Small blocks of objects to look for sequences in, in order."""
-    return range(MOST_KEYS // SEQUENCE_KEYS)
+def sequence_blocks(label: str) -> range:
+    """Small blocks of a class's objects to look for sequences in, in order."""
+    return range(MOST_KEYS[label] // SEQUENCE_KEYS)

@@ -107,7 +107,7 @@ def _splits(labels: Ints, held: int, rng: np.random.Generator) -> dict[str, Ints
 def _sequences(seed: int, label: str, wanted: int, length: int, processes: int, progress: Progress) -> Plan:
     """Sequences of `wanted` objects of a class; rows of an object together, in time order."""
     parts: list[Plan] = []
-    tasks = ((seed, label, block, length) for block in sample.sequence_blocks())
+    tasks = ((seed, label, block, length) for block in sample.sequence_blocks(label))
     for part in ordered(_look, tasks, processes):
         parts.append(part)
         found = sum(map(len, parts)) // length

@@ -33,7 +33,13 @@ class Sources:
     """Objects of one class, one row each.
 
     `key` and `cycle` name the object (all else follows from them and the seed). `column`, `row` are pixels on the
-    quadrant; magnitudes are (g, r) pairs; the host lies at (`host_dx`, `host_dy`) pixels from the source.
+    quadrant; magnitudes are (g, r) pairs; the host lies at (`host_dx`, `host_dy`) pixels from the source. What drives
+    the change is in four columns, whose meaning is the class's own:
+    SN: `amplitude` peak magnitude, `epoch` date of the peak, `period` days of the light curve for one of the template;
+    AGN: `amplitude` standard deviation in magnitudes, `period` damping time in days;
+    VS: `amplitude` range in magnitudes, `period` days, `epoch` phase, `width` of an eclipse in phase;
+    asteroid: `amplitude` r magnitude, `period` pixels an hour, `epoch` heading in radians;
+    bogus: `amplitude` strength in pixel sigmas, `epoch` angle in radians, `period` size from 0 to 1.
     """
 
     label: Ints
@@ -61,6 +67,7 @@ class Sources:
     period: Floats
     amplitude: Floats
     epoch: Floats
+    width: Floats
     crowd: Floats
 
     def __len__(self) -> int:

@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from model_zoo.alerce import Alerce, AlerceConfig, entropy_loss
+from model_zoo.autoencoder import Autoencoder, AutoencoderConfig
+from model_zoo.encoder import EncoderConfig, freeze
+from model_zoo.probe import LinearProbe, ProbeConfig
+from model_zoo.reconstructor import Reconstructor, ReconstructorConfig, StampMlp
+from model_zoo.stamp_sequence import StampSequence, StampSequenceConfig
+from model_zoo.vae import Vae, divergence
+
+
+def stamps(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, 21, 21, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize(("channels", "size", "latent"), [(2, 21, 42), (3, 21, 130), (2, 28, 10), (3, 63, 21)])
+def test_the_autoencoder_gives_back_the_shape_it_took(channels: int, size: int, latent: int) -> None:
+    model = Autoencoder(AutoencoderConfig(EncoderConfig(channels, size, latent)))
+    stamp = torch.rand(2, channels, size, size)
+    assert model(stamp).shape == stamp.shape
+    assert model.encoder(stamp).shape == (2, latent)
+    assert model(stamp).min() >= 0
+
+
+def test_seed_001_names_and_shapes_of_the_encoder() -> None:
+    state = Autoencoder(AutoencoderConfig(EncoderConfig(channels=2))).state_dict()
+    shapes = {name: tuple(state[f"encoder.{name}.weight"].shape) for name in (0, 1, 3, 6, 9, 13)}
+    assert shapes == {
+        0: (64, 2, 3, 3),
+        1: (64,),
+        3: (64, 64, 3, 3),
+        6: (64, 64, 3, 3),
+        9: (64, 64, 3, 3),
+        13: (42, 2304),
+    }
+    assert tuple(state["decoder.0.weight"].shape) == (2304, 42)
+    assert list(LinearProbe(ProbeConfig()).state_dict()) == ["linear.weight", "linear.bias"]
+
+
+def test_the_vae_draws_in_training_only_and_its_divergence_is_zero_at_the_unit_gaussian() -> None:
+    model = Vae(AutoencoderConfig(EncoderConfig(channels=2)))
+    some = stamps(3, 2)
+    torch.manual_seed(0)
+    assert not torch.equal(model(some)[0], model(some)[0])
+    freeze(model)
+    assert torch.equal(model(some)[0], model(some)[0])
+    assert torch.equal(model.latents(some), model(some)[1])
+    assert divergence(torch.zeros(2, 5), torch.zeros(2, 5)).tolist() == [0, 0]
+    assert divergence(torch.ones(1, 4), torch.zeros(1, 4)).item() == pytest.approx(2)
+
+
+def test_seed_000_flattens_to_1024_and_its_sigmoid_is_a_choice() -> None:
+    model = Reconstructor(ReconstructorConfig())
+    assert model.encoder[:12](stamps(2, 3)).flatten(1).shape == (2, 1024)
+    assert 0 <= model(stamps(2, 3)).min() <= model(stamps(2, 3)).max() <= 1
+    assert len(Reconstructor(ReconstructorConfig(sigmoid=False)).decoder) == len(model.decoder) - 1
+    assert StampMlp(ReconstructorConfig())(stamps(2, 3)).shape == (2, 5)
+
+
+def test_alerce_does_not_depend_on_quarter_turns() -> None:
+    model = Alerce(AlerceConfig(metadata=23))
+    freeze(model)
+    some, metadata = stamps(4, 3), torch.rand(4, 23)
+    torch.testing.assert_close(model(some, metadata), model(some.rot90(1, (2, 3)), metadata))
+    assert not torch.allclose(model(some, metadata), model(some.flip(3), metadata))
+    with pytest.raises(ValueError, match="takes 23 columns"):
+        model(some)
+
+
+def test_entropy_rewards_doubt() -> None:
+    logits, label = torch.tensor([[4.0, 0.0]]), torch.tensor([0])
+    plain = torch.nn.functional.cross_entropy(logits, label)
+    assert entropy_loss(logits, label) < plain
+    assert entropy_loss(logits, label, beta=0.0) == plain
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_sequences_are_read_at_the_last_step(cell: str) -> None:
+    model = StampSequence(StampSequenceConfig(cell=cell))
+    freeze(model)
+    some = stamps(2, 5, 3)
+    other = some.clone()
+    other[:, 4] = 0
+    assert model(some).shape == (2, 3)
+    assert not torch.allclose(model(some), model(other))
+    assert model.reconstruct_through(some).shape == some.shape
+
+
+def test_an_unknown_cell_is_named() -> None:
+    with pytest.raises(ValueError, match="'tcn'; it is one of rnn, lstm, gru"):
+        StampSequenceConfig(cell="tcn")

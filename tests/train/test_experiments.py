@@ -1,0 +1,108 @@
+"""Every experiment, at a small scale, from data to its folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.train.seeds import sequences, single, write
+from train.experiment import ExperimentError, names, read_experiment
+from train.layouts import read_layout
+from train.material import prepare
+from train.run import Source, run
+from train.run_command import app
+from train.stamp_set import DatasetError, StampSet
+
+SMALL = ["epochs=1", "probe_epochs=1", "seeds=1"]
+TRAINED = [name for name in names() if name != "estampa-serve"]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
+    folder = tmp_path_factory.mktemp("seeds")
+    return {
+        "stamp_dataset_21_new": read_layout(write(folder / "stamp_dataset_21_new.pkl", single())),
+        "5stamps_dataset": read_layout(write(folder / "5stamps_dataset.pkl", sequences())),
+    }
+
+
+def test_the_list_is_that_of_the_seeds() -> None:
+    assert {name: len(read_experiment(name)) for name in names()} == {
+        "alerce-stamp": 2,
+        "estampa-serve": 1,
+        "seed000-clasificador-v1": 1,
+        "seed000-clasificador-v2": 1,
+        "seed000-clasificador-v2-random": 1,
+        "seed000-reconstructor-v1": 1,
+        "seed000-reconstructor-v1.1": 1,
+        "seed001-ae": 1,
+        "seed001-augmentation": 3,
+        "seed001-large3": 1,
+        "seed001-latent": 4,
+        "seed001-lr": 3,
+        "seed001-recurrent": 6,
+        "seed001-staged": 1,
+        "seed001-vae": 1,
+    }
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_experiment_runs_to_its_end(name: str, sets: dict[str, StampSet], tmp_path: Path) -> None:
+    plain = read_experiment(name)
+    settings = SMALL + (["pretrained=1"] if plain[0].pretrained else [])
+    for experiment in read_experiment(name, settings)[:2]:
+        material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+        summary = run(experiment, material, Source("test", "0"), tmp_path / experiment.run).summary
+        assert set(experiment.reference) <= set(summary["parity"])
+        assert 0 <= summary["honest"]["test"]["f1"]["mean"] <= 1
+        assert (tmp_path / experiment.run / "seed-1" / "metrics.jsonl").read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simulated(tmp_path: Path) -> None:
+    data = write(tmp_path / "stamp_dataset_21_new.pkl", single())
+    sets = [part for setting in SMALL for part in ("--set", setting)]
+    arguments = ["run", "seed001-ae", "--data", str(data), "--out", str(tmp_path), "--origin", "simulated", "--no-umap"]
+    found = CliRunner().invoke(app, arguments + sets)
+    assert found.exit_code == 0, found.output
+    folder = tmp_path / "seed001-ae"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 5
+    assert "(simulated)" in page
+    assert "| parity: recall % |" in (folder / "table.md").read_text(encoding="utf-8")
+    assert "ours (simulated data)" in (folder / "table.md").read_text(encoding="utf-8")
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("seed001-ea", [], "did you mean seed001-ae"),
+        ("seed001-ae", ["epoch=3"], "'epoch'; did you mean epochs"),
+        ("seed001-ae", ["epochs=many"], "epochs='many'"),
+        ("seed001-ae", ["epochs=0"], "1 is the least"),
+        ("seed001-ae", ["loss=l1"], "not one of mse"),
+        ("seed001-ae", ["epochs"], "key=value is needed"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(name, settings)
+
+
+def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:
+    content = single()
+    content["Test"]["class"][content["Test"]["class"] == 1] = 0
+    found = read_layout(write(tmp_path / "stamp_dataset_21_new.pkl", content))
+    with pytest.raises(DatasetError, match="split test of 15 stamps has no SN"):
+        prepare(found, read_experiment("seed001-ae")[0], torch.device("cpu"))
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    data = write(tmp_path / "stamp_dataset_21_new.pkl", single())
+    found = CliRunner().invoke(app, ["run", "seed001-ae", "--data", str(data), "--device", "cuda"])
+    assert found.exit_code == 1
+    assert "no CUDA device is visible" in found.output

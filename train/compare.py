@@ -1,0 +1,88 @@
+"""Runs beside each other, and beside the lines to beat."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.table import Table
+
+from train.evaluate import mcnemar
+from train.experiment import ExperimentError
+from train.run import PREDICTIONS, SUMMARY
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A published figure. protocol, reference: as text. run: of ours that answers it. figure: its key in parity."""
+
+    protocol: str
+    reference: str
+    run: str
+    figure: str
+
+
+LINES: Final = (
+    Line("frozen autoencoder, L = 42, parity, macro recall", "72.45", "seed001-latent-42", "recall"),
+    Line("frozen autoencoder, L = 130, parity, macro recall", "75.44", "seed001-latent-130", "recall"),
+    Line("end-to-end cross entropy (seed 000), test accuracy", "84.6", "seed000-clasificador-v1", "test_accuracy"),
+    Line("frozen at random (seed 000), test accuracy", "50.8", "seed000-clasificador-v2-random", "test_accuracy"),
+    Line("ALeRCE's stamp classifier with metadata, test accuracy", "91.3–94", "alerce-stamp-metadata", "test_accuracy"),
+    Line("LSTM of five stamps, three classes, test F1", "64.9", "seed001-recurrent-lstm", "test_f1"),
+)
+
+
+def comparison(runs: list[Path]) -> Table:
+    """A table of finished runs. Raises ExperimentError on a folder that holds none, or on runs of different tests."""
+    table = Table("run", "data", "validation F1", "test F1", "test accuracy", "PCA test F1", "p against the first")
+    first: Path | None = None
+    for folder in runs:
+        summary = read_summary(folder)
+        first = first or folder
+        held = summary["honest"]
+        table.add_row(
+            summary["run"],
+            summary["source"]["origin"],
+            *(_spread(held[split][key]) for split, key in (("validation", "f1"), ("test", "f1"), ("test", "accuracy"))),
+            f"{summary['baseline']['test']['f1']:.3f}",
+            "—" if folder == first else f"{paired(first, folder):.3g}",
+        )
+    return table
+
+
+def paired(first: Path, second: Path) -> float:
+    """McNemar's p of two runs on the same test rows. Raises ExperimentError where the rows differ."""
+    ours, theirs = (np.load(folder / PREDICTIONS) for folder in (second, first))
+    if not np.array_equal(ours["test_label"], theirs["test_label"]):
+        raise ExperimentError(f"{first} and {second} were tested on different stamps; compare runs on one data set")
+    answers = [one["test_probability"].argmax(axis=1) for one in (ours, theirs)]
+    return mcnemar(ours["test_label"], *answers)
+
+
+def scoreboard_lines(out: Path) -> Table:
+    """The lines to beat; a run that was not made has a dash, and every figure of ours says its data."""
+    table = Table("protocol", "reference", "ours", "on", title="Lines to beat")
+    for line in LINES:
+        folder = out / line.run
+        if not (folder / SUMMARY).is_file():
+            table.add_row(line.protocol, line.reference, "—", "")
+            continue
+        summary = read_summary(folder)
+        ours = summary["parity"].get(line.figure)
+        shown = "—" if ours is None else f"{ours:.2f}"
+        table.add_row(line.protocol, line.reference, shown, f"{summary['source']['origin']} data")
+    return table
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """summary.json of a finished run. Raises ExperimentError where there is none."""
+    try:
+        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"{folder} is not the folder of a finished run: {error}") from error
+    return summary
+
+
+def _spread(found: dict[str, float]) -> str:
+    return f"{found['mean']:.3f} ± {found['sd']:.3f}"

@@ -1,0 +1,150 @@
+"""One experiment: what is trained, on what, how long. Read from `experiments/NAME.toml`, changed by `--set`."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).parent / "experiments"
+
+KINDS: Final = ("autoencoder", "vae", "reconstructor", "classifier", "alerce", "sequence", "serve")
+AUGMENTATIONS: Final = ("none", "views", "tiles")
+LOSSES: Final = ("mse", "rmse", "crossentropy", "entropy")
+
+
+class ExperimentError(ValueError):
+    """An experiment that is unknown, or a setting that no experiment has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """name: of the run. title: one line for people. kind: of model. layout: of the pickles it was made for.
+
+    channels: planes of the input, in order. size: side of the cut, pixels. latent: length L. cell: rnn, lstm, gru.
+    pretrained: epochs of reconstruction before the classifier, 0 for none. frozen: the encoder learns no more.
+    staged: the joint model's three stages. sigmoid: of the reconstructor. metadata: fuse the 26 columns.
+    weighted: classes count alike in the loss. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
+    epochs: at most. patience: epochs without a better validation loss. probe_*: the linear probe's own.
+    seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
+    teachers, simulated, steps, folds: of the served model, see `train.serving.Serving`.
+    """
+
+    name: str
+    title: str = ""
+    kind: str = "autoencoder"
+    layout: str = "stamp_dataset_21_new"
+    channels: tuple[str, ...] = ("difference", "template")
+    size: int = 21
+    latent: int = 42
+    cell: str = "lstm"
+    pretrained: int = 0
+    frozen: bool = False
+    staged: bool = False
+    sigmoid: bool = True
+    metadata: bool = False
+    weighted: bool = False
+    loss: str = "mse"
+    augmentation: str = "views"
+    batch: int = 100
+    rate: float = 0.333e-4
+    decay: float = 0.0
+    epochs: int = 300
+    patience: int = 15
+    probe_epochs: int = 200
+    probe_rate: float = 0.333e-4
+    probe_batch: int = 100
+    seeds: int = 5
+    seed: int = 1
+    teachers: int = 2
+    simulated: float = 0.5
+    steps: int = 1200
+    folds: int = 5
+    variant: str = ""
+    reference: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, known in (("kind", KINDS), ("augmentation", AUGMENTATIONS), ("loss", LOSSES)):
+            if getattr(self, name) not in known:
+                raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)!r}, not one of {', '.join(known)}")
+        for name in ("size", "latent", "batch", "epochs", "patience", "probe_epochs", "probe_batch", "seeds"):
+            if getattr(self, name) < 1:
+                raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)}; 1 is the least")
+
+    @property
+    def run(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def read_experiment(name: str, settings: Sequence[str] = ()) -> list[Experiment]:
+    """The runs of experiment `name`, one for each of its variants, with `key=value` settings put over all of them.
+
+    Raises ExperimentError naming the nearest experiment or setting.
+    """
+    path = FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise ExperimentError(f"no experiment is called {name!r}{_nearest(name, names())}")
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    variants = table.pop("variants", [{}])
+    changes = dict(_setting(text) for text in settings)
+    return [_experiment({"name": name} | table | variant | changes, name) for variant in variants]
+
+
+def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
+    """`experiment` with some settings changed. Raises ExperimentError on one that it does not have."""
+    _known(changes, experiment.name)
+    return replace(experiment, **{key: _typed(key, value) for key, value in changes.items()})
+
+
+def _experiment(table: Mapping[str, Any], name: str) -> Experiment:
+    _known(table, name)
+    return Experiment(**{key: _typed(key, value) for key, value in table.items()})
+
+
+def _known(table: Mapping[str, Any], name: str) -> None:
+    known = [one.name for one in fields(Experiment)]
+    for key in table:
+        if key not in known:
+            raise ExperimentError(f"{name}: no setting is called {key!r}{_nearest(key, known)}")
+
+
+def _typed(key: str, value: Any) -> Any:
+    """`value` as the field's type, from TOML or from the text of `--set`."""
+    kind = {one.name: one.type for one in fields(Experiment)}[key]
+    try:
+        if kind is bool:
+            return _truth(value)
+        if kind in {int, float, str}:
+            return kind(value)
+    except ValueError as error:
+        raise ExperimentError(f"{key}={value!r}: {error}") from error
+    if key == "channels":
+        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    return dict(value)
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    spelled = {"true": True, "false": False}
+    if str(value).lower() not in spelled:
+        raise ValueError("true or false is needed")
+    return spelled[str(value).lower()]
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise ExperimentError(f"--set {text!r}: key=value is needed, such as epochs=2")
+    return key.strip(), value.strip()
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"

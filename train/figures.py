@@ -1,0 +1,126 @@
+"""The pictures of a run. Each is a function from arrays to a matplotlib figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from train.evaluate import per_class, reliability
+
+COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+"""Paul Tol's bright scheme: distinct to the colour-blind."""
+UMAP_POINTS: Final = 3000
+STYLE: Final[Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "savefig.bbox": "tight",
+}
+mpl.rcParams.update(STYLE)
+
+
+def learning_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
+    """Training and validation loss by epoch, the best epoch marked."""
+    figure = Figure(figsize=(5, 3))
+    axes = figure.subplots()
+    epochs = [record["epoch"] for record in records]
+    for name, colour in (("train", COLOURS[0]), ("validation", COLOURS[1])):
+        axes.plot(epochs, [record[name] for record in records], color=colour, label=name, marker=".")
+    best = min(records, key=lambda record: (record["validation"], -record["epoch"]))
+    axes.axvline(best["epoch"], color="#888888", linestyle=":", label=f"best, epoch {best['epoch']}")
+    axes.set(xlabel="epoch", ylabel="loss", title="Learning curves")
+    if all(record[name] > 0 for record in records for name in ("train", "validation")):
+        axes.set_yscale("log")
+    axes.legend()
+    return figure
+
+
+def confusion(matrix: NDArray[np.integer], classes: Sequence[str], title: str) -> Figure:
+    """Confusion matrix (C, C), truth on rows: counts, coloured by the share of the row."""
+    figure = Figure(figsize=(4.2, 3.8))
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        dark = share[row, column] > 0.5
+        text = f"{count}\n{100 * share[row, column]:.0f} %"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="answer", ylabel="truth", title=title)
+    return figure
+
+
+def calibration(label: NDArray[np.int64], probability: NDArray[np.floating], error: float) -> Figure:
+    """How often the answer is right against how sure the model is; the size of a point is its share of examples."""
+    figure = Figure(figsize=(3.8, 3.6))
+    axes = figure.subplots()
+    bins = reliability(label, probability)
+    axes.plot([0, 1], [0, 1], color="#888888", linestyle=":")
+    axes.plot([sure for _, _, sure in bins], [right for _, right, _ in bins], color=COLOURS[0])
+    axes.scatter([sure for _, _, sure in bins], [right for _, right, _ in bins], [400 * share for share, _, _ in bins])
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="largest probability", ylabel="share that is right")
+    axes.set_title(f"Calibration, error {error:.3f}")
+    return figure
+
+
+def reconstructions(
+    stamps: NDArray[np.float32], seen: NDArray[np.float32], channels: Sequence[str], titles: Sequence[str]
+) -> Figure:
+    """Stamps (N, C, S, S) beside their reconstructions and residuals, channel by channel; one column an example."""
+    rows = 3 * len(channels)
+    figure = Figure(figsize=(1.15 * len(stamps) + 1, 1.15 * rows))
+    grid = figure.subplots(rows, len(stamps), squeeze=False)
+    for column in range(len(stamps)):
+        for place, channel in enumerate(channels):
+            original, made = stamps[column, place], seen[column, place]
+            planes = ((original, "original"), (made, "reconstruction"), (original - made, "residual"))
+            for offset, (plane, kind) in enumerate(planes):
+                axes = grid[3 * place + offset, column]
+                limits = (-0.3, 0.3) if kind == "residual" else (0, 1)
+                axes.imshow(plane, cmap="RdBu" if kind == "residual" else "gray", vmin=limits[0], vmax=limits[1])
+                axes.set(xticks=[], yticks=[])
+                if column == 0:
+                    axes.set_ylabel(f"{channel}\n{kind}", fontsize=6)
+        grid[0, column].set_title(titles[column], fontsize=8)
+    return figure
+
+
+def projection(values: NDArray[np.floating], label: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
+    """UMAP of values (N, L) in two dimensions, by class (McInnes et al. 2018)."""
+    from umap import UMAP  # noqa: PLC0415 - it compiles for seconds; only who draws it waits
+
+    rows = np.random.default_rng(0).permutation(len(values))[:UMAP_POINTS]
+    neighbours = min(15, len(rows) - 1)
+    flat = UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(values[rows])
+    figure = Figure(figsize=(4.6, 4))
+    axes = figure.subplots()
+    for place, name in enumerate(classes):
+        some = flat[label[rows] == place]
+        axes.scatter(some[:, 0], some[:, 1], s=8, alpha=0.7, color=COLOURS[place % len(COLOURS)], label=name)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.legend(markerscale=2)
+    return figure
+
+
+def class_table(label: NDArray[np.int64], probability: NDArray[np.floating], classes: Sequence[str]) -> Figure:
+    """Precision, recall and F1 of each class as bars, with the number of examples."""
+    figure = Figure(figsize=(5, 3))
+    axes = figure.subplots()
+    table = per_class(label, probability)
+    places = np.arange(len(classes))
+    for offset, name in enumerate(("precision", "recall", "F1")):
+        bars = axes.bar(places + 0.27 * (offset - 1), table[:, offset], 0.25, color=COLOURS[offset], label=name)
+        axes.bar_label(bars, fmt="%.2f", fontsize=6)
+    counts = [f"{name}\n{int(table[place, 3])}" for place, name in enumerate(classes)]
+    axes.set_xticks(places, counts)
+    axes.set(ylim=(0, 1.12), title="Precision, recall, F1 by class")
+    axes.legend(ncols=3, fontsize=7, loc="upper center")
+    return figure

@@ -1,0 +1,209 @@
+"""The fits that experiments are made of: a model, what it learns, and the function that encodes or answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model_zoo.alerce import Alerce, AlerceConfig, entropy_loss
+from model_zoo.autoencoder import Autoencoder, AutoencoderConfig
+from model_zoo.encoder import EncoderConfig, freeze
+from model_zoo.reconstructor import Reconstructor, ReconstructorConfig, StampMlp
+from model_zoo.stamp_sequence import StampSequence, StampSequenceConfig
+from model_zoo.vae import Vae, divergence
+from train.augment import Copies
+from train.experiment import Experiment
+from train.loop import Objective, Progress, Schedule, Watch, load_best, train
+from train.material import Material, Split, class_weights
+from train.probe import encode
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One finished fit. model: with the best weights. progress: of its epochs. folder: its weights and metrics."""
+
+    model: nn.Module
+    progress: Progress
+    folder: Path
+
+
+def fit_reconstruction(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
+    """An autoencoder, a VAE or seed 000's reconstructor.
+
+    The seeds keep the last weights; `Fit.model` has the best, and `last.pt` of its folder the last.
+    """
+    generator = _seeded(experiment.seed)
+    model = reconstructing_model(experiment).to(material.train.stamps.device)
+    copies = Copies(material.train.stamps, experiment.augmentation, generator)
+
+    def step(which: torch.Tensor) -> torch.Tensor:
+        return reconstruction_loss(model, copies.take(which)[0], experiment.loss)
+
+    def validate() -> dict[str, float]:
+        held = material.validation.stamps.split(512)
+        losses = [reconstruction_loss(model, part, "mse") * len(part) for part in held]
+        return {"validation": float(sum(losses)) / len(material.validation)}
+
+    objective = Objective(step, validate, len(copies), watch)
+    progress = train(model, objective, schedule(experiment), folder, generator)
+    load_best(model, folder)
+    return Fit(freeze(model), progress, folder)
+
+
+def reconstructing_model(experiment: Experiment) -> nn.Module:
+    shape = AutoencoderConfig(EncoderConfig(len(experiment.channels), experiment.size, experiment.latent))
+    if experiment.kind == "vae":
+        return Vae(shape)
+    if experiment.kind == "reconstructor":
+        return Reconstructor(ReconstructorConfig(len(experiment.channels), experiment.sigmoid))
+    return Autoencoder(shape)
+
+
+def encoder_of(model: nn.Module) -> Encode:
+    """The function from stamps to latents of a reconstructing model or a classifier."""
+    if isinstance(model, Vae):
+        return model.latents
+    if isinstance(model, Alerce):
+        return model.pooled
+    if isinstance(model, StampSequence):
+        return lambda stamps: model.states(model.latents(stamps))[:, -1]
+    if isinstance(model, (Autoencoder, Reconstructor, StampMlp)):
+        return model.encoder
+    raise TypeError(f"{type(model).__name__} has no encoder")
+
+
+def reconstruction_loss(model: nn.Module, stamps: torch.Tensor, kind: str) -> torch.Tensor:
+    """Mean squared error over all pixels, its root for "rmse"; a VAE adds its divergence per pixel."""
+    if isinstance(model, Vae):
+        seen, mean, log_variance = model(stamps)
+        return F.mse_loss(seen, stamps) + divergence(mean, log_variance).mean() / stamps[0].numel()
+    loss = F.mse_loss(model(stamps), stamps)
+    return loss.sqrt() if kind == "rmse" else loss
+
+
+def fit_classifier(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
+    """A classifier of stamps or of sequences, its encoder pretrained and frozen as the experiment says."""
+    generator = _seeded(experiment.seed)
+    model = classifying_model(experiment, material).to(material.train.stamps.device)
+    _pretrain(model, experiment, material, folder)
+    if experiment.frozen:
+        freeze(_encoder(model))
+    copies = Copies(material.train.stamps, experiment.augmentation, generator)
+    weight = class_weights(material.train.label, len(material.classes)) if experiment.weighted else None
+
+    def step(which: torch.Tensor) -> torch.Tensor:
+        if experiment.frozen:
+            _encoder(model).eval()
+        stamps, rows = copies.take(which)
+        logits = logits_of(model, stamps, material.train.metadata[rows])
+        return classification_loss(logits, material.train.label[rows], experiment.loss, weight)
+
+    def validate() -> dict[str, float]:
+        logits = answers(model, material.validation)
+        right = (logits.argmax(1) == material.validation.label).float().mean()
+        return {
+            "validation": float(F.cross_entropy(logits, material.validation.label)),
+            "validation_accuracy": float(right),
+        }
+
+    progress = train(model, Objective(step, validate, len(copies), watch), schedule(experiment), folder, generator)
+    load_best(model, folder)
+    return Fit(freeze(model), progress, folder)
+
+
+def classifying_model(experiment: Experiment, material: Material) -> nn.Module:
+    channels, classes = len(experiment.channels), len(material.classes)
+    if experiment.kind == "alerce":
+        return Alerce(AlerceConfig(channels, material.train.metadata.shape[1], classes))
+    if experiment.kind == "sequence":
+        encoder = EncoderConfig(channels, experiment.size, experiment.latent)
+        return StampSequence(StampSequenceConfig(encoder, experiment.cell, classes=classes))
+    return StampMlp(ReconstructorConfig(channels, classes=classes))
+
+
+def classification_loss(
+    logits: torch.Tensor, label: torch.Tensor, kind: str, weight: torch.Tensor | None
+) -> torch.Tensor:
+    return entropy_loss(logits, label) if kind == "entropy" else F.cross_entropy(logits, label, weight)
+
+
+def logits_of(model: nn.Module, stamps: torch.Tensor, metadata: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = model(stamps, metadata) if isinstance(model, Alerce) else model(stamps)
+    return logits
+
+
+def answers(model: nn.Module, split: Split, batch: int = 512) -> torch.Tensor:
+    """Logits (N, classes) of a split."""
+    parts = zip(split.stamps.split(batch), split.metadata.split(batch), strict=True)
+    with torch.no_grad():
+        return torch.cat([logits_of(model, stamps, metadata) for stamps, metadata in parts])
+
+
+def split_latents(model: nn.Module, split: Split) -> torch.Tensor:
+    """(N, L) latents of a split."""
+    return encode(encoder_of(model), split.stamps)
+
+
+def schedule(experiment: Experiment) -> Schedule:
+    return Schedule(experiment.epochs, experiment.batch, experiment.rate, experiment.decay, experiment.patience)
+
+
+def _pretrain(model: nn.Module, experiment: Experiment, material: Material, folder: Path) -> None:
+    """Reconstruction before classification: of the stamps alone, and for a staged sequence then of the states too."""
+    if not experiment.pretrained:
+        return
+    stages = ("alone", "through") if experiment.staged else ("alone",)
+    for stage in stages:
+        joint = _Reconstructing(model, experiment, stage).to(material.train.stamps.device)
+        generator = _seeded(experiment.seed)
+        copies = Copies(material.train.stamps, experiment.augmentation, generator)
+
+        def step(which: torch.Tensor, joint: _Reconstructing = joint, copies: Copies = copies) -> torch.Tensor:
+            stamps = copies.take(which)[0]
+            return F.mse_loss(joint(stamps), stamps)
+
+        def validate(joint: _Reconstructing = joint) -> dict[str, float]:
+            held = material.validation.stamps
+            errors = [F.mse_loss(joint(part), part) * len(part) for part in held.split(256)]
+            return {"validation": float(sum(errors)) / len(held)}
+
+        length = Schedule(experiment.pretrained, experiment.batch, experiment.rate, 0.0, experiment.patience)
+        train(joint, Objective(step, validate, len(copies)), length, folder / f"pretrained-{stage}", generator)
+        load_best(joint, folder / f"pretrained-{stage}")
+
+
+class _Reconstructing(nn.Module):
+    """A classifier's own encoder with a decoder behind it, so that reconstruction trains the classifier's weights."""
+
+    def __init__(self, model: nn.Module, experiment: Experiment, stage: str) -> None:
+        super().__init__()
+        self.model = model
+        self.through = stage == "through"
+        if isinstance(model, StampMlp):
+            self.decoder = Reconstructor(ReconstructorConfig(len(experiment.channels), experiment.sigmoid)).decoder
+        elif not isinstance(model, StampSequence):
+            raise TypeError(f"{experiment.name}: {experiment.kind} has no decoder to pretrain with; set pretrained=0")
+
+    def forward(self, stamps: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.model, StampSequence):
+            return self.model.reconstruct_through(stamps) if self.through else self.model.reconstruct(stamps)
+        reconstruction: torch.Tensor = self.decoder(_encoder(self.model)(stamps))
+        return reconstruction
+
+
+def _encoder(model: nn.Module) -> nn.Module:
+    encoder = model.encoder
+    if not isinstance(encoder, nn.Module):
+        raise TypeError(f"{type(model).__name__} has no encoder")
+    return encoder
+
+
+def _seeded(seed: int) -> torch.Generator:
+    """The one generator of a fit; torch's own, which draws weights and dropout, starts from the same seed."""
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)

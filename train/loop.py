@@ -1,0 +1,191 @@
+"""The training loop: epochs, early stopping, best and last weights, and a resumption that continues to the bit."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+BEST: Final = "best.pt"
+LAST: Final = "last.pt"
+METRICS: Final = "metrics.jsonl"
+
+Step = Callable[[torch.Tensor], torch.Tensor]
+"""Places of the examples of a batch, (B,) int64 → its loss, a scalar."""
+Watch = Callable[["Progress"], None]
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on: its loss is no number, or its folder cannot be written or read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast. epochs: at most. patience: epochs without a better validation. rate, decay: Adam's."""
+
+    epochs: int
+    batch: int
+    rate: float
+    decay: float = 0.0
+    patience: int = 15
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a training stands. records: one a finished epoch, as in metrics.jsonl."""
+
+    epoch: int = 0
+    best: float = float("inf")
+    since_best: int = 0
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def seen(self, record: dict[str, Any]) -> bool:
+        """Take the record of one more epoch; True if it is the best so far. A tie counts as better, as in seed 001."""
+        self.epoch += 1
+        self.records.append(record)
+        better = bool(record["validation"] <= self.best)
+        self.best, self.since_best = (record["validation"], 0) if better else (self.best, self.since_best + 1)
+        return better
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is learned. step: the loss of a batch, training mode. validate: the validation loss, and what else to note.
+
+    examples: how many an epoch has, copies of an augmentation counted, as the seeds did. watch: told of every
+    finished epoch.
+    """
+
+    step: Step
+    validate: Callable[[], dict[str, float]]
+    examples: int
+    watch: Watch | None = None
+
+
+def train(
+    model: nn.Module,
+    objective: Objective,
+    schedule: Schedule,
+    folder: Path,
+    generator: torch.Generator,
+) -> Progress:
+    """Train `model` in place to its last weights; `folder` gets best.pt, last.pt and metrics.jsonl.
+
+    A folder that was begun is gone on with, and ends with the very weights of an undisturbed run (on CPU). Raises
+    TrainingError on a loss that is no number; the last good epoch stays on disk, as it does on Ctrl-C.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
+    progress = _resumed(model, optimiser, generator, folder)
+    _write_metrics(folder, progress.records)
+    while progress.epoch < schedule.epochs and progress.since_best < schedule.patience:
+        loss = _epoch(model, optimiser, objective, schedule, generator)
+        model.eval()
+        with torch.no_grad():
+            record = {"epoch": progress.epoch + 1, "train": loss, **objective.validate()}
+        if progress.seen(record):
+            _save(folder / BEST, {"model": model.state_dict(), "epoch": progress.epoch})
+        _save(folder / LAST, _state(model, optimiser, generator, progress))
+        _write_metrics(folder, progress.records)
+        if objective.watch:
+            objective.watch(progress)
+    return progress
+
+
+def load_best(model: nn.Module, folder: Path) -> int:
+    """Put the best weights of `folder` into `model`; the epoch they are of."""
+    state = _load(folder / BEST)
+    model.load_state_dict(state["model"])
+    return int(state["epoch"])
+
+
+def load_last(model: nn.Module, folder: Path) -> None:
+    """Put the weights of the last epoch into `model`: the ones that the seeds keep."""
+    model.load_state_dict(_load(folder / LAST)["model"])
+
+
+def batches(examples: int, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """Places 0 … `examples` - 1 in random order, `size` at a time."""
+    yield from torch.randperm(examples, generator=generator).split(size)
+
+
+def _epoch(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    objective: Objective,
+    schedule: Schedule,
+    generator: torch.Generator,
+) -> float:
+    """Mean loss over the epoch's mini-batches. Summed on the device: to ask for it is to wait for it."""
+    model.train()
+    total, steps = torch.zeros((), dtype=torch.float64), 0
+    for which in batches(objective.examples, schedule.batch, generator):
+        loss = objective.step(which)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        total = total.to(loss.device) + loss.detach()
+        steps += 1
+    mean = float(total) / steps
+    if not math.isfinite(mean):
+        raise TrainingError(f"the loss is {mean} at a rate of {schedule.rate}; lower it with --set rate=…")
+    return mean
+
+
+def _state(
+    model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, progress: Progress
+) -> dict[str, Any]:
+    return {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "generator": generator.get_state(),
+        "torch": torch.get_rng_state(),
+        "progress": {
+            "epoch": progress.epoch,
+            "best": progress.best,
+            "since_best": progress.since_best,
+            "records": progress.records,
+        },
+    }
+
+
+def _resumed(model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, folder: Path) -> Progress:
+    if not (folder / LAST).exists():
+        return Progress()
+    state = _load(folder / LAST)
+    try:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"{folder / LAST} is of another model: {error}; give another --out") from error
+    generator.set_state(state["generator"])
+    torch.set_rng_state(state["torch"])
+    return Progress(**state["progress"])
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}; remove it to begin anew") from error
+    return state
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    """Whole or not at all: a full disk or a kill leaves the file of the epoch before."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        torch.save(state, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise TrainingError(f"{path} cannot be written: {error}; the epoch before is kept") from error
+
+
+def _write_metrics(folder: Path, records: list[dict[str, Any]]) -> None:
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (folder / METRICS).write_text(lines, encoding="utf-8")

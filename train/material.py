@@ -1,0 +1,123 @@
+"""A stamp set as a fit needs it: three splits of tensors on the device that trains."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.experiment import Experiment
+from train.stamp_set import SPLITS, DatasetError, StampSet
+
+CLIPS: Final = {
+    "sgscore1": (-1.0, None),
+    "sgscore2": (-1.0, None),
+    "sgscore3": (-1.0, None),
+    "distpsnr1": (-1.0, None),
+    "distpsnr2": (-1.0, None),
+    "distpsnr3": (-1.0, None),
+    "fwhm": (None, 10.0),
+    "ndethist": (None, 20.0),
+    "ncovhist": (None, 3000.0),
+    "chinr": (-1.0, 15.0),
+    "sharpnr": (-1.0, 1.5),
+    "non_detections": (None, 2000.0),
+    "distnr": (-1.0, None),
+    "magnr": (-1.0, None),
+}
+"""ALeRCE's bounds of the metadata columns."""
+
+LEFT_OUT: Final = ("rb", "distnr", "magnr")
+"""ALeRCE's classifier takes 23 of the 26 columns: not these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """stamps: (N, C, S, S) or (N, T, C, S, S) float32. label: (N,) int64. metadata: (N, M) float32, M may be 0."""
+
+    stamps: torch.Tensor
+    label: torch.Tensor
+    metadata: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    @property
+    def true(self) -> NDArray[np.int64]:
+        return self.label.cpu().numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """classes: names in label order. channels: names of the planes, in order."""
+
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    channels: tuple[str, ...]
+
+    def split(self, name: str) -> Split:
+        found: Split = getattr(self, name)
+        return found
+
+
+def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> Material:
+    """Choose the channels, cut the middle `size` pixels and put everything on `device`.
+
+    A model of single stamps takes each stamp of a sequence as an example of its own.
+
+    Raises DatasetError where a channel, a split, a class in a split, the metadata or enough pixels are missing.
+    """
+    planes = [stamps.plane(channel) for channel in experiment.channels]
+    side = stamps.images.shape[-2]
+    if side < experiment.size:
+        raise DatasetError(f"the stamps are {side} pixels wide; {experiment.name} takes {experiment.size}")
+    if experiment.kind == "sequence" and stamps.images.ndim != 5:
+        raise DatasetError(f"images are {stamps.images.shape}; {experiment.name} is made for {experiment.layout}")
+    metadata = _metadata(stamps) if experiment.metadata else np.empty((len(stamps), 0), np.float32)
+    start = (side - experiment.size) // 2
+    window = slice(start, start + experiment.size)
+    parts = {}
+    for name in SPLITS:
+        rows = _rows(stamps, name)
+        cut = np.moveaxis(stamps.images[rows][..., window, window, :][..., planes], -1, -3)
+        repeats = 1
+        if cut.ndim == 5 and experiment.kind != "sequence":
+            repeats, cut = cut.shape[1], cut.reshape(-1, *cut.shape[2:])
+        parts[name] = Split(
+            torch.from_numpy(np.ascontiguousarray(cut)).to(device),
+            torch.from_numpy(stamps.labels[rows].repeat(repeats)).to(device),
+            torch.from_numpy(metadata[rows].repeat(repeats, axis=0)).to(device),
+        )
+    return Material(**parts, classes=stamps.classes, channels=experiment.channels)
+
+
+def class_weights(label: torch.Tensor, classes: int) -> torch.Tensor:
+    """(classes,) float32 in the loss, so that each counts alike; their mean over the examples is 1."""
+    counts = torch.bincount(label, minlength=classes).float()
+    return len(label) / (classes * counts.clamp(min=1))
+
+
+def _rows(stamps: StampSet, split: str) -> NDArray[np.int64]:
+    rows = stamps.rows(split)
+    present = np.unique(stamps.labels[rows])
+    absent = [name for place, name in enumerate(stamps.classes) if place not in present]
+    if not len(rows) or absent:
+        raise DatasetError(f"split {split} of {len(rows)} stamps has no {' and no '.join(absent) or 'stamp'}")
+    return rows
+
+
+def _metadata(stamps: StampSet) -> NDArray[np.float32]:
+    """The columns that ALeRCE takes, within its bounds."""
+    if not stamps.feature_names:
+        raise DatasetError("this data set has no metadata; run with --set metadata=false")
+    columns = []
+    for place, name in enumerate(stamps.feature_names):
+        if name not in LEFT_OUT:
+            low, high = CLIPS.get(name, (None, None))
+            column = stamps.features[:, place]
+            columns.append(column if low is None and high is None else np.clip(column, low, high))
+    found = np.nan_to_num(np.stack(columns, axis=1), nan=-1.0)
+    return found.astype(np.float32)

@@ -117,7 +117,7 @@ class RedisStore:
 
     def check(self) -> None:
         """Raise StoreError unless the store answers and keeps what it is given."""
-        for node in self._patiently(self._nodes):
+        for node in self._patiently(self.nodes):
             policy = node.info("memory").get("maxmemory_policy")
             if policy != "noeviction":
                 raise StoreError(
@@ -135,7 +135,8 @@ class RedisStore:
     def close(self) -> None:
         self._client.close()
 
-    def _nodes(self) -> list[Client]:
+    def nodes(self) -> list[Client]:
+        """A connection to each server that holds data: one, or the primaries of a Cluster."""
         if not self._settings.cluster:
             return [self._client]
         return [self._client.get_redis_connection(node) for node in self._client.get_primaries()]
@@ -149,19 +150,21 @@ class RedisStore:
         pipe = self._client.pipeline(transaction=False)
         for key, candids in trims:
             pipe.hdel(self._prefix + key, *candids)
-        for (topic, partition), offset in offsets.items():
-            written = self._written.get((topic, partition), -1)
-            pipe.execute_command("EVAL", ADVANCE, 1, self._applied_key(topic), partition, written, offset)
         for key, rows in rows_by_key.items():
             for row in rows:
                 pipe.hsetnx(self._prefix + key, str(entries.candid[row]), values[row])
             pipe.hgetall(self._prefix + key)
             pipe.expire(self._prefix + key, int(self._settings.expire_days * DAY_S))
+        # Last: a log that ends early then holds no offset without its entries.
+        for (topic, partition), offset in offsets.items():
+            written = self._written.get((topic, partition), -1)
+            pipe.execute_command("EVAL", ADVANCE, 1, self._applied_key(topic), partition, written, offset)
         replies = pipe.execute()[len(trims) :]
         for key, _ in trims:
             del self._surplus[key]
-        applied, rest = replies[: len(offsets)], iter(replies[len(offsets) :])
-        return applied, [[next(rest) for _ in range(len(rows) + 2)] for rows in rows_by_key.values()]
+        rest = iter(replies)
+        visits = [[next(rest) for _ in range(len(rows) + 2)] for rows in rows_by_key.values()]
+        return list(rest), visits
 
     def _check_applied(self, offsets: Mapping[Partition, int], replies: list[int]) -> None:
         for partition, held in zip(offsets, replies, strict=True):

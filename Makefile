@@ -2,22 +2,31 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ALERTS ?=
+NIGHT := build/night.tar.gz
+ALERTS ?= $(NIGHT)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,train,dev]'
 	touch $@
 
-.PHONY: demo test test-slow lint format clean
-demo: $(VENV)/.ready  ## stream alerts through a real broker and store, and print the night
+.PHONY: demo test test-slow bench lint format clean
+demo: $(VENV)/.ready $(filter $(NIGHT),$(ALERTS))  ## stream alerts through a real broker and store, and print the night
 	$(BIN)/estampa demo $(ALERTS)
+
+$(NIGHT): $(VENV)/.ready
+	mkdir -p $(@D)
+	$(BIN)/estampa-train simulate night --date 2026-01-01 --alerts 3000 --seed 1 --out $@ \
+		--faults duplicates=0.01,shuffled=0.05,late=0.01,no_template=0.005,corrupt=0.005
 
 test: $(VENV)/.ready  ## the whole suite but its slow tier
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some minutes
+	$(BIN)/python -m tests.bench
 
 lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .

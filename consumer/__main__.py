@@ -1,13 +1,31 @@
 """The command line. `estampa COMMAND --help` tells each one's options."""
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from consumer.errors import ConfigError, EstampaError
+from consumer.operations import audit, doctor, letters, models
+from consumer.options import (
+    BatchSize,
+    Brokers,
+    Config,
+    Device,
+    Group,
+    Model,
+    Programids,
+    StoreUrl,
+    Summary,
+    common,
+    configured,
+    stderr,
+    stdout,
+    tell,
+)
 from model_zoo.errors import CheckpointError
 
 app = typer.Typer(
@@ -18,20 +36,11 @@ app = typer.Typer(
 )
 
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="TOML file; ESTAMPA__SECTION__KEY goes over it.")]
-Model = Annotated[str | None, typer.Option(help="Checkpoint: a folder, or the name of a shipped one.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-StoreUrl = Annotated[str | None, typer.Option("--store", help="redis:// or rediss:// URL of the store.")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Alerts at once, at the most.")]
-Summary = Annotated[Path | None, typer.Option(help="Write the run's account to this JSON file.")]
-Programids = Annotated[list[int] | None, typer.Option("--programid", help="Program admitted; repeat it. Default: 1.")]
-
-
 @app.command()
 def consume(
     config: Config = None,
-    brokers: Annotated[str | None, typer.Option(help="Kafka's host:port, comma separated.")] = None,
-    group: Annotated[str | None, typer.Option(help="Consumer group; keep it from start to start.")] = None,
+    brokers: Brokers = None,
+    group: Group = None,
     topic: Annotated[list[str] | None, typer.Option(help="Read this topic; repeat it. Default: the night's.")] = None,
     start: Annotated[str | None, typer.Option(help="earliest, latest or a UTC time; for the first start.")] = None,
     programid: Programids = None,
@@ -48,10 +57,10 @@ def consume(
     committed once its classifications are published and its latents stored. SIGTERM finishes the batch in hand.
     """
     kafka = {"brokers": brokers, "group": group, "topics": topic, "start": start, "programids": programid}
-    settings = _settings(config, kafka=kafka, **_common(store, model, device, batch_size))
+    settings = configured(config, kafka=kafka, **common(store, model, device, batch_size))
     from consumer.commands.consume import consume as run
 
-    _tell(run(settings, exit_at_end=exit_at_end), summary, "consumed")
+    tell(run(settings, exit_at_end=exit_at_end), summary, "consumed")
 
 
 @app.command()
@@ -76,13 +85,13 @@ def replay(
     Without --store or --state-dir an embedded store lives for the run. With one of them, a replay that was stopped or
     killed goes on with --resume, nothing twice and nothing missing.
     """
-    settings = _settings(config, kafka={"programids": programid}, **_common(store, model, device, batch_size))
+    settings = configured(config, kafka={"programids": programid}, **common(store, model, device, batch_size))
     from consumer.commands.replay import Replay
     from consumer.commands.replay import replay as run
 
     asked = Replay(paths, out, dead_letters, state_dir, limit, resume, state_only)
-    account, ended = run(settings, asked, _stderr())
-    _tell(account, summary, "replayed" if ended else "stopped; go on with --resume")
+    account, ended = run(settings, asked, stderr())
+    tell(account, summary, "replayed" if ended else "stopped; go on with --resume")
 
 
 @app.command(name="object")
@@ -95,20 +104,20 @@ def object_(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Show an object's sequence and how its classification developed, alert by alert."""
-    settings = _settings(config, **_common(store, model, device, None))
+    settings = configured(config, **common(store, model, device, None))
     from consumer.commands.object import development, development_table
 
     steps = development(settings, key)
     if as_json:
         sys.stdout.write(json.dumps(steps, indent=2) + "\n")
     else:
-        _stdout().print(development_table(key, steps))
+        stdout().print(development_table(key, steps))
 
 
 @app.command()
 def check_config(config: Config = None) -> None:
     """Validate the configuration, print it with secrets hidden, start nothing."""
-    sys.stdout.write(json.dumps(_settings(config).masked(), indent=2) + "\n")
+    sys.stdout.write(json.dumps(configured(config).masked(), indent=2) + "\n")
 
 
 @app.command()
@@ -118,52 +127,22 @@ def demo(
     summary: Summary = None,
 ) -> None:
     """Stream a night through a real broker and store, started for the occasion, and print the account."""
-    settings = _settings(config)
+    settings = configured(config)
     from consumer.commands.demo import demo as run
 
-    _tell(run(settings, archive), summary, "demo")
+    tell(run(settings, archive), summary, "demo")
 
 
-def _settings(config: Path | None, **overrides: dict[str, Any]) -> Any:
-    """The settings, under what the command line gave, with logging set up by them."""
-    from consumer.log import configure_logging
-    from consumer.settings import load_settings
-
-    given = {name: {key: value for key, value in section.items() if value} for name, section in overrides.items()}
-    settings = load_settings(config, {name: section for name, section in given.items() if section})
-    configure_logging(settings.log)
-    return settings
-
-
-def _common(store: str | None, model: str | None, device: str | None, batch_size: int | None) -> dict[str, Any]:
-    return {"store": {"url": store}, "model": {"checkpoint": model, "device": device}, "batch": {"size": batch_size}}
-
-
-def _tell(account: dict[str, Any], path: Path | None, title: str) -> None:
-    from consumer.report import table
-
-    _stdout().print(table(account, title))
-    if path:
-        try:
-            path.write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--summary {path} cannot be written: {error.strerror}") from error
-
-
-def _stdout() -> Any:
-    from rich.console import Console
-
-    return Console()
-
-
-def _stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
+app.command()(audit)
+app.command()(doctor)
+app.add_typer(letters, name="deadletters")
+app.add_typer(models, name="models")
 
 
 def main() -> None:
     """Run the command line: one clear line, and no traceback, for what its user can mend."""
+    # Before torch loads: threads that spin while they wait are ruinous wherever anything else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except (EstampaError, CheckpointError) as error:

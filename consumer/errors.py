@@ -23,11 +23,15 @@ class Reason(StrEnum):
 
 
 class BadAlert(Exception):  # noqa: N818 - it is an outcome of one alert, not an error of the program
-    """This alert cannot be classified; it becomes a dead letter and the rest of the batch goes on."""
+    """This alert cannot be classified; it becomes a dead letter and the rest of the batch goes on.
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    programid: the alert's, where it could be read: a private alert stays private when it is bad.
+    """
+
+    def __init__(self, reason: Reason, message: str, programid: int | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.programid = programid
 
 
 class EstampaError(Exception):

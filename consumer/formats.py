@@ -30,8 +30,7 @@ class Format:
 
 
 def _write_parquet(path: Path, records: Sequence[Record]) -> None:
-    rows = [record | {"flags": list(record["flags"])} for record in records]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_arrow_schema()), path)
+    pq.write_table(pa.Table.from_pylist(records, schema=_arrow_schema()), path)
 
 
 def _join_parquet(path: Path, parts: Sequence[Path]) -> None:

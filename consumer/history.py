@@ -72,7 +72,7 @@ class History:
     """What an alert is judged on, oldest first, itself last.
 
     latents: (T, L) float32. jd: (T,) float64 days. band: (T,) int64. truncated: older alerts were left out.
-    late: the object already had a newer alert.
+    late: it came when the object already had a newer alert; a redelivered one is not late.
     """
 
     latents: NDArray[np.float32]
@@ -104,12 +104,12 @@ class Window:
         visible = np.ones(len(held.candid), bool)
         visible[[row for row, new in zip(rows, added, strict=True) if new]] = False
         found = []
-        for row in rows:
+        for row, new in zip(rows, added, strict=True):
             visible[row] = True
-            found.append(self._upto(held, row, visible))
+            found.append(self._upto(held, row, visible, new=bool(new)))
         return found
 
-    def _upto(self, held: Held, row: int, visible: NDArray[np.bool_]) -> History:
+    def _upto(self, held: Held, row: int, visible: NDArray[np.bool_], *, new: bool) -> History:
         past = np.flatnonzero(visible[: row + 1])
         recent = past[held.jd[past] >= held.jd[row] - self.days][-self.alerts :]
         return History(
@@ -117,5 +117,5 @@ class Window:
             jd=held.jd[recent],
             band=held.band[recent],
             truncated=len(recent) < len(past),
-            late=bool(visible[row + 1 :].any()),
+            late=new and bool(visible[row + 1 :].any()),
         )

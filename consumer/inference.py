@@ -11,17 +11,21 @@ import numpy as np
 import structlog
 import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from consumer.errors import ConfigError
 from consumer.history import History
 from model_zoo.checkpoint import Checkpoint
-from model_zoo.preprocess import normalise
+from model_zoo.preprocess import encoder_input
 
 CPU_ROWS: Final = (8, 16, 32, 64)
 """On a CPU, 64 rows keep the feature maps in cache: larger chunks were three times slower an alert."""
 GPU_ROWS: Final = (64, 512, 2048)
 STEPS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 """Lengths that histories are padded to; longer ones to a multiple of the last."""
+
+NOTHING: Final = np.empty(0, np.float32)
 
 log = structlog.get_logger()
 
@@ -56,7 +60,8 @@ class Inference:
         self.checkpoint = checkpoint
         self.device = device
         self._rows = CPU_ROWS if device.type == "cpu" else GPU_ROWS
-        for module in (checkpoint.encoder, checkpoint.mlp, checkpoint.recurrent):
+        self._encoder = fused(checkpoint.encoder).to(device)
+        for module in (checkpoint.mlp, checkpoint.recurrent):
             module.to(device)
 
     @torch.inference_mode()
@@ -65,11 +70,10 @@ class Inference:
         config = self.checkpoint.encoder_config
         latents = [torch.empty(0, config.latent)]
         probabilities = [torch.empty(0, len(self.checkpoint.classes))]
-        shape = (len(stamps), config.channels, config.size, config.size)
-        pixels = normalise(np.stack(stamps) if stamps else np.empty(shape, np.float32))
+        pixels = encoder_input(np.stack(stamps), self.checkpoint.preprocessing) if stamps else NOTHING
         for start, stop, rows in self._chunks(len(pixels)):
             images = torch.from_numpy(_padded(pixels[start:stop], rows)).to(self.device)
-            latent = self.checkpoint.encoder(images)
+            latent = self._encoder(images)
             latents.append(latent[: stop - start].cpu())
             probabilities.append(self.checkpoint.mlp(latent).softmax(dim=1)[: stop - start].cpu())
         return torch.cat(latents).numpy(), torch.cat(probabilities).numpy()
@@ -110,3 +114,17 @@ def _padded(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     if len(rows) == count:
         return rows
     return np.concatenate([rows, np.zeros((count - len(rows), *rows.shape[1:]), np.float32)])
+
+
+def fused(encoder: nn.Sequential) -> nn.Sequential:
+    """The same encoder with each batch normalisation folded into the convolution before it: fewer passes over memory.
+
+    Latents agree with the unfolded encoder's to float32 rounding; estampa serves, and stores, these.
+    """
+    layers: list[nn.Module] = []
+    for layer in encoder:
+        if isinstance(layer, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.Conv2d):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)

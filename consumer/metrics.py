@@ -81,11 +81,13 @@ def batch_done(results: Results) -> None:
     LAST_BATCH.set_to_current_time()
     for one in results.dead_letters:
         DEAD_LETTERS.labels(str(one.reason)).inc()
+    now_ms = time.time_ns() // 1_000_000
     for made in results.classifications:
         CLASSIFIED.labels(made.best).inc()
         HISTORY.observe(made.history_length)
-        if made.latency_ms is not None:
-            LATENCY_SECONDS.observe(made.latency_ms / 1000)
+        latency_ms = made.latency_ms(now_ms)
+        if latency_ms is not None:
+            LATENCY_SECONDS.observe(latency_ms / 1000)
 
 
 def forget_partition(topic: str, partition: int) -> None:

@@ -1,7 +1,9 @@
-"""THE loop. One batch at a time: decode, stamps, encode, remember, classify, publish, commit."""
+"""THE loop. Decode, stamps, encode, remember, classify, publish, commit: one batch at a time, the next one decoding."""
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +12,7 @@ from consumer import metrics
 from consumer.alert import Alert, read_alerts
 from consumer.classification import Classification, Judge, classification
 from consumer.deadletter import Bound, DeadLetter
-from consumer.errors import BadAlert, Reason
+from consumer.errors import ArchiveError, BadAlert, Reason
 from consumer.health import Pulse
 from consumer.history import Entries
 from consumer.inference import Inference
@@ -39,7 +41,6 @@ class Decoded:
     outcomes: list[Reason | None] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    duplicates: int = 0
 
 
 class Pipeline:
@@ -58,59 +59,81 @@ class Pipeline:
 
     def run(self) -> Report:
         """Process batches until the source ends. Raises AccountError unless all that was read came out."""
-        for batch in self._source.batches():
-            if batch.messages:
-                self.process(batch)
-            self._pulse.beat()
-            self.report.tell()
+        with ThreadPoolExecutor(1, "decode") as decoding:
+            for batch, decoded in self._ahead(decoding):
+                with metrics.stage("wait"):
+                    ready = decoded.result()
+                self.process(batch, ready)
         self.report.account.check()
         return self.report
 
-    def process(self, batch: Batch) -> None:
-        """Take one batch all the way: when this returns it is remembered, published and committed."""
+    def _ahead(self, decoding: ThreadPoolExecutor) -> Iterator[tuple[Batch, Future[Decoded]]]:
+        """Each batch with its decoding begun. A full one is held until the next one's has begun too, so that one is
+        decoded while the other is with the models; one that is not full is the end of what waits, and goes at once.
+        """
+        held: deque[tuple[Batch, Future[Decoded]]] = deque()
+        try:
+            for batch in self._source.batches():
+                if batch.messages:
+                    metrics.batch_begun(batch, self._batch_size)
+                    held.append((batch, decoding.submit(self.decode, batch)))
+                full = len(batch.messages) >= self._batch_size
+                while len(held) > full:
+                    yield held.popleft()
+                self._pulse.beat()
+                self.report.tell()
+        except ArchiveError:  # an archive that ends early: what is in hand is finished before it is told
+            yield from held
+            raise
+        yield from held
+
+    def process(self, batch: Batch, decoded: Decoded) -> None:
+        """Take a batch the rest of the way: when this returns it is remembered, published and committed."""
         started = time.monotonic()
-        metrics.batch_begun(batch, self._batch_size)
-        with metrics.stage("decode"):
-            decoded = self._decode(batch)
-        done = self._judged(decoded.items, batch)
-        read = len(decoded.outcomes)
-        results = Results(len(batch.messages), read, decoded.duplicates, done, decoded.dead_letters)
+        fresh = self._without_repeats(decoded.items)
+        done = self._judged(fresh, batch)
+        repeats = len(decoded.items) - len(fresh)
+        results = Results(len(batch.messages), len(decoded.outcomes), repeats, done, decoded.dead_letters)
         with metrics.stage("publish"):
             self._sink.publish(results)
         with metrics.stage("commit"):
             self._source.commit(batch)
         self._note(results, decoded.outcomes, 1000 * (time.monotonic() - started))
 
-    def _decode(self, batch: Batch) -> Decoded:
+    def decode(self, batch: Batch) -> Decoded:
+        """Packets to stamps. Runs beside the models, and touches nothing but its batch."""
         decoded = Decoded()
-        seen: set[int] = set()
-        for message in batch.messages:
-            for record, outcome in enumerate(read_alerts(message.payload, self._limits.packet_bytes)):
-                self._sort(decoded, seen, message, record, outcome)
+        with metrics.stage("decode"):
+            for message in batch.messages:
+                for record, outcome in enumerate(read_alerts(message.payload, self._limits.packet_bytes)):
+                    self._sort(decoded, message, record, outcome)
         return decoded
 
-    def _sort(self, decoded: Decoded, seen: set[int], message: Message, record: int, outcome: Alert | BadAlert) -> None:
+    def _sort(self, decoded: Decoded, message: Message, record: int, outcome: Alert | BadAlert) -> None:
         """Put the outcome of one record where it belongs."""
         try:
             alert = self._admit(outcome)
-            if alert.candid in seen or alert.candid in self.recent:
-                decoded.duplicates += 1
-            else:
-                stamps = cut_stamps(alert, self._inference.checkpoint.preprocessing, self._limits.stamp_bytes)
-                decoded.items.append(Item(message, alert, stamps))
-                seen.add(alert.candid)
-            decoded.outcomes.append(None)
+            stamps = cut_stamps(alert, self._inference.checkpoint.preprocessing, self._limits.stamp_bytes)
         except BadAlert as bad:
             decoded.dead_letters.append(DeadLetter.of(message, record, bad))
             decoded.outcomes.append(bad.reason)
+        else:
+            decoded.items.append(Item(message, alert, stamps))
+            decoded.outcomes.append(None)
 
     def _admit(self, outcome: Alert | BadAlert) -> Alert:
+        if outcome.programid is not None and outcome.programid not in self._admitted:
+            who = "it" if isinstance(outcome, BadAlert) else f"candid {outcome.candid}"
+            program = f"{who} is of programid {outcome.programid}"
+            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
         if isinstance(outcome, BadAlert):
             raise outcome
-        if outcome.programid not in self._admitted:
-            program = f"candid {outcome.candid} is of programid {outcome.programid}"
-            raise BadAlert(Reason.PRIVATE, f"{program}; kafka.programids admits {sorted(self._admitted)}")
         return outcome
+
+    def _without_repeats(self, items: Sequence[Item]) -> list[Item]:
+        """The first of each candid, unless a committed batch had it."""
+        first = {item.alert.candid: item for item in reversed(items)}
+        return [item for item in items if item is first[item.alert.candid] and item.alert.candid not in self.recent]
 
     def _judged(self, items: Sequence[Item], batch: Batch) -> list[Classification]:
         """Encode, remember and classify. A batch without a good alert still tells the store how far it got."""

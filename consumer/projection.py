@@ -29,7 +29,7 @@ READ_AS: Final = {
 def wanted_fields() -> Wanted:
     """The tree of field names of `schemas/ztf/projection.avsc`."""
     schema = fastavro.parse_schema(load_schema("ztf/projection"))
-    named = dict(_records(schema))
+    named = dict(records(schema))
 
     def tree(record: Schema) -> Wanted:
         return {field["name"]: subtree(field["type"]) for field in record["fields"]}
@@ -60,7 +60,7 @@ def project(writer: Schema) -> Schema:
             "the container's schema is a union or a value, not an alert's record",
         )
     _check_bounded(writer, frozenset())
-    return _prune(writer, wanted_fields(), dict(_records(writer)), set(), "")
+    return _prune(writer, wanted_fields(), dict(records(writer)), set(), "")
 
 
 def _prune(record: Schema, wanted: Wanted, named: dict[str, Schema], done: set[str], path: str) -> Schema:
@@ -139,16 +139,16 @@ def _record_of(kind: Schema, named: dict[str, Schema]) -> Schema | None:
     return None
 
 
-def _records(kind: Schema) -> Iterator[tuple[str, Schema]]:
+def records(kind: Schema) -> Iterator[tuple[str, Schema]]:
     """Every record in a schema that fastavro has parsed, by its full name."""
     if isinstance(kind, list):
         for branch in kind:
-            yield from _records(branch)
+            yield from records(branch)
     elif isinstance(kind, dict):
         if kind.get("type") == "record":
             yield kind["name"], kind
             for field in kind["fields"]:
-                yield from _records(field["type"])
+                yield from records(field["type"])
         else:
             for part in ("type", "items", "values"):
-                yield from _records(kind.get(part))
+                yield from records(kind.get(part))

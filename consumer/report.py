@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -85,10 +84,12 @@ class Report:
         self.read_before = self.account.read
 
     def add(self, results: Results, batch_ms: float) -> None:
-        """Note a finished batch. An alert without a Kafka time is given `batch_ms`, the batch's own time."""
+        """Note a finished batch: latency ends now. An alert without a Kafka time is given the batch's, `batch_ms`."""
         self.account.add(results)
-        made = results.classifications
-        self.latency.extend(batch_ms if one.latency_ms is None else one.latency_ms for one in made)
+        now_ms = time.time_ns() // 1_000_000
+        for made in results.classifications:
+            latency_ms = made.latency_ms(now_ms)
+            self.latency.add(batch_ms if latency_ms is None else latency_ms)
         self.seconds = time.monotonic() - self.started
 
     def tell(self) -> None:
@@ -119,12 +120,11 @@ class Reservoir:
         self._seen = 0
         self._random = np.random.default_rng(0)
 
-    def extend(self, values: Iterable[float]) -> None:
-        for value in values:
-            place = self._seen if self._seen < len(self._values) else int(self._random.integers(self._seen + 1))
-            if place < len(self._values):
-                self._values[place] = value
-            self._seen += 1
+    def add(self, value: float) -> None:
+        place = self._seen if self._seen < len(self._values) else int(self._random.integers(self._seen + 1))
+        if place < len(self._values):
+            self._values[place] = value
+        self._seen += 1
 
     def percentile(self, q: float) -> float | None:
         """None where nothing was seen."""

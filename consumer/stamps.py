@@ -1,8 +1,8 @@
 """Stamps of an alert → the cut that the model sees, and what is odd about it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from isal import isal_zlib
@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from consumer.alert import Alert
 from consumer.errors import BadAlert, Reason
-from model_zoo.preprocess import STAMP_SIDE, Preprocessing, cut, source_pixel
+from consumer.kernels import count_infinite, cut_pixels
+from model_zoo.preprocess import MASKED, STAMP_SIDE, Preprocessing, source_pixel
 
-HUGE: Final = 1e37
-"""A pixel past this is as good as infinite: scaling to [0, 1] would overflow float32."""
 CARD: Final = 80
 FITS_BLOCK: Final = 2880
 GZIP: Final = 31
@@ -34,24 +33,38 @@ class Stamps:
     flags: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An inflated FITS file: big-endian float32 pixels (height, width) from data[start]."""
+
+    data: bytes
+    start: int
+    height: int
+    width: int
+
+    def pixels(self) -> NDArray[np.float32]:
+        """(height, width) float32, new; masked pixels are NaN."""
+        big_endian = np.frombuffer(self.data, ">f4", self.height * self.width, self.start)
+        pixels = big_endian.astype(np.float32).reshape(self.height, self.width)
+        return np.where(pixels == MASKED, np.float32(np.nan), pixels)
+
+
 def read_stamp(packed: bytes, max_bytes: int) -> NDArray[np.float32]:
-    """Inflate gzip FITS into an image (h, w) float32, read-only. Raises BadAlert on anything but a 2-D float32 image.
+    """A stamp's pixels (height, width) float32, NaN where it has no data. Raises BadAlert: see `read_image`."""
+    return read_image(packed, max_bytes).pixels()
+
+
+def read_image(packed: bytes, max_bytes: int) -> Image:
+    """Inflate gzip FITS. Raises BadAlert on anything but a 2-D float32 image of at most 63×63.
 
     The SIMPLE card is not asked for: ZTF's is off-standard, others drop it. FITS standard 4.0, sections 3 and 4.
     """
     raw = _inflate(packed, max_bytes)
-    cards, start = _header(raw)
-    if cards.get("BITPIX") != "-32" or cards.get("NAXIS") != "2":
-        kind = f"BITPIX {cards.get('BITPIX')}, NAXIS {cards.get('NAXIS')}"
-        raise BadAlert(Reason.UNREADABLE_STAMP, f"is FITS of {kind}; a 2-D float32 image has -32 and 2")
-    height, width = _axis(cards, "NAXIS2"), _axis(cards, "NAXIS1")
-    if max(height, width) > STAMP_SIDE:
-        raise BadAlert(Reason.STAMP_SHAPE, f"is {height}×{width}; the model takes up to {STAMP_SIDE}×{STAMP_SIDE}")
+    start, height, width = _geometry(raw[:FITS_BLOCK]) or _geometry_of_long_header(raw)
     if len(raw) < start + 4 * height * width:
         wanted = start + 4 * height * width
         raise BadAlert(Reason.UNREADABLE_STAMP, f"is cut short: {len(raw)} bytes where its header promises {wanted}")
-    image = np.frombuffer(raw, ">f4", height * width, start).reshape(height, width)
-    return image.astype(np.float32)
+    return Image(raw, start, height, width)
 
 
 def cut_stamps(alert: Alert, preprocessing: Preprocessing, max_bytes: int) -> Stamps:
@@ -61,67 +74,74 @@ def cut_stamps(alert: Alert, preprocessing: Preprocessing, max_bytes: int) -> St
     make the answer meaningless raises BadAlert: no science or difference, an unreadable stamp, a stamp larger than
     63×63, one with no finite pixel in the cut, one with an infinite pixel.
     """
-    planes: list[NDArray[np.float32]] = []
+    size = preprocessing.size
+    pixels = np.empty((len(preprocessing.channels), size, size), np.float32)
     flags: list[str] = []
-    present = missing = 0
-    for channel in preprocessing.channels:
+    held = known = 0
+    for plane, channel in zip(pixels, preprocessing.channels, strict=True):
         packed = alert.cutouts[channel]
         if packed is None and channel == "template":
-            planes.append(np.full((preprocessing.size, preprocessing.size), np.nan, np.float32))
+            plane.fill(np.nan)
             flags.append("missing_template")
             continue
-        plane, odd, held = _cut_channel(alert, channel, packed, preprocessing.size, max_bytes)
-        planes.append(plane)
-        flags += odd
-        present += held
-        missing += held - int(np.count_nonzero(~np.isnan(plane)))
-    if missing:
+        counts = _cut_channel(alert, channel, packed, plane, max_bytes)
+        held, known = held + counts.held, known + counts.known
+        flags += ["padded"] * (counts.held < size * size and "padded" not in flags)
+        flags += [f"constant_{channel}"] * counts.constant
+    if known < held:
         flags.append("nan_pixels")
-    return Stamps(np.stack(planes), missing / present if present else 0.0, tuple(dict.fromkeys(flags)))
+    return Stamps(pixels, (held - known) / held if held else 0.0, tuple(flags))
+
+
+class Counts(NamedTuple):
+    """Of one channel's cut: pixels on the stamp, those of them that are not NaN, whether these are all equal."""
+
+    held: int
+    known: int
+    constant: bool
 
 
 def _cut_channel(
-    alert: Alert, channel: str, packed: bytes | None, size: int, max_bytes: int
-) -> tuple[NDArray[np.float32], list[str], int]:
-    """One plane, its flags, and how many of its pixels the stamp holds."""
-    who = f"{channel} stamp of candid {alert.candid}"
+    alert: Alert, channel: str, packed: bytes | None, plane: NDArray[np.float32], max_bytes: int
+) -> Counts:
+    """Fill `plane` with the cut of one channel. Raises BadAlert naming the stamp."""
     if packed is None:
+        who = f"{channel} stamp of candid {alert.candid}"
         raise BadAlert(Reason.MISSING_CUTOUT, f"{who} is missing; only a template may be")
     try:
-        image = read_stamp(packed, max_bytes)
+        return _cut_image(alert, read_image(packed, max_bytes), plane)
     except BadAlert as bad:
-        raise BadAlert(bad.reason, f"{who} {bad}") from bad
-    if infinite := np.count_nonzero(np.abs(image) > HUGE):
-        raise BadAlert(Reason.INFINITE_PIXEL, f"{who} has {infinite} pixels that are infinite, or past ±{HUGE}")
-    centre = _centre(alert, image.shape, who)
-    plane, padded = cut(image, size, centre)
-    finite = plane[~np.isnan(plane)]
-    if not finite.size:
-        raise BadAlert(Reason.BLANK_STAMP, f"{who} has no finite pixel in the {size}×{size} around the source")
-    flags = ["padded"] if padded else []
-    if finite.min() == finite.max():
-        flags.append(f"constant_{channel}")
-    return plane, flags, _overlap(image.shape, size, centre)
+        raise BadAlert(bad.reason, f"{channel} stamp of candid {alert.candid} {bad}") from bad
 
 
-def _centre(alert: Alert, shape: Sequence[int], who: str) -> tuple[int, int]:
-    height, width = shape
-    if (height, width) == (STAMP_SIDE, STAMP_SIDE):
+def _cut_image(alert: Alert, image: Image, plane: NDArray[np.float32]) -> Counts:
+    words, size = np.frombuffer(image.data, "<u4", image.height * image.width, image.start), len(plane)
+    if infinite := count_infinite(words):
+        raise BadAlert(Reason.INFINITE_PIXEL, f"has {infinite} pixels that are infinite, or past ±1e37")
+    row, column = _centre(alert, image)
+    top, left = row - size // 2, column - size // 2
+    known, differing = cut_pixels(words, image.height, image.width, top, left, plane.view(np.uint32))
+    if not known:
+        raise BadAlert(Reason.BLANK_STAMP, f"has no finite pixel in the {size}×{size} around the source")
+    return Counts(_overlap(top, image.height, size) * _overlap(left, image.width, size), known, differing == 0)
+
+
+def _centre(alert: Alert, image: Image) -> tuple[int, int]:
+    if image.height == image.width == STAMP_SIDE:
         return STAMP_SIDE // 2, STAMP_SIDE // 2
+    shape = f"{image.height}×{image.width}"
     if alert.xpos is None or alert.ypos is None:
-        raise BadAlert(Reason.BAD_FIELD, f"{who} is {height}×{width} and xpos, ypos are null: its source has no place")
-    row, column = source_pixel((height, width), alert.xpos, alert.ypos)
-    if not (0 <= row < height and 0 <= column < width):
+        raise BadAlert(Reason.BAD_FIELD, f"is {shape} and xpos, ypos are null: its source has no place")
+    row, column = source_pixel((image.height, image.width), alert.xpos, alert.ypos)
+    if not (0 <= row < image.height and 0 <= column < image.width):
         place = f"xpos {alert.xpos:.1f}, ypos {alert.ypos:.1f}"
-        raise BadAlert(Reason.STAMP_SHAPE, f"{who} is {height}×{width} and does not hold its source, at {place}")
+        raise BadAlert(Reason.STAMP_SHAPE, f"is {shape} and does not hold its source, at {place}")
     return row, column
 
 
-def _overlap(shape: Sequence[int], size: int, centre: tuple[int, int]) -> int:
-    """Pixels of the cut that lie on the stamp."""
-    starts = [place - size // 2 for place in centre]
-    spans = [min(start + size, length) - max(start, 0) for start, length in zip(starts, shape, strict=True)]
-    return spans[0] * spans[1]
+def _overlap(start: int, length: int, size: int) -> int:
+    """Pixels of start … start + size that lie in 0 … length."""
+    return max(min(start + size, length) - max(start, 0), 0)
 
 
 def _inflate(packed: bytes, max_bytes: int) -> bytes:
@@ -137,17 +157,38 @@ def _inflate(packed: bytes, max_bytes: int) -> bytes:
     raise BadAlert(Reason.UNREADABLE_STAMP, f"is gzip that ends early, after {len(raw)} bytes")
 
 
-def _header(raw: bytes) -> tuple[dict[str, str], int]:
-    """Cards of the primary header as text, and where the data starts."""
+@lru_cache(maxsize=4096)
+def _geometry(header: bytes) -> tuple[int, int, int] | None:
+    """(start of the data, height, width) by a header; None where it does not end here.
+
+    Cached: most of ZTF's headers are the same bytes.
+    """
     cards: dict[str, str] = {}
-    for start in range(0, len(raw) - CARD + 1, CARD):
-        card = raw[start : start + CARD].decode("latin-1")
+    for start in range(0, len(header) - CARD + 1, CARD):
+        card = header[start : start + CARD].decode("latin-1")
         keyword = card[:8].strip()
         if keyword == "END":
-            return cards, -(-(start + CARD) // FITS_BLOCK) * FITS_BLOCK
+            return -(-(start + CARD) // FITS_BLOCK) * FITS_BLOCK, *_shape(cards)
         if card[8:9] == "=":
             cards[keyword] = card[9:].partition("/")[0].strip()
-    raise BadAlert(Reason.UNREADABLE_STAMP, "is not FITS: no END card in its header")
+    return None
+
+
+def _geometry_of_long_header(raw: bytes) -> tuple[int, int, int]:
+    geometry = _geometry.__wrapped__(raw)
+    if geometry is None:
+        raise BadAlert(Reason.UNREADABLE_STAMP, "is not FITS: no END card in its header")
+    return geometry
+
+
+def _shape(cards: dict[str, str]) -> tuple[int, int]:
+    if cards.get("BITPIX") != "-32" or cards.get("NAXIS") != "2":
+        kind = f"BITPIX {cards.get('BITPIX')}, NAXIS {cards.get('NAXIS')}"
+        raise BadAlert(Reason.UNREADABLE_STAMP, f"is FITS of {kind}; a 2-D float32 image has -32 and 2")
+    height, width = _axis(cards, "NAXIS2"), _axis(cards, "NAXIS1")
+    if max(height, width) > STAMP_SIDE:
+        raise BadAlert(Reason.STAMP_SHAPE, f"is {height}×{width}; the model takes up to {STAMP_SIDE}×{STAMP_SIDE}")
+    return height, width
 
 
 def _axis(cards: dict[str, str], keyword: str) -> int:

@@ -1,13 +1,14 @@
 """Each object's sequence of latents in a Redis-protocol store: standalone, replicated or Cluster.
 
-`latent:{encoder id}:{dtype}:{sequence key}` is a hash, candid → packed entry, written with HSETNX: the first latent of
-a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset before which
-the store holds everything of that partition.
+`latent:{encoder id}:{dtype}:{sequence key}`, dtype f4 or f2, is a hash, candid → packed entry, written with HSETNX: the
+first latent of a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset
+before which the store holds everything of that partition.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+import numpy as np
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
@@ -59,7 +60,7 @@ class RedisStore:
     def __init__(self, settings: StoreSettings, encoder_id: str, latent: int, group: str = "") -> None:
         self._settings = settings
         self._dtype = entry_dtype(latent, settings.dtype)
-        self._prefix = f"latent:{encoder_id}:{settings.dtype}:"
+        self._prefix = f"latent:{encoder_id}:{np.dtype(settings.dtype).str[1:]}:"
         self._group = group
         self._window = Window(settings.max_history, settings.history_days)
         self._surplus: dict[str, list[int]] = {}
@@ -116,7 +117,7 @@ class RedisStore:
 
     def check(self) -> None:
         """Raise StoreError unless the store answers and keeps what it is given."""
-        for node in self._patiently(self._nodes):
+        for node in self._patiently(self.nodes):
             policy = node.info("memory").get("maxmemory_policy")
             if policy != "noeviction":
                 raise StoreError(
@@ -134,7 +135,8 @@ class RedisStore:
     def close(self) -> None:
         self._client.close()
 
-    def _nodes(self) -> list[Client]:
+    def nodes(self) -> list[Client]:
+        """A connection to each server that holds data: one, or the primaries of a Cluster."""
         if not self._settings.cluster:
             return [self._client]
         return [self._client.get_redis_connection(node) for node in self._client.get_primaries()]
@@ -148,19 +150,21 @@ class RedisStore:
         pipe = self._client.pipeline(transaction=False)
         for key, candids in trims:
             pipe.hdel(self._prefix + key, *candids)
-        for (topic, partition), offset in offsets.items():
-            written = self._written.get((topic, partition), -1)
-            pipe.execute_command("EVAL", ADVANCE, 1, self._applied_key(topic), partition, written, offset)
         for key, rows in rows_by_key.items():
             for row in rows:
                 pipe.hsetnx(self._prefix + key, str(entries.candid[row]), values[row])
             pipe.hgetall(self._prefix + key)
             pipe.expire(self._prefix + key, int(self._settings.expire_days * DAY_S))
+        # Last: a log that ends early then holds no offset without its entries.
+        for (topic, partition), offset in offsets.items():
+            written = self._written.get((topic, partition), -1)
+            pipe.execute_command("EVAL", ADVANCE, 1, self._applied_key(topic), partition, written, offset)
         replies = pipe.execute()[len(trims) :]
         for key, _ in trims:
             del self._surplus[key]
-        applied, rest = replies[: len(offsets)], iter(replies[len(offsets) :])
-        return applied, [[next(rest) for _ in range(len(rows) + 2)] for rows in rows_by_key.values()]
+        rest = iter(replies)
+        visits = [[next(rest) for _ in range(len(rows) + 2)] for rows in rows_by_key.values()]
+        return list(rest), visits
 
     def _check_applied(self, offsets: Mapping[Partition, int], replies: list[int]) -> None:
         for partition, held in zip(offsets, replies, strict=True):

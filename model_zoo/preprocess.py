@@ -13,14 +13,11 @@ QUADRANT_WIDTH: Final = 3072
 QUADRANT_HEIGHT: Final = 3080
 """Size of a ZTF readout quadrant, pixels: `candidate.xpos` and `ypos` are places on it."""
 
-CHANNELS: Final = ("science", "template", "difference")
-
-
-NORMALISATIONS: Final = ("minmax", "noise")
-
 MASKED: Final = float(np.finfo(np.float32).min)
 """ZTF's reference images hold the most negative float32 where they have no data; it means what NaN means."""
 
+CHANNELS: Final = ("science", "template", "difference")
+NORMALISATIONS: Final = ("minmax", "noise")
 
 BRIGHTEST: Final = np.float32(1e6)
 """Signal over noise past which a pixel says no more: a detector saturates at about 1e5."""

@@ -30,6 +30,12 @@ def random_checkpoint(seed: int = 0) -> Checkpoint:
     return Checkpoint(f"random-{seed}", Preprocessing(), CLASSES, config, *parts)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Small batches gain nothing from more, and threads that wait burn what others need."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def checkpoint() -> Checkpoint:
     return random_checkpoint()

@@ -146,8 +146,8 @@ def test_where_a_group_began_is_decided_once(store_url: str) -> None:
 
 
 def test_a_foreign_value_under_our_key_is_named(store_url: str) -> None:
-    redis.Redis.from_url(store_url).hset("latent:enc:float32:a", "1", "what is this")
-    with pytest.raises(StoreError, match=r"latent:enc:float32:a is not estampa's"):
+    redis.Redis.from_url(store_url).hset("latent:enc:f4:a", "1", "what is this")
+    with pytest.raises(StoreError, match=r"latent:enc:f4:a is not estampa's"):
         store(store_url).remember(entries(("a", 2, 11.0)), {})
 
 

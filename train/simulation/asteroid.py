@@ -21,7 +21,6 @@ EXPOSURE_HOURS = 30.0 / 3600.0
 STAY_NIGHTS = 12  # a main-belt body crosses a field of 7 degrees in about so many nights
 COLOUR = 0.55
 FAINTEST, BRIGHTEST = 20.9, 14.0
-BODIES = 650_000  # designations go up to here
 
 
 def cycle_of(night: int | Ints, band: Ints) -> Ints:

@@ -41,26 +41,29 @@ def _along_across(shots: Shots, side: int) -> tuple[Pixels, Pixels]:
 
 
 def cosmic_ray(shots: Shots, side: int) -> Pixels:
-    """A track one pixel wide and up to nine long, ending abruptly."""
+    """A track a pixel or two wide and up to seven long, ending abruptly."""
     along, across = _along_across(shots, side)
-    half = _col(0.4 + 4.0 * shots.sources.period**3)
-    track = np.clip(half + 0.5 - np.abs(along), 0, 1) * np.clip(0.95 - np.abs(across), 0, 1)
-    image: Pixels = 2.0 * _strength(shots) * track
-    return image
+    half = _col(0.5 + 3.0 * shots.sources.period**3)
+    wide = _col(0.9 + 0.6 * shots.sources.period)
+    track: Pixels = 1.6 * _strength(shots) * np.clip(half + 0.5 - np.abs(along), 0, 1)
+    return track * np.clip(wide - np.abs(across), 0, 1)
+
+
+def _spot(shots: Shots, side: int, size: Floats) -> Pixels:
+    """A round spot of unit peak, its standard deviation in pixels."""
+    x, y = _grid(shots, side)
+    spot: Pixels = np.exp(-0.5 * (np.square(x) + np.square(y)) / _col(size**2))
+    return spot
 
 
 def hot_pixel(shots: Shots, side: int) -> Pixels:
-    """One pixel, and a little of its column, too bright."""
-    x, y = _grid(shots, side)
-    core = (np.abs(x) <= 0.5) * ((np.abs(y) <= 0.5) + 0.25 * ((y > 0.5) & (y <= 1.5)))
-    return 2.2 * _strength(shots) * core
+    """A charge too much in one to four pixels, sharper than any star."""
+    return 1.8 * _strength(shots) * _spot(shots, side, 0.35 + 0.5 * shots.sources.period)
 
 
 def dead_pixel(shots: Shots, side: int) -> Pixels:
-    """One or two pixels too dark."""
-    x, y = _grid(shots, side)
-    half = _col(np.where(shots.sources.period < 0.6, 0.5, 1.0))
-    return -2.2 * _strength(shots) * ((np.abs(x) <= half) & (np.abs(y) <= 0.5))
+    """One to four pixels too dark."""
+    return -1.8 * _strength(shots) * _spot(shots, side, 0.35 + 0.6 * shots.sources.period)
 
 
 def bad_column(shots: Shots, side: int) -> Pixels:
@@ -111,14 +114,21 @@ def add_artefacts(science: Pixels, shots: Shots) -> None:
             science[rows] += cause(shots.take(rows), science.shape[-1]).astype(np.float32)
 
 
+def readout_memory(dice: Dice, shots: Shots) -> Floats:
+    """Share of each pixel read that the next one keeps with its sign turned; real rows correlate by −0.1 to 0."""
+    drawn = dice.normal("readout memory", shots.sources.channel, shots.exposures.night)
+    share: Floats = np.clip(0.05 + 0.025 * drawn, 0.0, 0.12)
+    return share
+
+
 def add_pattern(science: Pixels, dice: Dice, shots: Shots) -> None:
     """Add, in place, the columns' own offsets: alternating in some readout channels, random in all."""
     side = science.shape[-1]
     striped = dice.uniform("striped", shots.sources.channel) < STRIPED_SHARE
-    size = np.where(striped, 0.22 * np.abs(dice.normal("stripes", *moment(shots))), 0.0) * shots.exposures.sigma
+    size = np.where(striped, 0.17 * np.abs(dice.normal("stripes", *moment(shots))), 0.0) * shots.exposures.sigma
     sign = 1.0 - 2.0 * ((np.arange(side) + np.floor(shots.column)[:, None]) % 2)
     keys = tuple(key[:, None] for key in moment(shots))
-    column = 0.13 * shots.exposures.sigma[:, None] * dice.normal("columns", *keys, np.arange(side))
+    column = 0.06 * shots.exposures.sigma[:, None] * dice.normal("columns", *keys, np.arange(side))
     science += (size[:, None] * sign + column).astype(np.float32)[:, None, :]
 
 

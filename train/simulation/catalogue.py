@@ -13,6 +13,7 @@ from train.simulation.sky import PIXEL_DEG
 MISSING = -999.0
 RADIUS_ARCSEC = 30.0
 REFERENCE_DEPTH, PS1_DEPTH, GAIA_DEPTH = 23.0, 22.4, 20.4
+BLANK_DENSITY = 0.0035  # noise peaks and faint galaxies of a reference image, a square pixel
 GAIA_RADIUS_ARCSEC, BRIGHT_GAIA = 90.0, 14.0
 MATCH_PIXELS = 1.2  # a host this close to a bright nucleus is catalogued as one with it
 
@@ -72,17 +73,16 @@ def reference_source(dice: Dice, shots: Shots, near: Vicinity) -> Columns:
     distance = np.where(magnitude < REFERENCE_DEPTH + 0.2, near.distance, np.inf)
     first = _nearest(distance, 1)[:, 0]
     away, extended = _pick(distance, first), _pick(near.extended, first)
-    lonely = ~np.isfinite(away)  # then the deepest noise peak of the stack is the closest entry
     keys = (shots.sources.label, shots.sources.key, shots.sources.cycle)
-    blank = dice.between(5.0, 17.0, "blank distance", *keys)
-    faint = dice.between(22.3, 23.3, "blank magnitude", *keys)
+    blank = np.sqrt(-np.log(dice.uniform("blank distance", *keys)) / (np.pi * BLANK_DENSITY))
+    faint = 23.4 - 0.6 * -np.log(dice.uniform("blank magnitude", *keys))
+    lonely = blank < away  # a noise peak of the stack is the closest entry
     mag = np.where(lonely, faint, _pick(magnitude, first))
     around, up = np.where(lonely, blank, _pick(near.x, first)), np.where(lonely, 0.0, _pick(near.y, first))
-    chi = np.where(extended, 2.9, 0.68) * np.exp(np.where(extended, 0.5, 0.35) * dice.normal("chinr", *keys))
     weak = np.clip(mag - 20.0, 0.0, 3.0)
-    sharp = np.where(extended & ~lonely, 0.3, -0.015 - 0.06 * weak) + (0.03 + 0.08 * weak) * dice.normal(
-        "sharpnr", *keys
-    )
+    clear = (extended & ~lonely) * np.clip(1.0 - weak / 2.0, 0.0, 1.0)  # a faint galaxy is as sharp as a star
+    chi = (0.72 + 2.2 * clear) * np.exp((0.35 + 0.15 * clear) * dice.normal("chinr", *keys))
+    sharp = 0.3 * clear - 0.015 - 0.06 * weak + (0.03 + 0.08 * weak) * dice.normal("sharpnr", *keys)
     east = around * PIXEL_DEG / np.cos(np.radians(shots.sources.dec))
     return {
         "distnr": np.where(lonely, blank, away), "magnr": np.round(mag, 3),

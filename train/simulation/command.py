@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from train.terminal import check_free, console, fail
 
 app = typer.Typer(
     help="A simulated sky: labelled nights of ZTF alerts, data sets, and how real they look.",
     no_args_is_help=True,
 )
-console = Console(stderr=True)
 
 Out = Annotated[str, typer.Option(help="A directory, a file ending in .tar.gz, or kafka://host:port.")]
 CORES = os.cpu_count() or 1
@@ -23,12 +23,6 @@ FAULTS_HELP = (
     "Rates by kind, e.g. duplicates=0.02,shuffled=0.05,late=0.01,nan=0.1,edge=0.01,no_template=0.005,corrupt=0.001."
 )
 Processes = Annotated[int, typer.Option(min=1, help="Processes that draw; the bytes do not depend on it.")]
-
-
-def fail(error: Exception) -> typer.Exit:
-    """Print an error of the user's on one line, and exit with status 2."""
-    console.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
-    return typer.Exit(2)
 
 
 def parse_mix(text: str) -> dict[str, float]:
@@ -75,13 +69,6 @@ def _with_progress(total: int, work: Callable[[Callable[[int], None]], int]) -> 
             bar.update(task, advance=count, rate=f"{done / (time.monotonic() - start):,.0f}/s")
 
         return work(advance)
-
-
-def _check_free(path: Path) -> None:
-    if path.exists():
-        raise ValueError(f"{path} exists: remove it, or give another --out")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.parent} is no directory: make it first, or give another --out")
 
 
 @app.command()
@@ -134,7 +121,7 @@ def dataset(
 
     try:
         seed_layout.layout(like)
-        _check_free(out)
+        check_free(out)
         start = time.monotonic()
         with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
             task = bar.add_task("")
@@ -145,3 +132,26 @@ def dataset(
     except (ValueError, OSError) as error:
         raise fail(error) from error
     console.print(f"{like} at scale {scale} in {time.monotonic() - start:.0f} s → {out}", highlight=False)
+
+
+@app.command()
+def realism(
+    real: Annotated[list[Path], typer.Option(help="Archives of real alerts; may be given more than once.")],
+    labels: Annotated[Path, typer.Option(help="CSV table with the columns candid and label.")],
+    out: Annotated[Path, typer.Option(help="A new directory for the report and its plots.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 1,
+    quick: Annotated[bool, typer.Option(help="A tenth of the training: to see that it runs, not to quote.")] = False,
+) -> None:
+    """Compare simulated alerts with real ones: distributions, and the two figures that count."""
+    from consumer.errors import EstampaError
+    from train.simulation.judge import JudgeTraining
+    from train.simulation.realism import Effort, assess
+
+    brief = JudgeTraining(epochs=3)
+    try:
+        check_free(out)
+        out.mkdir()
+        assess(real, labels, out, Effort(60, brief, brief, brief) if quick else Effort(), seed)
+    except (ValueError, OSError, EstampaError) as error:
+        raise fail(error) from error
+    console.print(f"report → {out / 'report.md'}", highlight=False)

@@ -8,17 +8,17 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from train.simulation.arrays import Floats, Ints
+from train.simulation.arrays import Floats, Ints, Mask
 from train.simulation.dice import Dice
 
 GAIN = 5.8  # electrons a DN
-READ_VARIANCE = 9.0  # DN^2, read noise and flat-field residue: what is left at zero sky
+READ_VARIANCE = 12.0  # DN^2, read noise and flat-field residue: what is left at zero sky
 FULL_WELL_DN = 52_000.0
 # The survey's five-sigma limit is worth 43 times the noise of one pixel, in flux: it is a global, cautious figure.
 LIMIT_IN_SIGMAS = 43.0
-SKY_DN = (95.0, 185.0)
+SKY_DN = (88.0, 170.0)
 SKY_SCATTER = (0.28, 0.34)
-SEEING_PIXELS = (2.85, 2.55)
+SEEING_PIXELS = (2.0, 1.85)
 ZERO_POINT = (26.22, 26.24)
 CLOUDED_SHARE, DIM_SHARE = 0.16, 0.012
 DIM_SKY_DN, DIM_VARIANCE = 21.0, 220.0
@@ -69,16 +69,22 @@ def _clouds(dice: Dice, *keys: Ints) -> Floats:
     return np.where(clouded, -0.35 * np.log(dice.uniform("cloud", *keys)), 0.0)
 
 
+def is_dim(dice: Dice, field: Ints, night: Ints, band: Ints) -> Mask:
+    """Whether an exposure lost most of its light, to thin clouds or twilight."""
+    dim: Mask = dice.uniform("dim", field, night, band) < DIM_SHARE
+    return dim
+
+
 def exposures(dice: Dice, field: Ints, night: Ints, band: Ints, jd: Floats) -> Exposures:
     """Draw the conditions of exposures (arrays of one shape); `band` is 1 for g, 2 for r."""
     keys = (field, night, band)
     red = (band == 2).astype(np.int64)
     moon = 0.5 + 0.5 * np.cos(2.0 * np.pi * (night - 4.0) / 29.53)
-    sky = np.take(SKY_DN, red) * np.exp(np.take(SKY_SCATTER, red) * dice.normal("sky", *keys)) * (1 + 0.25 * moon)
+    sky = np.take(SKY_DN, red) * np.exp(np.take(SKY_SCATTER, red) * dice.normal("sky", *keys)) * (1 + 0.2 * moon)
     zero_point = np.take(ZERO_POINT, red) + 0.07 * dice.normal("zero point", *keys) - _clouds(dice, *keys)
     variance = (sky / GAIN + READ_VARIANCE) * np.exp(0.10 * dice.normal("variance", *keys))
-    dim = dice.uniform("dim", *keys) < DIM_SHARE
-    seeing = np.take(SEEING_PIXELS, red) * np.exp(0.19 * dice.normal("seeing", *keys))
+    dim = is_dim(dice, *keys)
+    seeing = np.take(SEEING_PIXELS, red) * np.exp(0.27 * dice.normal("seeing", *keys))
     return Exposures(
         field=field,
         night=night,
@@ -87,7 +93,7 @@ def exposures(dice: Dice, field: Ints, night: Ints, band: Ints, jd: Floats) -> E
         zero_point=np.where(dim, zero_point - 2.6, zero_point),
         sky=np.where(dim, DIM_SKY_DN, sky),
         variance=np.where(dim, DIM_VARIANCE, variance),
-        seeing=np.clip(seeing, 1.7, 6.0),
+        seeing=np.clip(seeing, 1.3, 6.0),
         ellipticity=0.04 * dice.normal("ellipticity", *keys),
         coma_x=0.03 * dice.normal("coma x", *keys),
         coma_y=0.03 * dice.normal("coma y", *keys),
@@ -115,8 +121,8 @@ def references(dice: Dice, field: Ints, number: Ints, channel: Ints, band: Ints)
     first = 2458130.0 + 150.0 * dice.uniform("first frame", *keys)
     depth = np.sqrt(15.0 / frames)
     return References(
-        sigma=np.take((1.22, 1.45), red) * depth * np.exp(0.16 * dice.normal("reference noise", *keys)),
-        seeing=np.take((2.65, 2.35), red) * np.exp(0.11 * dice.normal("reference seeing", *keys)),
+        sigma=np.take((1.0, 1.2), red) * depth * np.exp(0.16 * dice.normal("reference noise", *keys)),
+        seeing=np.take((2.15, 2.05), red) * np.exp(0.06 * dice.normal("reference seeing", *keys)),
         ellipticity=0.025 * dice.normal("reference ellipticity", *keys),
         frames=frames.astype(np.int64),
         first_jd=np.round(first, 6),

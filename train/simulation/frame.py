@@ -18,8 +18,7 @@ from train.simulation.subtraction import correlated, subtract
 
 MARGIN_PIXELS = 16  # rendered beyond the stamp, so that the Fourier transform's wrap-around stays outside
 ROWS_AT_ONCE = 16  # keeps the intermediate arrays within the cache
-NEIGHBOUR_BUCKETS = (6, 12, 24, 48, 96)
-REFERENCE_CORRELATION = (0.21, -0.10)
+NEIGHBOUR_BUCKETS = (6, 12, 24, 48, 96, 144)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +54,19 @@ def _column(values: Floats) -> Pixels:
 
 def _expose(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
     """The science image less its sky level: photon and read noise, pattern, artefacts, saturation."""
-    image: Pixels = sky + white * np.sqrt(_column(shots.exposures.variance) + np.maximum(sky, 0) / GAIN)
+    noise = white - _column(blemish.readout_memory(dice, shots)) * np.roll(white, 1, axis=-1)
+    image: Pixels = sky + noise * np.sqrt(_column(shots.exposures.variance) + np.maximum(sky, 0) / GAIN)
     blemish.add_pattern(image, dice, shots)
     blemish.add_artefacts(image, shots)
     blemish.saturate(image)
     return image
 
 
-def _stack(sky: Pixels, white: Pixels, shots: Shots) -> Pixels:
+def _stack(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
     """The reference image on the science image's flux scale, less its sky level."""
     sigma = _column(shots.references.sigma * shots.scale)
     photons = np.maximum(sky, 0) * _column(shots.scale / (GAIN * shots.references.frames))
-    stack: Pixels = sky + correlated(white, *REFERENCE_CORRELATION) * np.sqrt(sigma**2 + photons)
+    stack: Pixels = sky + correlated(white, *optics.reference_correlation(dice, shots)) * np.sqrt(sigma**2 + photons)
     return stack
 
 
@@ -77,7 +77,7 @@ def _difference(
     believed = [optics.believed(dice, shots, spread, name) for spread, name in zip(true, "nr", strict=True)]
     spectra = believed[0].transform(side), believed[1].transform(side)
     sigmas = shots.exposures.sigma, shots.references.sigma * shots.scale
-    return subtract(images[0], images[1], spectra, sigmas)
+    return subtract(images[0], images[1], spectra, sigmas, optics.taper_strength(dice, shots))
 
 
 def _few(dice: Dice, shots: Shots, around: Neighbours, white: Pixels) -> tuple[Pixels, Pixels, Pixels]:
@@ -87,7 +87,7 @@ def _few(dice: Dice, shots: Shots, around: Neighbours, white: Pixels) -> tuple[P
     sky = _sky(shots, around, shots.flux, true[0], (still, still), side)
     sky_then = _sky(shots, around, shots.reference_flux, true[1], optics.registration(dice, shots), side)
     science = _expose(sky, white[:, 0], dice, shots)
-    template = _stack(sky_then, white[:, 1], shots)
+    template = _stack(sky_then, white[:, 1], dice, shots)
     return science, template, _difference(dice, shots, (science, template), true)
 
 

@@ -65,7 +65,7 @@ def _trial(dice: Dice, sources: Sources) -> Floats:
     scale = 10.0 ** (0.4 * (conditions.zero_point - 26.0))
     change = (population.flux(dice, many, conditions.jd, band) - population.reference_flux(many, band)) * scale
     steady = population.reference_flux(many, band) * scale
-    error = np.hypot(conditions.flux_error(change), 0.008 * steady)
+    error = np.hypot(conditions.flux_error(change), 0.012 * steady)
     share: Floats = (np.abs(change) > 3.0 * error).reshape(count, TRIAL_EPOCHS).mean(axis=1)
     return share
 
@@ -84,7 +84,7 @@ def record(dice: Dice, plan: Plan, sources: Sources, past: History) -> Record:
     young = np.maximum(plan.jd - sources.epoch - 16.0, 0.0) * VISITS_A_NIGHT * supernova
     seen_before = np.where(lasting, np.maximum(np.round(share * visits), recent), recent + np.round(young))
     alone = seen_before < 1
-    overlap = 1.0 + 0.9 * dice.uniform("overlap", *keys)
+    overlap = np.exp(0.2 + 0.75 * dice.normal("overlap", *keys))  # other fields and programs see the place too
     return Record(
         detections=1 + seen_before.astype(np.int64),
         covered=np.round(visits * overlap).astype(np.int64) + 1 + seen_before.astype(np.int64),

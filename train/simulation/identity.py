@@ -12,7 +12,12 @@ LETTERS = 7
 NAMES = 26**LETTERS
 # Odd and no multiple of 13, hence prime to 26^7: multiplying by it permutes the names.
 SCRAMBLE = 2_718_281_829
-MOST_KEYS = 2**21  # objects of a class: 366 nights x 2 filters x 2^21 x 5 classes < 26^7 names a year
+# Objects of a class that the sky holds: what a night of a million alerts needs. Bogus alerts and asteroids take a new
+# name on every exposure, up to 732 a year (366 nights, two filters); the others have at most 8 cycles of a key.
+MOST_KEYS = {"AGN": 2**23, "SN": 2**23, "VS": 2**23, "asteroid": 2**21, "bogus": 2**23}
+CYCLES = {"AGN": 8, "SN": 8, "VS": 8, "asteroid": 732, "bogus": 732}
+# where each class's names begin among those of a year; they end below 26^7 = 8.03e9
+FIRST_NAME = np.cumsum([0, *(MOST_KEYS[label] * CYCLES[label] for label in LABELS)])[:-1]
 ROWS_OF_TABLE = 5000
 
 
@@ -45,7 +50,8 @@ def _within_year(sources: Sources) -> Ints:
 
 def object_ids(sources: Sources) -> list[str]:
     """`ZTF`, two digits of the first year, seven letters; one object keeps its name on all nights."""
-    number = (_within_year(sources) * MOST_KEYS + sources.key) * len(LABELS) + sources.label
+    keys = np.array([MOST_KEYS[label] for label in LABELS])[sources.label]
+    number = FIRST_NAME[sources.label] + _within_year(sources) * keys + sources.key
     scrambled = [int(n) * SCRAMBLE % NAMES for n in number]
     years = _first_year(sources)
     return [f"ZTF{year:02d}{_letters(name)}" for year, name in zip(years, scrambled, strict=True)]
@@ -69,7 +75,9 @@ def processing_ids(jd: Floats, channel: Ints) -> Ints:
 
 def table_rows(sources: Sources) -> Ints:
     """`tblid`: the detection's row in its image's table, unique there because slots are."""
-    return (sources.slot * 2 + sources.cycle % 2) * len(LABELS) + sources.label + 1
+    supernova = sources.label == LABELS.index("SN")  # two of one site, of neighbouring cycles, may be up at once
+    place = np.where(supernova, sources.slot * 2 + sources.cycle % 2, sources.slot)
+    return place * len(LABELS) + sources.label + 1
 
 
 def candids(pid: Ints, table_row: Ints, positive: Mask) -> Ints:

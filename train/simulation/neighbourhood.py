@@ -8,7 +8,7 @@ from train.simulation.arrays import Floats, Ints, Mask
 from train.simulation.dice import Dice
 from train.simulation.source import Sources
 
-MOST = 96  # neighbours drawn at the most; the faintest of the crowded plane are left out
+MOST = 144  # neighbours drawn at the most; the faintest of the crowded plane are left out
 FAINTEST, BRIGHTEST = 22.6, 11.0
 COUNT_SLOPE = 0.30  # log10 N(<m) grows by so much a magnitude
 GALAXY_SHARE = 0.62  # of what is fainter than 18 at high latitude

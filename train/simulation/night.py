@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from train.finished import finished
 from train.simulation import truth
 from train.simulation.arrays import Columns
 from train.simulation.batch import Packet, build
 from train.simulation.dice import Dice
 from train.simulation.fault import Emission, emission
 from train.simulation.plan import DEFAULT_MIX, Plan, plan_night
-from train.simulation.sink import Sink, finished
+from train.simulation.sink import Sink
 from train.simulation.workforce import ordered
 
 CHUNK_ALERTS = 128

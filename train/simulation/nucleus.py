@@ -27,7 +27,7 @@ def draw(dice: Dice, key: Ints, cycle: Ints) -> Sources:
     galaxy = mean + HOST_EXCESS[kind] + 0.7 * dice.normal("agn host", key)
     outline = host.shape(dice, "agn host", galaxy, key, cycle)
     clear = np.abs(fields().galactic_latitude) / 90.0 + 0.15  # the plane's dust hides them
-    colour = dice.between(0.1, 0.7, "agn colour", key)
+    colour = dice.between(0.25, 0.9, "agn colour", key)
     return assemble(
         "AGN", key, cycle, place(dice, "agn", clear, key, cycle),
         subclass=kind, mean_g=mean + colour, mean_r=mean,
@@ -52,5 +52,5 @@ def walk(dice: Dice, key: Ints, damping: Floats, jd: Floats) -> Floats:
 
 def flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:
     """Flux of the nucleus, its galaxy left out, at zero point 26."""
-    swing = np.where(band == 1, 1.0, 0.85) * sources.amplitude  # bluer when brighter
+    swing = np.where(band == 1, 1.0, 0.92) * sources.amplitude  # bluer when brighter
     return flux_of(sources.mean(band) + swing * walk(dice, sources.key, sources.period, jd))

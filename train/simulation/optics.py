@@ -10,6 +10,7 @@ from train.simulation.source import LABELS, SUBCLASSES
 
 REGISTRATION_PIXELS = 0.06
 DIPOLE_PIXELS = 0.45
+TAPERED_SHARE = 0.45
 BELIEF_SCATTER = 0.02  # relative error of the modelled width
 RESIDUAL_SCATTER = 0.13  # the same where a star left a residual
 
@@ -31,6 +32,21 @@ def registration(dice: Dice, shots: Shots) -> tuple[Floats, Floats]:
     size = np.where(is_kind(shots, "dipole"), DIPOLE_PIXELS, REGISTRATION_PIXELS)
     keys = moment(shots)
     return size * dice.normal("registration x", *keys), size * dice.normal("registration y", *keys)
+
+
+def taper_strength(dice: Dice, shots: Shots) -> Floats:
+    """How strongly each difference is tapered: the survey's practice changed over the years, and by exposure."""
+    e = shots.exposures
+    tapered = dice.uniform("tapered", e.field, e.night) < TAPERED_SHARE
+    return np.where(tapered, dice.between(0.4, 1.4, "taper", e.field, e.night, e.band, shots.sources.channel), 0.0)
+
+
+def reference_correlation(dice: Dice, shots: Shots) -> tuple[Floats, Floats]:
+    """Noise correlation at one and two pixels of each reference image along x and along y, (n, 2) each."""
+    s, band = shots.sources, shots.exposures.band
+    spread = [dice.normal(f"reference correlation {axis}", s.field, s.channel, band) for axis in "xy"]
+    second = np.full(len(shots), -0.13)
+    return np.stack([0.165 + 0.03 * spread[0], second], axis=1), np.stack([0.2 + 0.025 * spread[1], second], axis=1)
 
 
 def science_spread(shots: Shots) -> PointSpread:

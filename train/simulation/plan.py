@@ -75,7 +75,7 @@ def _seen(dice: Dice, rows: Plan, sources: Sources) -> Mask:
         return np.zeros(0, dtype=bool)
     shots = shoot(dice, sources, rows.night, rows.band, rows.jd)
     bogus = rows.label == LABELS.index("bogus")
-    shows = artefact.appears(dice, rows.key, rows.night, rows.band) if bogus.any() else bogus
+    shows = artefact.appears(dice, rows.key, sources.field, rows.night, rows.band) if bogus.any() else bogus
     mask: Mask = np.where(bogus, shows, np.abs(significance(shots)) >= DETECTION)
     return mask
 
@@ -95,7 +95,7 @@ def _gather(dice: Dice, label: str, wanted: int, night: int) -> Plan:
     """The first `wanted` alerts of a class, in the order of its objects."""
     parts: list[Plan] = []
     found = 0
-    for start in range(0, MOST_KEYS, BLOCK_KEYS):
+    for start in range(0, MOST_KEYS[label], BLOCK_KEYS):
         parts.append(detections(dice, label, np.arange(start, start + BLOCK_KEYS), night))
         found += len(parts[-1])
         if found >= wanted:

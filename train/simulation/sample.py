@@ -1,4 +1,4 @@
-"""Alerts and sequences chosen for data sets: distinct objects, spread over two years of nights."""
+"""Alerts and sequences chosen for data sets: distinct objects, spread over the survey's nights."""
 
 import numpy as np
 
@@ -6,35 +6,37 @@ from train.simulation import population, supernova
 from train.simulation.cadence import schedule
 from train.simulation.dice import Dice
 from train.simulation.identity import MOST_KEYS
-from train.simulation.plan import BLOCK_KEYS, DETECTION, Plan, concatenate, detections
+from train.simulation.plan import DETECTION, Plan, concatenate, detections
 from train.simulation.shot import shoot, significance
 from train.simulation.source import LABELS, Sources
 
-FIRST_NIGHT, NIGHTS = 1096, 730  # two years from January 2020
-NIGHT_STRIDE = 37  # prime to the number of nights: consecutive blocks see different seasons and moons
+FIRST_NIGHT, NIGHTS = 540, 2900  # eight years from the summer of 2018
+NIGHT_STRIDE = 1013  # prime to the number of nights: consecutive blocks see different seasons and moons
 SPAN_NIGHTS = 64
 SEQUENCE_KEYS = 1024
+SAMPLE_KEYS = 512  # few, so that a small sample too comes from many nights
 
 
 def _night_of(block: int) -> int:
     return FIRST_NIGHT + block * NIGHT_STRIDE % NIGHTS
 
 
-def _once(rows: Plan) -> Plan:
-    """One alert an object."""
-    _, first = np.unique(np.stack([rows.key, rows.cycle // 2]), axis=1, return_index=True)
-    return rows.take(np.sort(first))
+def _once(dice: Dice, rows: Plan) -> Plan:
+    """One alert an object, any of its own."""
+    order = np.argsort(dice.uniform("which alert", rows.key, rows.cycle, rows.band), kind="stable")
+    _, first = np.unique(np.stack([rows.key, rows.cycle // 2])[:, order], axis=1, return_index=True)
+    return rows.take(np.sort(order[first]))
 
 
-def alerts(dice: Dice, label: str, wanted: int, skip: int = 0) -> Plan:
-    """`wanted` alerts of as many objects of a class, each on a night of its own block; `skip` blocks go before.
+def alerts(dice: Dice, label: str, wanted: int) -> Plan:
+    """`wanted` alerts of as many objects of a class, each on a night of its own block.
 
     Raises ValueError where the class has too few objects.
     """
     parts: list[Plan] = []
-    for block in range(skip, MOST_KEYS // BLOCK_KEYS):
-        key = np.arange(block * BLOCK_KEYS, (block + 1) * BLOCK_KEYS)
-        parts.append(_once(detections(dice, label, key, _night_of(block))))
+    for block in range(MOST_KEYS[label] // SAMPLE_KEYS):
+        key = np.arange(block * SAMPLE_KEYS, (block + 1) * SAMPLE_KEYS)
+        parts.append(_once(dice, detections(dice, label, key, _night_of(block))))
         if sum(map(len, parts)) >= wanted:
             return concatenate(parts).take(slice(0, wanted))
     raise ValueError(f"the sky holds fewer than {wanted} objects of class {label}: ask for a smaller --scale")
@@ -69,6 +71,6 @@ def block_sequences(seed: int, label: str, block: int, length: int) -> Plan:
     return _runs(rows.take(np.flatnonzero(np.abs(significance(shots)) >= DETECTION)), length)
 
 
-def sequence_blocks() -> range:
-    """Small blocks of objects to look for sequences in, in order."""
-    return range(MOST_KEYS // SEQUENCE_KEYS)
+def sequence_blocks(label: str) -> range:
+    """Small blocks of a class's objects to look for sequences in, in order."""
+    return range(MOST_KEYS[label] // SEQUENCE_KEYS)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from train.finished import finished
 from train.simulation import sample
 from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.dice import Dice
@@ -23,7 +24,6 @@ from train.simulation.seed_layout import (
     layout,
     scaled,
 )
-from train.simulation.sink import finished
 from train.simulation.source import LABELS
 from train.simulation.stampset import StampSet, draw_set
 from train.simulation.workforce import ordered
@@ -107,7 +107,7 @@ def _splits(labels: Ints, held: int, rng: np.random.Generator) -> dict[str, Ints
 def _sequences(seed: int, label: str, wanted: int, length: int, processes: int, progress: Progress) -> Plan:
     """Sequences of `wanted` objects of a class; rows of an object together, in time order."""
     parts: list[Plan] = []
-    tasks = ((seed, label, block, length) for block in sample.sequence_blocks())
+    tasks = ((seed, label, block, length) for block in sample.sequence_blocks(label))
     for part in ordered(_look, tasks, processes):
         parts.append(part)
         found = sum(map(len, parts)) // length

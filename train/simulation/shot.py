@@ -80,10 +80,10 @@ def shoot(dice: Dice, sources: Sources, night: Ints, band: Ints, jd: Floats) -> 
 def significance(shots: Shots) -> Floats:
     """Signed signal-to-noise ratio of the difference, by the pipeline's error model.
 
-    0.8 % of what stays the same is charged as error: a bright star must vary by 4 % to be seen to.
+    1.2 % of what stays the same is charged as error: a bright star must vary by 6 % to be seen to.
     """
     difference = (shots.flux - shots.reference_flux) * shots.scale
     steady = (np.minimum(shots.flux, shots.reference_flux) + shots.host_flux * 0.25) * shots.scale
-    error = np.hypot(shots.exposures.flux_error(difference), 0.008 * steady)
+    error = np.hypot(shots.exposures.flux_error(difference), 0.012 * steady)
     result: Floats = difference / np.hypot(error, np.sqrt(steady / 5.8))
     return result

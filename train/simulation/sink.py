@@ -4,12 +4,10 @@ Nothing appears under its final name before it is whole: files are written besid
 """
 
 import io
-import shutil
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -19,8 +17,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from isal import igzip
 
+from train.finished import finished
 from train.simulation.batch import Packet
 from train.simulation.pace import Pace
+from train.terminal import check_free
 
 ARCHIVE_LEVEL = 1  # stamps are compressed already; what is left is text and history
 KAFKA_SCHEME = "kafka://"
@@ -39,20 +39,6 @@ class Sink(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-@contextmanager
-def finished(path: Path) -> Iterator[Path]:
-    """A path to write to, renamed to `path` when the block ends well and removed when it does not."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.rename(path)
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink(missing_ok=True)
 
 
 class _Names:
@@ -181,8 +167,5 @@ def sink_for(out: str, topic: str, pace: Pace) -> Sink:
             raise ValueError(f"--out {out} names no broker: write kafka://host:port")
         return KafkaSink(servers, topic, pace)
     path = Path(out)
-    if path.exists():
-        raise ValueError(f"{path} exists: remove it, or give another --out")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.parent} is no directory: make it first, or give another --out")
+    check_free(path)
     return TarSink(path) if path.name.endswith(".tar.gz") else DirectorySink(path)

@@ -48,7 +48,7 @@ def crowding(latitude: Floats) -> Floats:
     Half of the real high-latitude alerts have 5 PS1 sources or fewer within 30 arcsec (0.0018 per square arcsec);
     near the plane the count rises above 100.
     """
-    return 0.0014 + 0.022 * np.exp(-np.abs(latitude) / 7.0)
+    return 0.0014 + 0.034 * np.exp(-np.abs(latitude) / 6.0)
 
 
 @dataclass(frozen=True, slots=True)

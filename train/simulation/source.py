@@ -25,6 +25,7 @@ NO_MAGNITUDE = 99.0
 ZERO_POINT = 26.0  # of the fluxes that light curves return; exposures have their own
 # Detections closer to the border than this are dropped by the survey's pipeline.
 BORDER_PIXELS = 10.5
+HOME_MARGIN = 30.0  # the pointing's scatter then cuts 0.8 % of the stamps, as in life
 FIELD_DECK = 8192
 
 
@@ -33,7 +34,13 @@ class Sources:
     """Objects of one class, one row each.
 
     `key` and `cycle` name the object (all else follows from them and the seed). `column`, `row` are pixels on the
-    quadrant; magnitudes are (g, r) pairs; the host lies at (`host_dx`, `host_dy`) pixels from the source.
+    quadrant; magnitudes are (g, r) pairs; the host lies at (`host_dx`, `host_dy`) pixels from the source. What drives
+    the change is in four columns, whose meaning is the class's own:
+    SN: `amplitude` peak magnitude, `epoch` date of the peak, `period` days of the light curve for one of the template;
+    AGN: `amplitude` standard deviation in magnitudes, `period` damping time in days;
+    VS: `amplitude` range in magnitudes, `period` days, `epoch` phase, `width` of an eclipse in phase;
+    asteroid: `amplitude` r magnitude, `period` pixels an hour, `epoch` heading in radians;
+    bogus: `amplitude` strength in pixel sigmas, `epoch` angle in radians, `period` size from 0 to 1.
     """
 
     label: Ints
@@ -61,6 +68,7 @@ class Sources:
     period: Floats
     amplitude: Floats
     epoch: Floats
+    width: Floats
     crowd: Floats
 
     def __len__(self) -> int:
@@ -114,8 +122,8 @@ def place(dice: Dice, name: str, weights: Floats, key: Ints, cycle: Ints, stay: 
     card = (key * 2731 + dice.integers(FIELD_DECK, name, stay)) % FIELD_DECK
     dealt = key // FIELD_DECK
     channel = (dealt + dice.integers(CHANNELS, f"{name} channel", card)) % CHANNELS
-    column = dice.between(BORDER_PIXELS, QUADRANT_COLUMNS - BORDER_PIXELS, f"{name} column", key, cycle)
-    row = dice.between(BORDER_PIXELS, QUADRANT_ROWS - BORDER_PIXELS, f"{name} row", key, cycle)
+    column = dice.between(HOME_MARGIN, QUADRANT_COLUMNS - HOME_MARGIN, f"{name} column", key, cycle)
+    row = dice.between(HOME_MARGIN, QUADRANT_ROWS - HOME_MARGIN, f"{name} row", key, cycle)
     ra, dec = position(field[card], channel, column, row)
     slot = copy[card] + (dealt // CHANNELS) * (int(copy.max()) + 1)
     return Place(field[card], channel, column, row, ra, dec, slot)

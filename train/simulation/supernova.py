@@ -14,7 +14,7 @@ from train.simulation.source import Sources, assemble, flux_of, place, uniform_w
 CYCLE_DAYS = 180.0  # a site hosts one supernova in each stretch of so many days
 VISIBLE_DAYS = (-25.0, 120.0)
 TYPE_SHARES = (0.68, 0.20, 0.05, 0.07)
-FAINTEST_PEAK, BRIGHTEST_PEAK = 19.7, 14.5
+FAINTEST_PEAK, BRIGHTEST_PEAK = 18.7, 14.0
 ABSOLUTE_PEAK = np.array([-19.2, -17.2, -18.3, -17.7])
 # e-folding times in days of rise and fall, in g and in r
 RISE = np.array([[3.3, 3.8], [2.2, 2.6], [6.0, 7.0], [3.2, 3.8]])

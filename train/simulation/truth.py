@@ -17,7 +17,8 @@ SCHEMA = pa.schema(
         ("key", pa.int64()), ("cycle", pa.int64()),
         ("difference_flux", pa.float64()), ("signal_to_noise", pa.float64()),
         ("mean_g", pa.float64()), ("mean_r", pa.float64()),
-        ("period", pa.float64()), ("amplitude", pa.float64()), ("epoch", pa.float64()), ("redshift", pa.float64()),
+        ("period", pa.float64()), ("amplitude", pa.float64()), ("epoch", pa.float64()), ("width", pa.float64()),
+        ("redshift", pa.float64()),
         ("host_g", pa.float64()), ("host_r", pa.float64()), ("host_radius", pa.float64()), ("host_index", pa.float64()),
         ("host_dx", pa.float64()), ("host_dy", pa.float64()),
         ("seeing", pa.float64()), ("zero_point", pa.float64()), ("sky", pa.float64()), ("ssnamenr", pa.string()),
@@ -33,10 +34,13 @@ def _classes(shots: Shots) -> Columns:
 
 
 def columns(shots: Shots) -> Columns:
-    """What is true of each shot, whatever its packet says: fluxes in DN of its exposure, lengths in pixels."""
+    """What is true of each shot, whatever its packet says: fluxes in DN of its exposure, lengths in pixels.
+
+    `Sources` says what period, amplitude, epoch and width mean in each class.
+    """
     source, exposure = shots.sources, shots.exposures
     base = identifiers(shots)
-    own = ("mean_g", "mean_r", "period", "amplitude", "epoch", "redshift", "ra", "dec", "key", "cycle")
+    own = ("mean_g", "mean_r", "period", "amplitude", "epoch", "width", "redshift", "ra", "dec", "key", "cycle")
     host = ("host_g", "host_r", "host_radius", "host_index", "host_dx", "host_dy")
     return _classes(shots) | {name: base[name] for name in ("jd", "fid", "field", "rcid")} | {
         name: getattr(source, name) for name in own + host

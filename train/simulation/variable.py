@@ -24,7 +24,7 @@ def _within(bounds: Floats, share: Floats) -> Floats:
 def draw(dice: Dice, key: Ints, cycle: Ints) -> Sources:
     """The stars `key`; `cycle` is 0."""
     kind = dice.choice(TYPE_SHARES, "vs type", key)
-    mean = _within(MEAN[kind], dice.uniform("vs magnitude", key) ** 0.7)
+    mean = _within(MEAN[kind], dice.uniform("vs magnitude", key) ** 0.9)
     colour = COLOUR[kind] + 0.15 * dice.normal("vs colour", key)
     plane = 0.35 + np.exp(-np.abs(fields().galactic_latitude) / 14.0)
     return assemble(
@@ -33,7 +33,7 @@ def draw(dice: Dice, key: Ints, cycle: Ints) -> Sources:
         period=10.0 ** _within(LOG_PERIOD[kind], dice.uniform("vs period", key)),
         amplitude=_within(AMPLITUDE[kind], dice.uniform("vs amplitude", key)),
         epoch=dice.uniform("vs phase", key),
-        redshift=dice.between(0.04, 0.12, "vs eclipse width", key),
+        width=dice.between(0.04, 0.12, "vs eclipse width", key),
     )  # fmt: skip
 
 
@@ -68,5 +68,5 @@ def flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:
     del dice  # all is in the columns
     phase = ((jd - 2_458_000.0) / sources.period + sources.epoch) % 1.0
     swing = sources.amplitude * np.where(band == 1, 1.0, RED_AMPLITUDE[sources.subclass])
-    departure = _departure(sources.subclass, phase, sources.period, sources.redshift)
+    departure = _departure(sources.subclass, phase, sources.period, sources.width)
     return flux_of(sources.mean(band) + swing * departure)

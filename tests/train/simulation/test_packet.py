@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from tests.train.simulation.conftest import MadeNight
+from consumer.alert import Alert, read_alerts
+from tests.train.simulation.conftest import MadeNight, make_night
 from train.simulation import packet
 from train.simulation.avro import compile_schema, long
 
@@ -51,6 +53,17 @@ def test_packet_embeds_its_schema_and_reads_back_by_fastavro(night: MadeNight) -
     assert {record["schemavsn"] for record in records} == {"4.02"}
     assert embedded_schema(night.payloads[0]) == packet.schema("4.02")
     assert all(record["candid"] == record["candidate"]["candid"] for record in records)
+
+
+def test_version_3_3_reads_back_too(tmp_path: Path) -> None:
+    night = make_night(tmp_path, alerts=20, seed=3, version="3.3")
+    for payload, record in zip(night.payloads, night.records(), strict=True):
+        assert record["schemavsn"] == "3.3"
+        assert "fp_hists" not in record
+        assert record["prv_candidates"] is None or record["prv_candidates"][0]["rbversion"]
+        (alert,) = read_alerts(payload, 1 << 22)
+        assert isinstance(alert, Alert)
+        assert alert.candid == record["candid"]
 
 
 def test_encoder_writes_what_fastavro_writes(night: MadeNight) -> None:

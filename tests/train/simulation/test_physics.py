@@ -7,6 +7,18 @@ from train.simulation import nucleus, population, sample, supernova
 from train.simulation.cadence import NIGHT_ZERO_JD, schedule, window
 from train.simulation.dice import Dice
 from train.simulation.exposure import exposures
+from train.simulation.identity import (
+    CYCLES,
+    FIRST_NAME,
+    MOST_KEYS,
+    NAMES,
+    ROWS_OF_TABLE,
+    candids,
+    object_ids,
+    processing_ids,
+    table_rows,
+)
+from train.simulation.plan import plan_night
 from train.simulation.profile import moffat, sersic
 from train.simulation.scene import Points, PointSpread, render_points
 from train.simulation.sky import fields, galactic
@@ -65,7 +77,8 @@ def test_subtraction_keeps_a_new_source_s_flux_and_whitens_the_noise() -> None:
 
 def test_reference_noise_has_the_correlation_asked_for() -> None:
     rng = np.random.default_rng(1)
-    noise = correlated(rng.standard_normal((200, 64, 64), dtype=np.float32), 0.21, -0.10)
+    rho = np.tile([0.21, -0.10], (200, 1))
+    noise = correlated(rng.standard_normal((200, 64, 64), dtype=np.float32), rho, rho)
     assert noise.var() == pytest.approx(1.0, abs=0.02)
     assert np.mean(noise[:, :, 1:] * noise[:, :, :-1]) == pytest.approx(0.21, abs=0.01)
     assert np.mean(noise[:, :, 2:] * noise[:, :, :-2]) == pytest.approx(-0.10, abs=0.01)
@@ -161,3 +174,20 @@ def test_grid_has_the_survey_s_numbers() -> None:
     assert grid.number[0] == 245
     assert 500 < len(grid.number) < 900
     assert (np.abs(grid.galactic_latitude) <= 90).all()
+
+
+def test_names_and_numbers_of_a_large_night_are_unique() -> None:
+    plan = plan_night(1, 3288, 60_000)
+    drawn = population.draw(Dice(1), plan.label, plan.key, plan.cycle)
+    names = object_ids(drawn)
+    assert len(set(names)) == len({*zip(plan.label, plan.key, plan.cycle, strict=True)})
+    numbers = candids(processing_ids(plan.jd, drawn.channel), table_rows(drawn), plan.key % 2 == 0)
+    assert len(np.unique(numbers)) == len(plan)
+
+
+def test_names_of_a_year_do_not_run_out() -> None:
+    assert FIRST_NAME[-1] + MOST_KEYS[LABELS[-1]] * CYCLES[LABELS[-1]] < NAMES
+    for code, label in enumerate(LABELS):
+        key = np.array([MOST_KEYS[label] - 1])
+        last = population.draw(Dice(1), np.array([code]), key, np.array([6600]))
+        assert table_rows(last)[0] < ROWS_OF_TABLE

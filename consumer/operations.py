@@ -1,0 +1,174 @@
+"""The commands of whoever runs estampa: is all well, is anything missing, what was set aside?"""
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumer.errors import AccountError, EstampaError
+from consumer.options import (
+    Brokers,
+    Config,
+    Device,
+    Group,
+    Model,
+    Programids,
+    StoreUrl,
+    Summary,
+    common,
+    configured,
+    stdout,
+    tell,
+    write_summary,
+)
+
+LetterFile = Annotated[Path | None, typer.Option("--dead-letters", help="Avro file. Default: the dead-letter topic.")]
+Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only these; repeat it.")]
+
+letters = typer.Typer(help="Look at dead letters, take them out, put them through again.", no_args_is_help=True)
+
+models = typer.Typer(help="Read checkpoints: list those shipped, show one, verify one.", no_args_is_help=True)
+Checkpoint = Annotated[str, typer.Argument(help="A checkpoint's folder, or the name of a shipped one.")]
+
+
+def audit(
+    config: Config = None,
+    brokers: Brokers = None,
+    group: Group = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Audit this topic; repeat it. Default: the night's.")] = None,
+    night: Annotated[datetime | None, typer.Option(formats=["%Y%m%d"], help="The topics of this UTC date.")] = None,
+    programid: Programids = None,
+    summary: Summary = None,
+) -> None:
+    """Compare what a night's topics held with what was classified and dead-lettered. Exit 1 if an alert is missing."""
+    kafka = {"brokers": brokers, "group": group, "topics": topic, "programids": programid}
+    settings = configured(config, kafka=kafka)
+    from consumer.commands.audit import audit as run
+    from consumer.commands.audit import table, topics_of
+
+    found = run(settings, topics_of(settings, night))
+    stdout().print(table(found))
+    write_summary(found, summary)
+    if found["missing"]:
+        raise AccountError(f"{len(found['missing'])} alerts are missing; `estampa consume` would not read them again")
+
+
+def doctor(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Look at model, device, disk, broker, topics, group, store and clock; say what is wrong and the mend."""
+    settings = configured(config)
+    from consumer.commands.doctor import examine, table
+
+    findings = examine(settings)
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(one) for one in findings], indent=2) + "\n")
+    else:
+        stdout().print(table(findings))
+    if wrong := [one.subject for one in findings if one.state == "fail"]:
+        raise EstampaError(f"wrong: {', '.join(wrong)}; the mend of each is beside it")
+
+
+@letters.command(name="list")
+def list_(
+    config: Config = None,
+    dead_letters: LetterFile = None,
+    reason: Reasons = None,
+    each: Annotated[bool, typer.Option("--each", help="A row a letter, not a row a reason.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Count dead letters by reason, or list each with its place."""
+    settings = configured(config)
+    from consumer.commands import deadletters as run
+    from consumer.letters import Letters
+
+    found = Letters(dead_letters, reason or ()).read(settings)
+    rows = run.each(found) if each else run.by_reason(found)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        stdout().print(run.table(rows, f"{len(found)} dead letters"))
+
+
+@letters.command()
+def show(
+    place: Annotated[str, typer.Argument(help="SOURCE:PARTITION:POSITION[:RECORD], as list --each names it.")],
+    config: Config = None,
+    dead_letters: LetterFile = None,
+) -> None:
+    """Show one dead letter, and what the decoder of today makes of it, as JSON."""
+    settings = configured(config)
+    from consumer.commands import deadletters as run
+    from consumer.letters import Letters
+
+    letter = run.find(Letters(dead_letters).read(settings), place)
+    sys.stdout.write(json.dumps(run.shown(letter, settings.limits.packet_bytes), indent=2) + "\n")
+
+
+@letters.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder: a file a packet, and index.jsonl.")],
+    config: Config = None,
+    dead_letters: LetterFile = None,
+    reason: Reasons = None,
+) -> None:
+    """Write the original bytes of dead letters to files."""
+    settings = configured(config)
+    from consumer.commands import deadletters as run
+    from consumer.letters import Letters
+
+    done = run.export(Letters(dead_letters, reason or ()).read(settings), folder)
+    sys.stdout.write(json.dumps(done) + "\n")
+
+
+@letters.command(name="replay")
+def replay_letters(
+    config: Config = None,
+    dead_letters: LetterFile = None,
+    reason: Reasons = None,
+    out: Annotated[Path | None, typer.Option(help="To this file; default: to the output topic.")] = None,
+    store: StoreUrl = None,
+    model: Model = None,
+    device: Device = None,
+    summary: Summary = None,
+) -> None:
+    """Put dead letters through the pipeline again, after a fix, and say what became of each."""
+    settings = configured(config, **common(store, model, device, None))
+    from consumer.commands.deadletters import table
+    from consumer.commands.redeliver import redeliver
+    from consumer.letters import Letters
+
+    account = redeliver(settings, Letters(dead_letters, reason or ()), out)
+    tell(account, summary, "replayed")
+    stdout().print(table([account["letters"]], "dead letters"))
+
+
+@models.command(name="list")
+def list_models(folder: Annotated[Path | None, typer.Option(help="Default: those shipped.")] = None) -> None:
+    """List checkpoints with their ids and scores."""
+    from consumer.commands.models import listing
+
+    stdout().print(listing(folder))
+
+
+@models.command(name="show")
+def show_model(name: Checkpoint) -> None:
+    """Show a checkpoint's configuration, classes, preprocessing, training data and scores."""
+    from consumer.commands.models import description
+    from model_zoo.checkpoint import load, resolve
+
+    stdout().print(description(load(resolve(name))))
+
+
+@models.command(name="verify")
+def verify_model(name: Checkpoint) -> None:
+    """Load a checkpoint strictly and recompute its ids from its content; exit 1 if anything differs."""
+    from model_zoo.checkpoint import load, resolve
+
+    found = load(resolve(name))
+    stdout().print(f"{found.name} is whole: model {found.model_id}, encoder {found.encoder_id}")

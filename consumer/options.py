@@ -1,0 +1,63 @@
+"""What the commands of the command line share: their options, the settings these give, how accounts are told."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from consumer.errors import ConfigError
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="TOML file; ESTAMPA__SECTION__KEY goes over it.")]
+Model = Annotated[str | None, typer.Option(help="Checkpoint: a folder, or the name of a shipped one.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+StoreUrl = Annotated[str | None, typer.Option("--store", help="redis:// or rediss:// URL of the store.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Alerts at once, at the most.")]
+Summary = Annotated[Path | None, typer.Option(help="Write the run's account to this JSON file.")]
+Brokers = Annotated[str | None, typer.Option(help="Kafka's host:port, comma separated.")]
+Group = Annotated[str | None, typer.Option(help="Consumer group; keep it from start to start.")]
+Programids = Annotated[list[int] | None, typer.Option("--programid", help="Program admitted; repeat it. Default: 1.")]
+
+
+def configured(config: Path | None, **overrides: dict[str, Any]) -> Any:
+    """The settings, under what the command line gave, with logging set up by them."""
+    from consumer.log import configure_logging
+    from consumer.settings import load_settings
+
+    given = {name: {key: value for key, value in section.items() if value} for name, section in overrides.items()}
+    settings = load_settings(config, {name: section for name, section in given.items() if section})
+    configure_logging(settings.log)
+    return settings
+
+
+def common(store: str | None, model: str | None, device: str | None, batch_size: int | None) -> dict[str, Any]:
+    """The overrides that most commands take."""
+    return {"store": {"url": store}, "model": {"checkpoint": model, "device": device}, "batch": {"size": batch_size}}
+
+
+def tell(account: dict[str, Any], path: Path | None, title: str) -> None:
+    """Print a run's account, and write it where asked."""
+    from consumer.report import table
+
+    stdout().print(table(account, title))
+    write_summary(account, path)
+
+
+def write_summary(account: dict[str, Any], path: Path | None) -> None:
+    if path:
+        try:
+            path.write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--summary {path} cannot be written: {error.strerror}") from error
+
+
+def stdout() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def stderr() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)

@@ -1,0 +1,79 @@
+"""A TCP proxy on this machine whose network can be made slow, or lost."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+CHUNK = 64 * 1024
+
+
+class Proxy:
+    """Passes connections on to `target`, host:port. delay_s: added to every piece that goes through, either way."""
+
+    def __init__(self, target: str = "", port: int = 0) -> None:
+        self.target = target
+        self.delay_s = 0.0
+        self.cuts = 0
+        self._refusing = False
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Lose every connection that is open."""
+        with self._lock:
+            lost, self._open = self._open, set()
+        self.cuts += len(lost)
+        for one in lost:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Lose every connection, and let none through meanwhile."""
+        self._refusing = True
+        self.cut()
+        yield
+        self._refusing = False
+
+    def close(self) -> None:
+        self._refusing = True
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            far = None if self._refusing or not self.target else self._reach()
+            if far is None:
+                near.close()
+                continue
+            with self._lock:
+                self._open |= {near, far}
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    def _reach(self) -> socket.socket | None:
+        host, _, port = self.target.rpartition(":")
+        try:
+            reached = socket.create_connection((host, int(port)), timeout=5)
+        except OSError:
+            return None
+        reached.settimeout(None)
+        return reached
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # a cut ends both directions
+            while data := source.recv(CHUNK):
+                time.sleep(self.delay_s)
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)

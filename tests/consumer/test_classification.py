@@ -1,0 +1,76 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from consumer.alert import read_alerts
+from consumer.classification import VERSION, Classification, Judge, classification
+from consumer.history import History
+from consumer.message import Message
+from consumer.stamps import Stamps
+from model_zoo.checkpoint import Checkpoint
+from model_zoo.taxonomy import CLASSES
+from schemas import load_schema
+from tests.makers import made
+from tests.packets import Packet
+
+ALONE = np.array([0.1, 0.2, 0.3, 0.25, 0.15], np.float32)
+SEQUENCE = np.array([0.05, 0.6, 0.1, 0.15, 0.1], np.float32)
+
+
+def judged(checkpoint: Checkpoint, flags: tuple[str, ...] = (), *, late: bool = False) -> Classification:
+    packet = Packet(candid=42, object_id="ZTF18abc", ssdistnr=1.0, ssnamenr="433", programid=2, fid=3)
+    [alert] = read_alerts(packet.payload(), 2**20)
+    stamps = Stamps(np.zeros((3, 21, 21), np.float32), 0.125, flags)
+    history = History(np.zeros((4, 42), np.float32), np.zeros(4), np.ones(4, np.int64), truncated=True, late=late)
+    message = Message(b"", "topic", 5, 77, 1_700_000_000_000)
+    return classification(Judge.of(checkpoint), message, alert, stamps, history, ALONE, SEQUENCE)  # type: ignore[arg-type]
+
+
+def test_the_record_says_what_was_judged_by_whom_and_on_what(checkpoint: Checkpoint) -> None:
+    found = judged(checkpoint)
+    assert (found.objectId, found.candid, found.fid, found.programid) == ("ZTF18abc", 42, 3, 2)
+    assert (found.sequence_key, found.schema_version, found.nan_fraction) == ("433", "3.3", 0.125)
+    assert (found.history_length, found.history_truncated) == (4, True)
+    assert (found.model_id, found.encoder_id) == (checkpoint.model_id, checkpoint.encoder_id)
+    assert (found.model_name, found.estampa_version) == ("random-0", VERSION)
+    assert (found.topic, found.partition, found.offset, found.kafka_time) == ("topic", 5, 77, 1_700_000_000_000)
+
+
+def test_probabilities_go_by_class_name(checkpoint: Checkpoint) -> None:
+    found = judged(checkpoint)
+    assert list(found.alert_probabilities) == list(CLASSES)
+    assert found.alert_probabilities["VS"] == pytest.approx(0.3)
+    assert found.sequence_probabilities["SN"] == pytest.approx(0.6)
+    assert found.best == "SN"
+
+
+def test_an_alert_that_came_after_a_newer_one_is_flagged_late(checkpoint: Checkpoint) -> None:
+    assert judged(checkpoint, ("padded",)).flags == ("padded",)
+    assert judged(checkpoint, ("padded",), late=True).flags == ("padded", "late")
+
+
+def test_probabilities_of_another_number_of_classes_are_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Judge.of(checkpoint).probabilities(np.zeros(4, np.float32))
+
+
+def test_latency_is_from_kafkas_time_and_unknown_in_a_replay() -> None:
+    assert made(kafka_time=1_000).latency_ms(1_250) == 250
+    assert made(kafka_time=None).latency_ms(1_250) is None
+
+
+def test_fields_are_those_of_the_schema_by_name_and_in_order() -> None:
+    """A field that is spelt differently would be published as null, silently."""
+    schema = load_schema("classification/1/classification")
+    assert [field.name for field in fields(Classification)] == [field["name"] for field in schema["fields"]]
+    assert list(made().record()) == [field["name"] for field in schema["fields"]]
+
+
+def test_alerces_view_has_the_fields_of_its_schema_and_the_sequences_scores() -> None:
+    schema, record = load_schema("classification/1/alerce"), made(best="VS").alerce_record()
+    assert list(record) == [field["name"] for field in schema["fields"]]
+    scores = {one["class_name"]: one["probability"] for one in record["classifications"]}
+    assert max(scores, key=lambda name: scores[name]) == "VS"
+    assert record["classifier_version"] == "0123456789abcdef"
+    assert record["brokerPublishTimestamp"] == 1_700_000_000_250

@@ -1,0 +1,135 @@
+"""Audit and doctor: what is missing, what is wrong, and the mend."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from confluent_kafka import Consumer, TopicPartition
+
+from consumer.alert import Alert
+from consumer.commands.audit import Night, Told, account
+from consumer.embedded import start_store
+from consumer.errors import BadAlert, Reason
+from tests.line import consuming, estampa, new_topics, payloads, produce, unique
+from tests.packets import Packet, night
+
+
+def alert(candid: int) -> Alert:
+    return Alert("ZTF26a", candid, 1.0, 1, 1, "3.3", "ZTF26a", None, None, {})
+
+
+def held(*outcomes: list[Alert | BadAlert]) -> Night:
+    made = Night()
+    for offset, outcome in enumerate(outcomes):
+        made.add(("t", 0, offset), 1000 + offset, outcome)
+    return made
+
+
+def test_an_audit_puts_every_alert_under_one_heading_and_names_the_missing() -> None:
+    bad = BadAlert(Reason.CORRUPT, "why")
+    night = held([alert(1), bad], [alert(1)], [alert(2)], [alert(3)], [bad], [alert(4)])
+    told = Told(dead={("t", 0, 0, 1): "corrupt_container"})
+    told.published.update({(1, "m"): 2, (99, "m"): 1})
+    told.elsewhere.add(3)
+    found = account(night, told, {("t", 0): 5})
+    assert (found["held"], found["classified"], found["repeated"], found["waiting"]) == (7, 2, 1, 1)
+    assert found["dead_lettered"] == {"corrupt_container": 1}
+    assert [(one["offset"], one["candid"]) for one in found["missing"]] == [(2, 2), (4, None)]
+    assert found["unknown"] == [99]
+    assert found["published"] == {"m": {"records": 3, "repeats": 1}}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("output", [{}, {"output__shape": "alerce", "output__framing": "schemaless"}], ids=str)
+def test_a_night_is_audited_and_an_alert_committed_without_an_output_is_found(
+    output: dict[str, str], broker: str, store_url: str, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    topics, group, summary = new_topics(broker), unique("g"), tmp_path / "audit.json"
+    sent = [*payloads(night(objects=3, visits=2)), Packet(candid=1000).payload(), b"of no kind"]
+    produce(broker, topics["topic"], sent)
+    env = consuming(checkpoint_folder, broker, store_url, topics, group, **output)
+    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    done = estampa(env, "audit", "--summary", str(summary))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(summary.read_text())
+    assert (found["held"], found["classified"], found["repeated"], found["missing"]) == (8, 6, 1, [])
+    assert found["dead_lettered"] == {"not_an_avro_container": 1}
+
+    produce(broker, topics["topic"], [Packet(candid=4711).payload(), Packet(candid=4712).payload()])
+    commit(broker, group, topics["topic"], 9)
+    done = estampa(env, "audit", "--summary", str(summary))
+    assert done.returncode == 1
+    assert "1 alerts are missing" in done.stderr.splitlines()[-1]
+    found = json.loads(summary.read_text())
+    assert [one["candid"] for one in found["missing"]] == [4711]
+    assert found["waiting"] == 1
+
+
+def commit(broker: str, group: str, topic: str, offset: int) -> None:
+    """Commit over the head of the group: the fault that an audit is for."""
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": group})
+    consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+    consumer.close()
+
+
+@pytest.mark.integration
+def test_an_audit_by_a_group_that_read_nothing_says_so(broker: str, store_url: str, checkpoint_folder: Path) -> None:
+    topics = new_topics(broker)
+    produce(broker, topics["topic"], [b"x"])
+    env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
+    done = estampa(env, "audit")
+    assert done.returncode == 1
+    assert "check kafka.group" in done.stderr.splitlines()[-1]
+
+
+def examined(env: dict[str, str]) -> tuple[int, dict[str, dict[str, Any]]]:
+    done = estampa(env, "doctor", "--json")
+    assert "Traceback" not in done.stderr
+    return done.returncode, {one["subject"]: one for one in json.loads(done.stdout)}
+
+
+@pytest.mark.integration
+def test_a_doctor_finds_all_well(broker: str, checkpoint_folder: Path, tmp_path: Path) -> None:
+    topics = new_topics(broker)
+    produce(broker, topics["topic"], payloads(night(objects=2, visits=1)))
+    server = start_store(tmp_path, keep=True, options=("--maxmemory", "100mb"))
+    try:
+        env = consuming(checkpoint_folder, broker, f"redis://{server.address}", topics, unique("g"))
+        assert estampa(env, "consume", "--exit-at-end").returncode == 0
+        status, found = examined(env)
+        assert status == 0
+        subjects = {"model", "device", "disk", "broker", "topics", "group", "store", "store memory", "clock", "state"}
+        assert subjects <= set(found)
+        assert {one["state"] for name, one in found.items() if name != "disk"} == {"ok"}
+        redis.Redis.from_url(f"redis://{server.address}").flushall()
+        status, found = examined(env)
+        assert (status, found["state"]["state"]) == (0, "warn")
+        assert "replay --state-only" in found["state"]["mend"]
+    finally:
+        server.stop()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("change", "subject", "said"),
+    [
+        ({"ESTAMPA__MODEL__CHECKPOINT": "nosuch"}, "model", "no checkpoint"),
+        ({"ESTAMPA__MODEL__DEVICE": "cuda:7"}, "device", "cuda:7"),
+        ({"ESTAMPA__KAFKA__BROKERS": "127.0.0.1:1"}, "broker", "does not answer"),
+        ({"ESTAMPA__OUTPUT__TOPIC": "nosuch"}, "output.topic", "nosuch does not exist"),
+        ({"ESTAMPA__STORE__URL": "redis://127.0.0.1:1"}, "store", "does not answer"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_doctor_names_what_is_wrong_and_the_mend(
+    change: dict[str, str], subject: str, said: str, broker: str, store_url: str, checkpoint_folder: Path
+) -> None:
+    env = consuming(checkpoint_folder, broker, store_url, new_topics(broker), unique("g")) | change
+    status, found = examined(env)
+    assert status == 1
+    assert found[subject]["state"] == "fail"
+    assert said in found[subject]["found"]
+    assert found[subject]["mend"]
+    assert [name for name, one in found.items() if one["state"] == "fail"] == [subject]

@@ -1,0 +1,240 @@
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from model_zoo.checkpoint import WEIGHTS, Checkpoint, load, resolve, save
+from model_zoo.encoder import EncoderConfig, build_encoder, freeze
+from model_zoo.errors import CheckpointError
+from model_zoo.mlp import Mlp, MlpConfig
+from model_zoo.preprocess import Preprocessing
+from model_zoo.recurrent import Recurrent, RecurrentConfig
+from tests.conftest import random_checkpoint
+
+
+def edit_card(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    card = json.loads((folder / "model.json").read_text())
+    change(card)
+    (folder / "model.json").write_text(json.dumps(card))
+
+
+def edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    change(tensors)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    save(replace(checkpoint, metadata={"accuracy": 0.5}), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_checkpoint_comes_back_as_it_was_saved(folder: Path, checkpoint: Checkpoint) -> None:
+    found = load(folder)
+    assert (found.name, found.classes, found.preprocessing) == (
+        checkpoint.name,
+        checkpoint.classes,
+        checkpoint.preprocessing,
+    )
+    assert (found.model_id, found.encoder_id) == (checkpoint.model_id, checkpoint.encoder_id)
+    assert found.metadata == {"accuracy": 0.5}
+    images = torch.rand(8, 3, 21, 21)
+    assert torch.equal(found.encoder(images), checkpoint.encoder(images))
+
+
+def test_a_loaded_checkpoint_is_frozen(folder: Path) -> None:
+    found = load(folder)
+    for part in (found.encoder, found.mlp, found.recurrent):
+        assert not part.training
+        assert not any(parameter.requires_grad for parameter in part.parameters())
+
+
+def test_saving_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    save(load(folder), tmp_path / "again")
+    for name in ("model.json", "model.safetensors"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+# Identity
+
+
+def test_another_encoder_weight_is_another_encoder_and_model(checkpoint: Checkpoint) -> None:
+    other = random_checkpoint()
+    with torch.no_grad():
+        next(other.encoder.parameters())[0, 0, 0, 0] += 1e-6
+    assert other.encoder_id != checkpoint.encoder_id
+    assert other.model_id != checkpoint.model_id
+
+
+@pytest.mark.parametrize(
+    "preprocessing", [Preprocessing(23), Preprocessing(channels=("science", "difference", "template"))]
+)
+def test_other_preprocessing_is_another_encoder(checkpoint: Checkpoint, preprocessing: Preprocessing) -> None:
+    assert replace(checkpoint, preprocessing=preprocessing).encoder_id != checkpoint.encoder_id
+
+
+def test_batch_statistics_are_part_of_the_encoders_identity(checkpoint: Checkpoint) -> None:
+    other = random_checkpoint()
+    other.encoder[1].running_mean += 1.0  # type: ignore[operator]
+    assert other.encoder_id != checkpoint.encoder_id
+
+
+@pytest.mark.parametrize("head", ["mlp", "recurrent"])
+def test_another_head_is_another_model_of_the_same_encoder_so_stored_latents_stay_good(
+    checkpoint: Checkpoint, head: str
+) -> None:
+    other = random_checkpoint()
+    getattr(other, head).temperature *= 2
+    assert other.encoder_id == checkpoint.encoder_id
+    assert other.model_id != checkpoint.model_id
+
+
+def test_classes_in_another_order_are_another_model(checkpoint: Checkpoint) -> None:
+    turned = replace(checkpoint, classes=checkpoint.classes[::-1])
+    assert turned.model_id != checkpoint.model_id
+    assert turned.encoder_id == checkpoint.encoder_id
+
+
+def test_name_and_metadata_are_for_people_and_change_no_identity(checkpoint: Checkpoint) -> None:
+    other = replace(checkpoint, name="other", metadata={"accuracy": 1.0})
+    assert (other.model_id, other.encoder_id) == (checkpoint.model_id, checkpoint.encoder_id)
+
+
+# Strictness
+
+
+def double_a_weight(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["mlp.layers.0.bias"] *= 2
+
+
+def drop_a_tensor(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["encoder.0.weight"]
+
+
+def add_a_tensor(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["decoder.0.weight"] = torch.zeros(1)
+
+
+def reshape_a_tensor(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["mlp.mean"] = torch.zeros(41)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (double_a_weight, "model_id is .* by content, .* by its card; it was altered"),
+        (drop_a_tensor, r"Missing key\(s\).*encoder.0.weight"),
+        (add_a_tensor, r"Unexpected key\(s\).*decoder.0.weight"),
+        (reshape_a_tensor, "size mismatch for mlp.mean"),
+    ],
+)
+def test_tensors_that_are_not_those_of_the_card_are_refused(
+    folder: Path, change: Callable[[dict[str, torch.Tensor]], None], said: str
+) -> None:
+    edit_tensors(folder, change)
+    with pytest.raises(CheckpointError, match=f"(?s){said}"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda card: card.update(format="estampa-checkpoint-0"), "not of format estampa-checkpoint-1"),
+        (lambda card: card.pop("description"), "does not fit this version of estampa: 'description'"),
+        (lambda card: card.pop("encoder_id"), "encoder_id is .* by content, None by its card"),
+        (lambda card: card["description"]["mlp"].update(layers=3), "unexpected keyword argument 'layers'"),
+        (lambda card: card["description"]["encoder"].update(latent=41), "size mismatch"),
+        (lambda card: card["description"]["classes"].reverse(), "model_id .* it was altered"),
+        (lambda card: card["description"]["preprocessing"].update(normalisation="zscore"), "it is 'minmax' or 'noise'"),
+        (lambda card: card["description"]["preprocessing"].update(size=99), "1 to 63 pixels"),
+    ],
+)
+def test_a_card_that_is_not_that_of_the_tensors_is_refused(
+    folder: Path, change: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    edit_card(folder, change)
+    with pytest.raises(CheckpointError, match=f"(?s){said}"):
+        load(folder)
+
+
+def parts_that_do_not_fit() -> list[tuple[str, dict[str, Any]]]:
+    encoder = freeze(build_encoder(EncoderConfig(size=27)))
+    return [
+        ("4 classes", {"classes": ("AGN", "SN", "VS", "bogus")}),
+        ("3×23 pixels and its encoder takes 3×21", {"preprocessing": Preprocessing(23)}),
+        ("2×21 pixels", {"preprocessing": Preprocessing(channels=("science", "difference"))}),
+        ("encoder takes 3×27", {"encoder": encoder, "encoder_config": EncoderConfig(size=27)}),
+        ("mlp is of 42 latents and 6 classes", {"mlp": Mlp(MlpConfig(classes=6))}),
+        ("recurrent is of 30 latents", {"recurrent": Recurrent(RecurrentConfig(latent=30))}),
+    ]
+
+
+@pytest.mark.parametrize(("said", "changes"), parts_that_do_not_fit())
+def test_parts_that_do_not_go_together_are_refused_before_the_first_alert(
+    tmp_path: Path, checkpoint: Checkpoint, said: str, changes: dict[str, Any]
+) -> None:
+    save(replace(checkpoint, **changes), tmp_path)
+    with pytest.raises(CheckpointError, match=said):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_a_card_that_is_not_json_of_a_card_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "model.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=str(folder)):
+        load(folder)
+
+
+def test_a_folder_without_weights_is_refused(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load(folder)
+
+
+def test_truncated_weights_are_refused(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load(folder)
+
+
+class Exploit:
+    ran = False
+
+    def __reduce__(self) -> Any:
+        return setattr, (Exploit, "ran", True)
+
+
+def test_a_pickle_in_the_place_of_the_weights_is_refused_and_not_run(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Exploit()))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load(folder)
+    assert not Exploit.ran
+
+
+# Finding
+
+
+def test_a_checkpoint_is_found_by_its_folder(folder: Path) -> None:
+    assert resolve(str(folder)) == folder
+
+
+def test_a_name_that_is_nowhere_tells_which_are_shipped(tmp_path: Path) -> None:
+    shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/model.json"))
+    with pytest.raises(CheckpointError, match="no checkpoint at 'frist'") as caught:
+        resolve("frist")
+    assert all(name in str(caught.value) for name in shipped)
+
+
+def test_every_shipped_checkpoint_loads() -> None:
+    names = [path.parent.name for path in WEIGHTS.glob("*/model.json")]
+    assert names
+    for name in names:
+        assert load(resolve(name)).classes

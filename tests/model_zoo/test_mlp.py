@@ -1,0 +1,40 @@
+import torch
+
+from model_zoo.encoder import freeze
+from model_zoo.mlp import Mlp, MlpConfig
+
+
+def seeded(config: MlpConfig | None = None) -> Mlp:
+    torch.manual_seed(0)
+    mlp = Mlp(config or MlpConfig())
+    freeze(mlp)
+    return mlp
+
+
+def test_latents_become_one_logit_a_class() -> None:
+    assert seeded(MlpConfig(latent=7, classes=3))(torch.rand(4, 7)).shape == (4, 3)
+
+
+def test_latents_are_standardised_by_the_stored_moments() -> None:
+    plain, scaled = seeded(), seeded()
+    scaled.mean += 3.0
+    scaled.deviation *= 2.0
+    latents = torch.rand(4, 42)
+    assert torch.allclose(scaled(latents * 2.0 + 3.0), plain(latents), atol=1e-6)
+
+
+def test_a_temperature_divides_the_logits_and_changes_no_winner() -> None:
+    plain, warm = seeded(), seeded()
+    warm.temperature *= 4.0
+    latents = torch.rand(16, 42)
+    assert torch.allclose(warm(latents) * 4.0, plain(latents))
+    assert torch.equal(warm(latents).argmax(1), plain(latents).argmax(1))
+
+
+def test_moments_and_temperature_are_part_of_the_weights() -> None:
+    assert {"mean", "deviation", "temperature"} < set(seeded().state_dict())
+
+
+def test_a_frozen_head_drops_nothing_out() -> None:
+    mlp, latents = seeded(), torch.rand(4, 42)
+    assert torch.equal(mlp(latents), mlp(latents))

@@ -1,0 +1,66 @@
+"""Work that must not grow, counted rather than timed."""
+
+from collections import Counter
+
+import fastavro
+import numpy as np
+import pytest
+import torch
+
+from consumer import container
+from consumer.alert import READER, read_alerts
+from consumer.container import layout
+from consumer.history import History
+from consumer.inference import CPU_ROWS, Inference
+from consumer.packet import PacketReader
+from consumer.projection import wanted_fields
+from model_zoo.checkpoint import Checkpoint
+from tests.packets import SCHEMA, Packet, night
+from tests.packets import container as made
+
+
+def forwards(inference: Inference) -> Counter[str]:
+    """Counts the forward passes of each model from now on."""
+    seen: Counter[str] = Counter()
+    models = {"encoder": inference._encoder, "mlp": inference.checkpoint.mlp}
+    for name, module in (models | {"recurrent": inference.checkpoint.recurrent}).items():
+        module.register_forward_hook(lambda *_, name=name: seen.update([name]))
+    return seen
+
+
+def test_a_batch_is_one_pass_of_the_encoder_and_one_of_the_classifier(checkpoint: Checkpoint) -> None:
+    inference = Inference(checkpoint, torch.device("cpu"))
+    seen = forwards(inference)
+    stamps = [np.random.default_rng(one).normal(size=(3, 21, 21)).astype(np.float32) for one in range(CPU_ROWS[-1])]
+    latents, _ = inference.encode(stamps)
+    histories = [
+        History(latents[: 1 + row % 9], np.arange(1.0 + row % 9), np.ones(1 + row % 9, np.int64), False, False)
+        for row in range(len(stamps))
+    ]
+    inference.classify(histories)
+    assert seen == {"encoder": 1, "mlp": 1, "recurrent": 1}
+
+
+def test_a_schema_is_parsed_once_however_many_packets_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout.cache_clear()
+    wanted_fields()  # our own schema, parsed once a process
+    parsed: list[object] = []
+    parse = fastavro.parse_schema
+    monkeypatch.setattr(container.fastavro, "parse_schema", lambda schema: parsed.append(schema) or parse(schema))
+    other = fastavro.parse_schema({**SCHEMA, "version": "4.02", "doc": "another"})
+    parsed.clear()
+    reader = PacketReader()
+    for packet in night(objects=20, visits=3):
+        list(reader.read(packet.payload()))
+        list(reader.read(made([packet], schema=other)))
+        list(reader.read(made([packet, packet.at(candid=1)])))
+    assert len(parsed) == 2 * 2  # writer and projection, of each of two schemas
+
+
+def test_a_usual_packet_never_reaches_fastavro(monkeypatch: pytest.MonkeyPatch) -> None:
+    list(read_alerts(Packet().payload(), 10**7))
+    monkeypatch.setattr(container.fastavro, "schemaless_reader", None)
+    for packet in night(objects=5, visits=2):
+        [alert] = read_alerts(packet.payload(), 10**7)
+        assert alert.candid == packet.candid
+    assert READER._known

@@ -1,0 +1,71 @@
+"""`estampa-train dataset …`: data sets from archived alerts and a table of labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from train.terminal import check_free, console, fail
+
+app = typer.Typer(help="Data sets from archived alerts, and what is in them.", no_args_is_help=True)
+
+
+@app.command()
+def build(
+    archives: Annotated[list[Path], typer.Argument(help="tar, tar.gz, directories of .avro, or containers.")],
+    labels: Annotated[Path, typer.Option(help="CSV table with the columns candid and label.")],
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    size: Annotated[int, typer.Option(min=3, max=63, help="Side of the cut around the source, pixels.")] = 21,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split by object.")] = 1,
+    sequences: Annotated[int, typer.Option(min=0, help="Make sequences of up to so many alerts an object.")] = 0,
+) -> None:
+    """Make a data set with the decode and the preprocessing that serve, split by object."""
+    from consumer.errors import EstampaError
+    from model_zoo.preprocess import Preprocessing
+    from train import archive_dataset, dataset_file
+
+    try:
+        check_free(out, ".npz")
+        table, preprocessing = archive_dataset.read_labels(labels), Preprocessing(size)
+        examples, report = archive_dataset.collect(archives, table, preprocessing)
+        if sequences:
+            arrays = archive_dataset.sequence_set(examples, table, preprocessing, seed, sequences)
+        else:
+            arrays = archive_dataset.alert_set(examples, table, preprocessing, seed)
+        dataset_file.save(arrays, out)
+    except (ValueError, OSError, EstampaError) as error:
+        raise fail(error) from error
+    refused = ", ".join(f"{count} {reason}" for reason, count in report.refused.items()) or "none"
+    console.print(
+        f"{report.read} alerts read: {report.kept} kept, {report.repeated} repeated, {report.unlabelled} without a "
+        f"label, refused: {refused} → {out}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A data set that `dataset build` made.")],
+    page: Annotated[Path | None, typer.Option(help="Write a page of stamps to this PNG file.")] = None,
+) -> None:
+    """Describe a data set: arrays, classes by split, repeats and leaks, value ranges; and show a page of stamps."""
+    from train import dataset_file
+
+    try:
+        arrays = dataset_file.load(path)
+        summary = dataset_file.describe(arrays)
+        if page is not None:
+            dataset_file.draw_page(arrays, page)
+    except (ValueError, OSError) as error:
+        raise fail(error) from error
+    shown = Table("array", "shape", "type", "range")
+    for row in summary.arrays:
+        shown.add_row(*row)
+    counted = Table("class", *summary.splits)
+    for name, counts in summary.classes.items():
+        counted.add_row(name, *map(str, counts))
+    out = Console()
+    out.print(shown, counted)
+    out.print(f"{summary.objects} objects; {summary.repeats} repeated images; {summary.leaks} objects in two splits")

@@ -106,3 +106,16 @@ def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path: Path) -> None
     found = CliRunner().invoke(app, ["run", "seed001-ae", "--data", str(data), "--device", "cuda"])
     assert found.exit_code == 1
     assert "no CUDA device is visible" in found.output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_compiled_and_eager_learn_the_same(sets: dict[str, StampSet], tmp_path: Path) -> None:
+    losses = []
+    for compiled in ("false", "true"):
+        (experiment,) = read_experiment("seed001-ae", [*SMALL, f"compiled={compiled}"])
+        material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+        outcome = run(experiment, material, Source("test", "0"), tmp_path / compiled)
+        losses.append(outcome.fit.progress.records[0]["train"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -27,10 +27,7 @@ class TlsFront:
 
     def _run(self) -> None:
         self._loop.run_forever()
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(_cancel_all())
         self._loop.close()
 
     async def _listen(self) -> asyncio.Server:
@@ -42,6 +39,13 @@ class TlsFront:
             far_reader, far_writer = await asyncio.open_connection(host, int(port))
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
         writer.close()
+
+
+async def _cancel_all() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,6 +13,9 @@ Client = TypeVar("Client")
 ASK_S: Final = 10.0
 """How long a question to the broker may take."""
 
+HEAR_S: Final = 0.5
+"""How long to listen, when a question failed, for why: a refused password is told apart from the failure."""
+
 REFUSALS: Final = {
     KafkaError._AUTHENTICATION: "check kafka.username, kafka.password and kafka.mechanism",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check kafka.username, kafka.password and kafka.mechanism",

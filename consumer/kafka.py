@@ -18,7 +18,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 
 from consumer import metrics
-from consumer.broker import ASK_S, REFUSALS, UNREACHABLE, client_config, explain, make_client
+from consumer.broker import ASK_S, HEAR_S, REFUSALS, UNREACHABLE, client_config, explain, make_client
 from consumer.errors import BrokerError, StoreError
 from consumer.message import Batch, Message, Partition
 from consumer.settings import Settings
@@ -284,6 +284,7 @@ class KafkaSource:
         try:
             return question()
         except KafkaException as error:
+            self._consumer.poll(HEAR_S)  # before subscribing it brings no message, only why the broker refused
             raise self._fault or explain(error.args[0], self._kafka) from error
 
     def _commit_stored(self) -> None:

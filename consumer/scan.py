@@ -7,7 +7,7 @@ from typing import Any, Final
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from consumer.broker import ASK_S, REFUSALS, client_config, explain, make_client
+from consumer.broker import ASK_S, HEAR_S, REFUSALS, client_config, explain, make_client
 from consumer.errors import BrokerError
 from consumer.message import Partition
 from consumer.settings import KafkaSettings
@@ -102,4 +102,5 @@ class TopicScan:
         try:
             return question()
         except KafkaException as error:
+            self._consumer.poll(HEAR_S)  # nothing is assigned yet: it brings only why the broker refused
             raise explain(self._refused or error.args[0], self._kafka) from error

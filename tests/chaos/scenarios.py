@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from consumer.embedded import create_topics
 from tests.chaos.ground import CLEAN_S, Ground, Member
 from tests.chaos.mortal import STAGES
-from tests.line import unique, wait_until
+from tests.line import wait_until
 
 Deed = Callable[[Ground, random.Random], None]
 
@@ -206,13 +205,12 @@ def slow_network_and_lost_connections(ground: Ground, chance: random.Random) -> 
 
 
 def dead_letters_that_cannot_be_written(ground: Ground, chance: random.Random) -> None:
-    """Their topic is not there: the process says so and ends, and commits nothing past the bad alert."""
-    ground.topics["dead"] = ground.env["ESTAMPA__OUTPUT__DEAD_LETTER_TOPIC"] = unique("late")
-    member, started = ground.join(), time.monotonic()
-    assert ended(member, ground), "drained with nowhere for dead letters"
+    """Too large for their topic: the process says so and ends, and commits nothing past the bad alert."""
+    small = '{"message.max.bytes": 6000}'  # a classification fits, a packet does not
+    member, started = ground.join(kafka__librdkafka=small), time.monotonic()
+    assert ended(member, ground), "drained with no room for dead letters"
     assert time.monotonic() - started < CLEAN_S
     ground.strike()
-    create_topics(ground.broker.address, {ground.topics["dead"]: 1})
     ground.tend()
     ground.recover()
 
@@ -240,6 +238,6 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(member_frozen_past_its_session),
         Scenario(static_member_killed_and_back, {"kafka__librdkafka": '{"group.instance.id": "one"}'}),
         Scenario(slow_network_and_lost_connections),
-        Scenario(dead_letters_that_cannot_be_written, {"kafka__delivery_timeout_ms": "5000"}),
+        Scenario(dead_letters_that_cannot_be_written),
     )
 }

@@ -208,7 +208,7 @@ def answers(models: Models, alerts: Alerts, which: NDArray[np.int64]) -> Logits:
 
 
 PROTOCOL: Final = (
-    "real alerts, folds by object; encoder, heads and temperature of a fold saw no label of it; the settings were chosen "
+    "real alerts, folds by object; encoder, heads and temperature of a fold saw no label of it; settings were chosen "
     "beforehand by hand, on other folds of the same objects"
 )
 

@@ -4,6 +4,7 @@ import ast
 import re
 import signal
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from consumer.kafka import KafkaSource
 from consumer.message import Batch, Message
 from consumer.settings import ModelSettings, StoreSettings, load_settings
 from consumer.state import RedisStore
+from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
 from tests.line import (
     SESSION_MS,
@@ -128,6 +130,21 @@ def test_a_sequence_about_to_expire_lives_on_when_an_alert_comes(store_url: str)
     assert client.ttl(key) > 86_400
     store.close()
     client.close()
+
+
+@pytest.mark.integration
+def test_a_store_that_is_away_when_it_is_asked_is_asked_again(store_url: str) -> None:
+    """boom 587: a blip of the store killed the worker."""
+    proxy = Proxy(store_url.removeprefix("redis://").partition("/")[0])
+    store = RedisStore(StoreSettings.model_validate({"url": f"redis://{proxy.address}", "patience_s": 20}), "enc", 2)
+    with ThreadPoolExecutor(1) as pool, proxy.away():
+        asked = pool.submit(store.remember, one_alert(1), {})
+        wait([asked], timeout=1)
+        assert not asked.done()
+        proxy.admit()
+        assert len(asked.result(20)[0]) == 1
+    store.close()
+    proxy.close()
 
 
 def one_alert(candid: int) -> Entries:

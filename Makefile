@@ -10,7 +10,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,train,dev]'
 	touch $@
 
-.PHONY: demo test test-slow bench lint format clean
+.PHONY: demo test test-slow bench bench-train chaos lint format clean
 demo: $(VENV)/.ready $(filter $(NIGHT),$(ALERTS))  ## stream alerts through a real broker and store, and print the night
 	$(BIN)/estampa demo $(ALERTS)
 
@@ -27,6 +27,12 @@ test-slow: $(VENV)/.ready
 
 bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some minutes
 	$(BIN)/python -m tests.bench
+
+bench-train: $(VENV)/.ready  ## training: images a second against the seeds' way, side by side
+	$(BIN)/python -m train.bench
+
+chaos: $(VENV)/.ready  ## faults injected into a simulated night; nothing may be lost or wrong
+	$(BIN)/python -m tests.chaos
 
 lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from consumer.errors import ConfigError, EstampaError
-from consumer.operations import audit, doctor, letters
+from consumer.operations import audit, doctor, letters, models
 from consumer.options import (
     BatchSize,
     Brokers,
@@ -136,6 +136,7 @@ def demo(
 app.command()(audit)
 app.command()(doctor)
 app.add_typer(letters, name="deadletters")
+app.add_typer(models, name="models")
 
 
 def main() -> None:

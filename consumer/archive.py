@@ -18,6 +18,7 @@ from consumer.message import Batch, Message
 
 TAR_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
 SUFFIX: Final = ".avro"
+READ_BYTES: Final = 2**20
 DAMAGED: Final = (tarfile.ReadError, EOFError, OSError, zlib.error, IsalError)
 """What reading a tar or its gzip raises where it is cut short or corrupt."""
 
@@ -117,8 +118,9 @@ class ArchiveSource:
         file = cast("IO[bytes]", self._open)
         try:
             stream = file if archive.path.name.endswith(".tar") else igzip.open(file)  # type: ignore[no-untyped-call]
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in tar:
+            with tarfile.open(fileobj=stream, mode="r|", bufsize=READ_BYTES) as tar:
+                while member := tar.next():
+                    tar.members.clear()  # type: ignore[attr-defined] # tarfile keeps each one it met: a night of them is a gigabyte
                     if member.isfile() and member.name.endswith(SUFFIX):
                         yield cast("IO[bytes]", tar.extractfile(member)).read()
                         read += 1

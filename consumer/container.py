@@ -108,6 +108,16 @@ class Cursor:
         return self.take(self.long())
 
 
+def avro_long(value: int) -> bytes:
+    """Avro's zigzag variable-length encoding of a non-negative integer."""
+    value <<= 1
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
 def read_header(payload: Buffer) -> Header:
     """Raises BadAlert where `payload` is no container or its header is damaged."""
     if payload[: len(MAGIC)] != MAGIC:

@@ -11,6 +11,8 @@ import numpy as np
 import structlog
 import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from consumer.errors import ConfigError
 from consumer.history import History
@@ -58,7 +60,8 @@ class Inference:
         self.checkpoint = checkpoint
         self.device = device
         self._rows = CPU_ROWS if device.type == "cpu" else GPU_ROWS
-        for module in (checkpoint.encoder, checkpoint.mlp, checkpoint.recurrent):
+        self._encoder = fused(checkpoint.encoder).to(device)
+        for module in (checkpoint.mlp, checkpoint.recurrent):
             module.to(device)
 
     @torch.inference_mode()
@@ -70,7 +73,7 @@ class Inference:
         pixels = encoder_input(np.stack(stamps), self.checkpoint.preprocessing) if stamps else NOTHING
         for start, stop, rows in self._chunks(len(pixels)):
             images = torch.from_numpy(_padded(pixels[start:stop], rows)).to(self.device)
-            latent = self.checkpoint.encoder(images)
+            latent = self._encoder(images)
             latents.append(latent[: stop - start].cpu())
             probabilities.append(self.checkpoint.mlp(latent).softmax(dim=1)[: stop - start].cpu())
         return torch.cat(latents).numpy(), torch.cat(probabilities).numpy()
@@ -111,3 +114,17 @@ def _padded(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     if len(rows) == count:
         return rows
     return np.concatenate([rows, np.zeros((count - len(rows), *rows.shape[1:]), np.float32)])
+
+
+def fused(encoder: nn.Sequential) -> nn.Sequential:
+    """The same encoder with each batch normalisation folded into the convolution before it: fewer passes over memory.
+
+    Latents agree with the unfolded encoder's to float32 rounding; estampa serves, and stores, these.
+    """
+    layers: list[nn.Module] = []
+    for layer in encoder:
+        if isinstance(layer, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.Conv2d):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)

@@ -31,6 +31,9 @@ Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only these;
 
 letters = typer.Typer(help="Look at dead letters, take them out, put them through again.", no_args_is_help=True)
 
+models = typer.Typer(help="Read checkpoints: list those shipped, show one, verify one.", no_args_is_help=True)
+Checkpoint = Annotated[str, typer.Argument(help="A checkpoint's folder, or the name of a shipped one.")]
+
 
 def audit(
     config: Config = None,
@@ -143,3 +146,29 @@ def replay_letters(
     account = redeliver(settings, Letters(dead_letters, reason or ()), out)
     tell(account, summary, "replayed")
     stdout().print(table([account["letters"]], "dead letters"))
+
+
+@models.command(name="list")
+def list_models(folder: Annotated[Path | None, typer.Option(help="Default: those shipped.")] = None) -> None:
+    """List checkpoints with their ids and scores."""
+    from consumer.commands.models import listing
+
+    stdout().print(listing(folder))
+
+
+@models.command(name="show")
+def show_model(name: Checkpoint) -> None:
+    """Show a checkpoint's configuration, classes, preprocessing, training data and scores."""
+    from consumer.commands.models import description
+    from model_zoo.checkpoint import load, resolve
+
+    stdout().print(description(load(resolve(name))))
+
+
+@models.command(name="verify")
+def verify_model(name: Checkpoint) -> None:
+    """Load a checkpoint strictly and recompute its ids from its content; exit 1 if anything differs."""
+    from model_zoo.checkpoint import load, resolve
+
+    found = load(resolve(name))
+    stdout().print(f"{found.name} is whole: model {found.model_id}, encoder {found.encoder_id}")

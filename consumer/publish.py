@@ -10,6 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from consumer.broker import ASK_S, REFUSALS, client_config, explain, make_client
 from consumer.classification import Classification
+from consumer.container import avro_long
 from consumer.errors import BrokerError
 from consumer.results import Results
 from consumer.settings import OutputSettings, Settings
@@ -41,7 +42,7 @@ class Encoder:
         if self._framing == "schemaless":
             return body.getvalue()
         data = body.getvalue()
-        return self._header + _long(1) + _long(len(data)) + data + SYNC
+        return self._header + avro_long(1) + avro_long(len(data)) + data + SYNC
 
 
 class KafkaSink:
@@ -103,13 +104,3 @@ class KafkaSink:
             self._failures.append(error)
         else:
             log.warning("producer_trouble", error=error.str())
-
-
-def _long(value: int) -> bytes:
-    """Avro's zigzag variable-length encoding of a non-negative integer."""
-    value <<= 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])

@@ -22,8 +22,8 @@ from tests.packets import container as made
 def forwards(inference: Inference) -> Counter[str]:
     """Counts the forward passes of each model from now on."""
     seen: Counter[str] = Counter()
-    for name in ("encoder", "mlp", "recurrent"):
-        module = getattr(inference.checkpoint, name)
+    models = {"encoder": inference._encoder, "mlp": inference.checkpoint.mlp}
+    for name, module in (models | {"recurrent": inference.checkpoint.recurrent}).items():
         module.register_forward_hook(lambda *_, name=name: seen.update([name]))
     return seen
 

@@ -1,5 +1,9 @@
 """`estampa-train`: everything offline. Each group of commands lives in its own module; this one assembles them."""
 
+import signal
+import sys
+from types import FrameType
+
 import typer
 
 from train import dataset_command, run_command
@@ -15,8 +19,13 @@ app.add_typer(dataset_command.app, name="dataset")
 app.add_typer(run_command.app)
 
 
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script; a SIGTERM unwinds like an error, so that no half file or process is left."""
+    signal.signal(signal.SIGTERM, _terminated)
     app()
 
 

@@ -28,6 +28,7 @@ class Experiment:
     weighted: classes count alike in the loss. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
     epochs: at most. patience: epochs without a better validation loss. probe_*: the linear probe's own.
     seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
+    compiled: the model's kernels are fused, and on a GPU captured as a CUDA graph; worth its seconds in a long run.
     teachers, simulated, steps, folds: of the served model, see `train.serving.Serving`.
     """
 
@@ -57,6 +58,7 @@ class Experiment:
     probe_batch: int = 100
     seeds: int = 5
     seed: int = 1
+    compiled: bool = False
     teachers: int = 2
     simulated: float = 0.5
     steps: int = 1200

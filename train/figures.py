@@ -121,6 +121,6 @@ def class_table(label: NDArray[np.int64], probability: NDArray[np.floating], cla
         axes.bar_label(bars, fmt="%.2f", fontsize=6)
     counts = [f"{name}\n{int(table[place, 3])}" for place, name in enumerate(classes)]
     axes.set_xticks(places, counts)
-    axes.set(ylim=(0, 1.12), title="Precision, recall, F1 by class")
-    axes.legend(ncols=3, fontsize=7, loc="upper center")
+    axes.set(ylim=(0, 1.08), title="Precision, recall, F1 by class")
+    axes.legend(ncols=3, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return figure

@@ -38,7 +38,7 @@ def fit_reconstruction(experiment: Experiment, material: Material, folder: Path,
     The seeds keep the last weights; `Fit.model` has the best, and `last.pt` of its folder the last.
     """
     generator = _seeded(experiment.seed)
-    model = reconstructing_model(experiment).to(material.train.stamps.device)
+    model = _compiled(reconstructing_model(experiment).to(material.train.stamps.device), experiment)
     copies = Copies(material.train.stamps, experiment.augmentation, generator)
 
     def step(which: torch.Tensor) -> torch.Tensor:
@@ -89,7 +89,7 @@ def reconstruction_loss(model: nn.Module, stamps: torch.Tensor, kind: str) -> to
 def fit_classifier(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
     """A classifier of stamps or of sequences, its encoder pretrained and frozen as the experiment says."""
     generator = _seeded(experiment.seed)
-    model = classifying_model(experiment, material).to(material.train.stamps.device)
+    model = _compiled(classifying_model(experiment, material).to(material.train.stamps.device), experiment)
     _pretrain(model, experiment, material, folder)
     if experiment.frozen:
         freeze(_encoder(model))
@@ -201,6 +201,14 @@ def _encoder(model: nn.Module) -> nn.Module:
     if not isinstance(encoder, nn.Module):
         raise TypeError(f"{type(model).__name__} has no encoder")
     return encoder
+
+
+def _compiled(model: nn.Module, experiment: Experiment) -> nn.Module:
+    """`model` itself, its forward pass compiled in place where the experiment asks for it: names of weights stay."""
+    if experiment.compiled:
+        on_gpu = next(model.parameters()).is_cuda
+        model.compile(mode="reduce-overhead" if on_gpu else "default")
+    return model
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -1,6 +1,6 @@
 """The heads on frozen latents: how the MLP and the recurrent classifier are fitted and calibrated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,11 +100,13 @@ def trimmed(sequences: Sequences) -> Sequences:
     )
 
 
-def view_latents(encode: Callable[[torch.Tensor], torch.Tensor], stamps: torch.Tensor) -> torch.Tensor:
-    """(N, 8, L): latents of every view of stamps (N, C, S, S)."""
+def view_latents(
+    encode: Callable[[torch.Tensor], torch.Tensor], stamps: torch.Tensor, views: Sequence[int] = range(VIEWS)
+) -> torch.Tensor:
+    """(N, V, L): latents of the given views of stamps (N, C, S, S)."""
     with torch.inference_mode():
-        views = [torch.cat([encode(part) for part in view(stamps, one).split(512)]) for one in range(VIEWS)]
-    return torch.stack(views, dim=1).clone()
+        found = [torch.cat([encode(view(part, one)) for part in stamps.split(64)]) for one in views]
+    return torch.stack(found, dim=1).clone()
 
 
 def balanced(label: torch.Tensor, weight: torch.Tensor, power: float = 1.0) -> torch.Tensor:

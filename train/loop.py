@@ -79,7 +79,8 @@ def train(
     TrainingError on a loss that is no number; the last good epoch stays on disk, as it does on Ctrl-C.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
+    fused = next(model.parameters()).is_cuda
+    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.rate, weight_decay=schedule.decay, fused=fused)
     progress = _resumed(model, optimiser, generator, folder)
     _write_metrics(folder, progress.records)
     while progress.epoch < schedule.epochs and progress.since_best < schedule.patience:
@@ -108,9 +109,11 @@ def load_last(model: nn.Module, folder: Path) -> None:
     model.load_state_dict(_load(folder / LAST)["model"])
 
 
-def batches(examples: int, size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Places 0 … `examples` - 1 in random order, `size` at a time."""
-    yield from torch.randperm(examples, generator=generator).split(size)
+def batches(
+    examples: int, size: int, generator: torch.Generator, device: torch.device | None = None
+) -> Iterator[torch.Tensor]:
+    """Places 0 … `examples` - 1 in random order, `size` at a time, sent to `device` all at once."""
+    yield from torch.randperm(examples, generator=generator).to(device or "cpu").split(size)
 
 
 def _epoch(
@@ -123,7 +126,8 @@ def _epoch(
     """Mean loss over the epoch's mini-batches. Summed on the device: to ask for it is to wait for it."""
     model.train()
     total, steps = torch.zeros((), dtype=torch.float64), 0
-    for which in batches(objective.examples, schedule.batch, generator):
+    device = next(model.parameters()).device
+    for which in batches(objective.examples, schedule.batch, generator, device):
         loss = objective.step(which)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from model_zoo.errors import CheckpointError
 from train.compare import comparison, scoreboard_lines
 from train.experiment import Experiment, ExperimentError, names, read_experiment
+from train.inspection import inspect
 from train.layouts import LAYOUTS, read_layout
 from train.loop import Progress as Training
 from train.loop import TrainingError, Watch
@@ -75,7 +76,7 @@ def run_command(
     try:
         experiments = read_experiment(name, settings or [])
         if experiments[0].kind == "serve":
-            console.print(card_table(run_serving(experiments[0], data, out / name)), highlight=False)
+            console.print(card_table(run_serving(experiments[0], data, out / name, _fold_done)), highlight=False)
             return
         where, stamps = choose_device(device), load_stamps(data)
         source = Source(data[0].name, stamps.fingerprint, origin)
@@ -110,6 +111,16 @@ def convert_command(
     except ERRORS as error:
         raise fail(error) from error
     console.print(f"{len(stamps)} examples of {stamps.images.shape[1:]} → {out}, fingerprint {stamps.fingerprint}")
+
+
+@app.command("inspect")
+def inspect_command(data: Annotated[Path, typer.Argument(help="A .npz, or one of the seeds' pickles.")]) -> None:
+    """Classes by split, ranges of the channels, repeats and leaks found by content."""
+    try:
+        for line in inspect(load_stamps([data])).lines():
+            console.print(line, highlight=False)
+    except ERRORS as error:
+        raise fail(error) from error
 
 
 @app.command("export")
@@ -159,6 +170,10 @@ def sweep_command(
         console.print(found)
     except ERRORS as error:
         raise fail(error) from error
+
+
+def _fold_done(fold: int, f1: float) -> None:
+    console.print(f"fold {fold + 1} held out: macro-F1 {f1:.3f}", highlight=False)
 
 
 def _run_one(

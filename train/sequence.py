@@ -36,17 +36,17 @@ class Sequences:
         return self.rows[torch.arange(len(self)), self.lengths - 1]
 
 
-def prefixes(alerts: Observed, *, longest: int = 128) -> Sequences:
-    """One sequence for every labelled alert: itself and the up to `longest` - 1 before it under its sequence key.
+def prefixes(alerts: Observed, *, longest: int = 128, days: float = 365.0) -> Sequences:
+    """One sequence for every labelled alert: itself and up to `longest` - 1 before it, none older than `days`.
 
-    Keys and order, (jd, candid), are those of `consumer.history`.
+    Keys, order by (jd, candid) and both bounds are those of `consumer.history`.
     """
     order = np.lexsort((alerts.candid, alerts.jd))
     found: list[NDArray[np.int64]] = []
     for key in np.unique(alerts.key):
         members = order[alerts.key[order] == key]
         found += [members[max(end - longest, 0) : end] for end in range(1, len(members) + 1)]
-    found = [rows for rows in found if alerts.labelled[rows[-1]]]
+    found = [rows[alerts.jd[rows] >= alerts.jd[rows[-1]] - days] for rows in found if alerts.labelled[rows[-1]]]
     return _padded(found, alerts)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model_zoo.checkpoint import Checkpoint, load, save
 from model_zoo.preprocess import Preprocessing
@@ -17,7 +18,8 @@ from model_zoo.taxonomy import CLASSES
 from train.experiment import Experiment, ExperimentError
 from train.observed import Observed, labels_beside, read_observed
 from train.run import environment
-from train.serving import Alerts, Serving, fit_checkpoint, gather
+from train.sequence_score import sequence_scores
+from train.serving import Alerts, Serving, Watch, cross_validate, fit_models, gather
 from train.supervised import EncoderTraining
 
 CHECKPOINT = "checkpoint"
@@ -61,7 +63,7 @@ def find_archives(paths: Sequence[Path]) -> Archives:
     return Archives(tuple(real), tuple(tuple(nights) for nights in skies.values()))
 
 
-def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path) -> Checkpoint:
+def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path, watch: Watch | None = None) -> Checkpoint:
     """Train, score and write the served model into `folder`. Raises ExperimentError where no real alert has a label."""
     serving = serving_of(experiment)
     archives = find_archives(paths)
@@ -70,12 +72,35 @@ def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path) -> 
         raise ExperimentError("no real alert has a label: put labels.csv (candid, label) beside its archive")
     alerts = gather(real, skies, serving)
     metadata = {"data": described(alerts, archives), "environment": environment(torch.device("cpu"))}
-    checkpoint = fit_checkpoint(experiment.run, alerts, serving, metadata)
+    checkpoint = fit_checkpoint(experiment.run, alerts, serving, metadata, watch)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(experiment), indent=2) + "\n", encoding="utf-8")
     (folder / "table.md").write_text(card_table(checkpoint), encoding="utf-8")
     save(checkpoint, folder / CHECKPOINT)
     return checkpoint
+
+
+def fit_checkpoint(
+    name: str, alerts: Alerts, serving: Serving, metadata: dict[str, Any], watch: Watch | None = None
+) -> Checkpoint:
+    """Cross-validate, then fit on all but some simulated objects: the checkpoint that serves, its score in its card."""
+    scores, temperatures = cross_validate(alerts, serving, watch)
+    held = simulated_held(alerts, serving)
+    models = fit_models(alerts, serving, held)
+    if held.any():
+        scores["simulated_sequences"] = sequence_scores(models, alerts, held, serving)
+    models.mlp.temperature.fill_(temperatures["mlp"])
+    models.recurrent.temperature.fill_(temperatures["recurrent"])
+    card = {"held_out": scores, "settings": asdict(serving), **metadata}
+    parts = (serving.preprocessing, CLASSES, serving.config, models.encoder, models.mlp, models.recurrent)
+    return Checkpoint(name, *parts, card)
+
+
+def simulated_held(alerts: Alerts, serving: Serving) -> NDArray[np.bool_]:
+    """(S,): the sequences of the simulated objects, one in seven, that no model learns from."""
+    names = np.unique(alerts.objects[~alerts.judged_real])
+    chosen = np.random.default_rng(serving.seed).random(len(names)) < 1 / 7
+    return np.isin(alerts.objects, names[chosen])
 
 
 def export(run: Path, to: Path) -> Checkpoint:

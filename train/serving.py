@@ -1,7 +1,7 @@
 """`estampa-serve`: the models that serve, from real alerts and simulated nights, scored on held-out objects."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import nn
 
-from model_zoo.checkpoint import Checkpoint
 from model_zoo.encoder import EncoderConfig
 from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.preprocess import Preprocessing, encoder_input
@@ -36,6 +35,8 @@ from train.supervised import EncoderTraining, Examples, averaged_answers, fit_en
 
 HEADS: Final = ("mlp", "recurrent")
 Logits = dict[str, torch.Tensor]
+Watch = Callable[[int, float], None]
+"""Told of each fold that is done, and the MLP's macro-F1 on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,16 @@ def gather(real: Observed, simulated: Sequence[Observed], serving: Serving) -> A
 
 SIMULATED: Final = "simulated "
 
+HEAD_VIEWS: Final = (0, 5)
+"""The heads learn on a stamp as it is and turned and mirrored: the encoder has seen all eight, and two suffice."""
+
 
 def fit_models(alerts: Alerts, serving: Serving, held: NDArray[np.bool_]) -> Models:
     """Encoder and heads from all alerts but those of the sequences `held` (S,) and of their objects."""
     generator = serving.generator
     kept = ~np.isin(alerts.table.object_id, np.unique(alerts.objects[held]))
     encoder, teachers = fit_served_encoder(alerts, serving, kept, generator)
-    latents = view_latents(encoder, alerts.inputs)
+    latents = view_latents(encoder, alerts.inputs, HEAD_VIEWS)
     chosen = torch.from_numpy(np.flatnonzero(kept[alerts.sequences.judged.numpy()]))
     mlp, recurrent = fit_heads(latents, alerts, chosen, serving, generator)
     return Models(encoder, mlp, recurrent, tuple(teachers))
@@ -160,7 +164,9 @@ def fit_heads(
     return mlp, fit_recurrent(latents, weighted, RecurrentConfig(**shape), serving.heads, generator)
 
 
-def cross_validate(alerts: Alerts, serving: Serving) -> tuple[dict[str, Any], dict[str, float]]:
+def cross_validate(
+    alerts: Alerts, serving: Serving, watch: Watch | None = None
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Scores of both heads on real objects that nothing was fitted on, and the temperatures for the final model.
 
     Each fold's temperature is that of the other folds' held-out answers, so that calibration too is scored on alerts
@@ -169,7 +175,8 @@ def cross_validate(alerts: Alerts, serving: Serving) -> tuple[dict[str, Any], di
     real = np.flatnonzero(alerts.judged_real)
     some, objects = alerts.sequences.only(torch.from_numpy(real)), alerts.objects[real]
     folds = StratifiedGroupKFold(serving.folds, shuffle=True, random_state=serving.seed)
-    logits: Logits = {name: torch.zeros(len(real), len(CLASSES)) for name in (*HEADS, "teachers")}
+    judges = (*HEADS, "teachers") if serving.teachers else HEADS
+    logits: Logits = {name: torch.zeros(len(real), len(CLASSES)) for name in judges}
     fold = np.zeros(len(real), np.int64)
     for place, (_, out) in enumerate(folds.split(objects, some.label.numpy(), objects)):
         held = np.zeros(len(alerts.sequences), np.bool_)
@@ -178,6 +185,8 @@ def cross_validate(alerts: Alerts, serving: Serving) -> tuple[dict[str, Any], di
         for name, answer in answers(models, alerts, real[out]).items():
             logits[name][out] = answer
         fold[out] = place
+        if watch:
+            watch(place, score(some.label.numpy()[out], logits["mlp"][out].double().softmax(1).numpy()).f1)
     first = alerts.table.first_of_object[some.judged.numpy()]
     return _scores(logits, some, fold, first), {name: _temperature(logits[name], some) for name in HEADS}
 
@@ -196,60 +205,6 @@ def answers(models: Models, alerts: Alerts, which: NDArray[np.int64]) -> Logits:
     if models.teachers:
         found["teachers"] = averaged_answers(models.teachers, alerts.inputs[some.judged]).clamp(min=1e-9).log()
     return found
-
-
-def fit_checkpoint(name: str, alerts: Alerts, serving: Serving, metadata: dict[str, Any]) -> Checkpoint:
-    """Cross-validate, then fit on all but some simulated objects: the checkpoint that serves, its score in its card."""
-    scores, temperatures = cross_validate(alerts, serving)
-    held = simulated_held(alerts, serving)
-    models = fit_models(alerts, serving, held)
-    if held.any():
-        scores["simulated_sequences"] = sequence_scores(models, alerts, held, serving)
-    models.mlp.temperature.fill_(temperatures["mlp"])
-    models.recurrent.temperature.fill_(temperatures["recurrent"])
-    card = {"held_out": scores, "settings": asdict(serving), **metadata}
-    parts = (serving.preprocessing, CLASSES, serving.config, models.encoder, models.mlp, models.recurrent)
-    return Checkpoint(name, *parts, card)
-
-
-def simulated_held(alerts: Alerts, serving: Serving) -> NDArray[np.bool_]:
-    """(S,): the sequences of the simulated objects, one in seven, that no model learns from."""
-    names = np.unique(alerts.objects[~alerts.judged_real])
-    chosen = np.random.default_rng(serving.seed).random(len(names)) < 1 / 7
-    return np.isin(alerts.objects, names[chosen])
-
-
-def sequence_scores(
-    models: Models, alerts: Alerts, held: NDArray[np.bool_], serving: Serving
-) -> dict[str, dict[str, float]]:
-    """Macro-F1 after 1, 2, 3, 5 and 10 alerts of held-out simulated objects, beside two baselines to beat.
-
-    `mean of alerts` averages the MLP's probabilities of the same alerts. `times only` is a recurrent head fitted on
-    latents set to zero: it sees how many alerts there are, when, and in which band.
-    """
-    latents = view_latents(models.encoder, alerts.inputs)
-    blind = torch.zeros_like(latents)
-    learnt = torch.from_numpy(np.flatnonzero(~held))
-    _, times = fit_heads(blind, alerts, learnt, serving, serving.generator)
-    alone = mlp_logits(models.mlp, latents[:, 0]).softmax(1)
-    found: dict[str, dict[str, float]] = {}
-    for length in LENGTHS:
-        some = alerts.sequences.only(torch.from_numpy(held) & (alerts.sequences.lengths == length))
-        if len(some):
-            found[str(length)] = {
-                "objects": float(len(some)),
-                "recurrent": _f1(some, recurrent_logits(models.recurrent, latents[:, 0], some)),
-                "mean of alerts": _f1(some, alone[some.rows[:, :length]].mean(1).log()),
-                "times only": _f1(some, recurrent_logits(times, blind[:, 0], some)),
-            }
-    return found
-
-
-LENGTHS: Final = (1, 2, 3, 5, 10)
-
-
-def _f1(some: Sequences, answer: torch.Tensor) -> float:
-    return round(score(some.label.numpy(), answer.double().softmax(1).numpy()).f1, 4)
 
 
 def _scores(logits: Logits, some: Sequences, fold: NDArray[np.int64], first: NDArray[np.bool_]) -> dict[str, Any]:

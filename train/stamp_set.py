@@ -100,8 +100,10 @@ class StampSet:
 def _fields(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     texts = {name: tuple(map(str, arrays.get(name, ()))) for name in ("channels", "classes", "feature_names")}
     optional = {name: arrays[name] for name in ("oid", "features") if name in arrays}
-    labels = np.asarray(arrays["labels"]).astype(np.int64)
-    return {"images": arrays["images"], "labels": labels, "split": np.asarray(arrays["split"])} | texts | optional
+    labels, split = np.asarray(arrays["labels"]).astype(np.int64), np.asarray(arrays["split"])
+    if split.dtype.kind in "iu" and "split_names" in arrays:
+        split = np.asarray(arrays["split_names"])[split]
+    return {"images": arrays["images"], "labels": labels, "split": split} | texts | optional
 
 
 def _mapped(path: Path) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from consumer.alert import READER
-from consumer.container import read_header
+from consumer.container import avro_long, read_header
 
 LENGTHS = {1: 0.50, 2: 0.20, 4: 0.15, 10: 0.10, 28: 0.05}
 """Alerts an object → share of objects; the mean is 3.9."""
@@ -47,19 +47,10 @@ def _renamed(packet: bytes, fields: object, number: int, one: int) -> bytes:
     """Same sizes, other names: candid (9 bytes as Avro writes it), objectId (12 characters), jd."""
     head = read_header(packet).size
     body = packet[head:]
-    body = body.replace(_varint(fields.candid), _varint(2_000_000_000_000_000_000 + number))
+    body = body.replace(avro_long(fields.candid), avro_long(2_000_000_000_000_000_000 + number))
     body = body.replace(fields.objectId.encode(), f"ZTF{one:09d}".encode())
     body = body.replace(struct.pack("<d", fields.jd), struct.pack("<d", 2461000.5 + number * 1e-5), 1)
     return packet[:head] + body
-
-
-def _varint(value: int) -> bytes:
-    value <<= 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def write_tar(path: Path, packets: Iterator[bytes]) -> Path:

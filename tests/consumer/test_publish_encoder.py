@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.container import Cursor
-from consumer.publish import SCHEMAS, Encoder, _long
+from consumer.container import Cursor, avro_long
+from consumer.publish import SCHEMAS, Encoder
 from consumer.settings import OutputSettings
 from model_zoo.taxonomy import CLASSES
 from schemas import load_schema
@@ -21,8 +21,8 @@ def read(payload: bytes) -> list[Any]:
 
 @given(st.integers(0, 2**62))
 def test_lengths_are_encoded_as_fastavro_encodes_them(value: int) -> None:
-    assert _long(value) == long(value)
-    assert Cursor(_long(value)).long() == value
+    assert avro_long(value) == long(value)
+    assert Cursor(avro_long(value)).long() == value
 
 
 def test_a_message_is_a_container_that_any_avro_reader_reads() -> None:

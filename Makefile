@@ -46,3 +46,18 @@ format: $(VENV)/.ready
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+CHAOS := --alerts 20000 --seed 1
+.PHONY: chaos fuzz soak
+chaos: $(VENV)/.ready  ## faults in every part, over simulated nights; hours. CHAOS="--alerts 1500" for minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'moto[server]>=5.2'
+	mkdir -p build
+	$(BIN)/python -m tests.chaos $(CHAOS) --report build/chaos.json
+
+fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets and stamps
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3.0'
+	$(BIN)/python -m tests.fuzz packet
+	$(BIN)/python -m tests.fuzz stamp
+
+soak: $(VENV)/.ready  ## an hour at 333 alerts/s: memory, files and latency stay flat. SOAK="--minutes 5" for less
+	$(BIN)/python -m tests.soak $(SOAK)

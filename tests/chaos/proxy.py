@@ -39,6 +39,10 @@ class Proxy:
         self._refusing = True
         self.cut()
         yield
+        self.admit()
+
+    def admit(self) -> None:
+        """Let connections through again."""
         self._refusing = False
 
     def close(self) -> None:

@@ -1,0 +1,89 @@
+"""What is fed, and what must hold whatever is fed: an alert or a BadAlert, soon, and in bounded memory."""
+
+import random
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from consumer.alert import Alert, read_alerts
+from consumer.errors import BadAlert
+from consumer.settings import LimitSettings
+from consumer.stamps import cut_stamps, read_stamp
+from model_zoo.preprocess import STAMP_SIDE, Preprocessing
+from tests.packets import Packet, blob, night, packed
+from tests.packets import container as container_of
+
+LIMITS = LimitSettings()
+PREPROCESSING = Preprocessing()
+SOON_S = 1.0
+RECORDS = 10_000
+"""More in one packet than anyone sends; a block of them is cut off here so that a run goes on to other inputs."""
+
+
+class TooSlow(AssertionError):  # noqa: N818 - says what was found
+    """An input took longer than `SOON_S`."""
+
+
+def packet(data: bytes) -> None:
+    """A message as Kafka gives it, through decoding and stamps."""
+    for number, outcome in enumerate(read_alerts(data, LIMITS.packet_bytes)):
+        if isinstance(outcome, Alert):
+            try:
+                pixels = cut_stamps(outcome, PREPROCESSING, LIMITS.stamp_bytes).pixels
+            except BadAlert:
+                continue
+            assert pixels.dtype == np.float32
+            assert not np.isinf(pixels).any()
+        else:
+            assert str(outcome)
+        if number > RECORDS:
+            return
+
+
+def stamp(data: bytes) -> None:
+    """A cutout's bytes: gzip FITS, or what is given for it."""
+    try:
+        image = read_stamp(data, LIMITS.stamp_bytes)
+    except BadAlert:
+        return
+    assert image.ndim == 2
+    assert max(image.shape) <= STAMP_SIDE
+
+
+Target = Callable[[bytes], None]
+TARGETS: dict[str, Target] = {"packet": packet, "stamp": stamp}
+
+
+def timed(target: Target, data: bytes) -> None:
+    started = time.monotonic()
+    target(data)
+    if (took := time.monotonic() - started) > SOON_S:
+        raise TooSlow(f"{took:.1f} s for {len(data)} bytes, {data[:40].hex(' ')} …")
+
+
+def seeds(name: str) -> list[bytes]:
+    """Inputs to begin with: whole ones, for damage to start from."""
+    if name == "stamp":
+        return [packed(blob(1)), packed(blob(2, side=21)), packed(blob(3, side=65)), packed(blob(1), bitpix=16)]
+    small: dict[str, bytes | None] = {name: packed(blob(1, side=21)) for name in ("science", "template", "difference")}
+    one = Packet(stamps=small, xpos=10.0, ypos=10.0)
+    whole = [container_of([one], codec) for codec in ("null", "deflate", "snappy")]
+    return [*whole, container_of(night(2, 1)), container_of([one.at(candid=7), one.at(stamps=dict.fromkeys(small))])]
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """A few bytes changed, cut, doubled or put in."""
+    out = bytearray(data)
+    for _ in range(chance.randrange(1, 6)):
+        at = chance.randrange(len(out) + 1)
+        kind = chance.randrange(4)
+        if kind == 0 and at < len(out):
+            out[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+        elif kind == 1:
+            out[at:at] = chance.randbytes(chance.randrange(1, 9))
+        elif kind == 2:
+            del out[at : at + chance.randrange(1, 64)]
+        else:
+            out[at:at] = out[at : at + chance.randrange(1, 64)]
+    return bytes(out)

@@ -1,0 +1,118 @@
+"""An hour of Rubin's mean rate through one consumer. Memory, open files and lag must stay flat."""
+
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from confluent_kafka import Producer
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.table import Table
+
+from consumer.embedded import free_port
+from model_zoo.checkpoint import save
+from tests.chaos.ground import Ground, ground
+from tests.chaos.night import Sent, simulated_night
+from tests.conftest import random_checkpoint
+
+PARTITIONS = 4
+SAMPLE_S = 10.0
+WARM_S = 60.0
+"""Caches fill, the allocator finds its size: what comes before is no measure."""
+GROWTH = 0.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """seconds: since the start. rss: bytes. latency_s: mean since the sample before."""
+
+    seconds: float
+    rss: float
+    files: float
+    lag: float
+    latency_s: float
+
+
+def main(
+    minutes: Annotated[float, typer.Option(help="How long.")] = 60.0,
+    rate: Annotated[int, typer.Option(help="Alerts a second.")] = 333,
+    seed: Annotated[int, typer.Option(help="Of the alerts.")] = 1,
+) -> None:
+    """Send at a steady rate, sample the consumer's own metrics, and exit 1 unless they are flat."""
+    with tempfile.TemporaryDirectory(prefix="estampa-soak-") as scratch:
+        checkpoint = Path(scratch) / "checkpoint"
+        save(random_checkpoint(), checkpoint)
+        night = simulated_night(rate * 30, seed, PARTITIONS)
+        port = free_port()
+        settings = {
+            "monitor__enabled": "true",
+            "monitor__port": str(port),
+            "batch__size": "256",
+            "limits__recent_candids": "0",
+        }
+        with ground(Path(scratch), checkpoint, night[:200], **settings) as made:
+            made.join()
+            samples = list(soaked(made, night, minutes * 60, rate, f"http://127.0.0.1:{port}/metrics"))
+    Console().print(table(samples))
+    raise typer.Exit(0 if flat(samples) else 1)
+
+
+def soaked(made: Ground, night: list[Sent], seconds: float, rate: int, metrics: str) -> Iterator[Sample]:
+    """Send the night over and over; no repeat is dropped, so that every alert goes all the way."""
+    producer = Producer({"bootstrap.servers": made.to_broker.address, "compression.type": "lz4", "log_level": 0})
+    begun, sent, due, before = time.monotonic(), 0, SAMPLE_S, (0.0, 0.0)
+    while (now := time.monotonic() - begun) < seconds:
+        while sent < now * rate:
+            one = night[sent % len(night)]
+            producer.produce(made.topics["topic"], one.payload, partition=one.partition)
+            sent += 1
+        producer.poll(0.01)
+        if now > due:
+            due += SAMPLE_S
+            sample, before = sampled(metrics, now, before)
+            yield sample
+    producer.flush(30)
+
+
+def sampled(metrics: str, now: float, before: tuple[float, float]) -> tuple[Sample, tuple[float, float]]:
+    with urllib.request.urlopen(metrics, timeout=10) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        values: dict[str, float] = {}
+        for one in (sample for family in families for sample in family.samples):
+            values[one.name] = values.get(one.name, 0.0) + one.value
+    total, count = values["estampa_latency_seconds_sum"], values["estampa_latency_seconds_count"]
+    latency = (total - before[0]) / max(count - before[1], 1)
+    memory, files = values["process_resident_memory_bytes"], values["process_open_fds"]
+    return Sample(now, memory, files, values.get("estampa_lag_messages", 0.0), latency), (total, count)
+
+
+def flat(samples: list[Sample]) -> bool:
+    """Whether memory and files of the last third are those of the first, once it is warm, and no lag is left."""
+    warm = [one for one in samples if one.seconds > WARM_S]
+    third = len(warm) // 3
+    if not third:
+        return False
+    first, last = warm[:third], warm[-third:]
+    grown = [float(np.median([getattr(one, name) for one in last])) for name in ("rss", "files")]
+    was = [float(np.median([getattr(one, name) for one in first])) for name in ("rss", "files")]
+    return all(now <= then * (1 + GROWTH) for now, then in zip(grown, was, strict=True)) and samples[-1].lag < 5_000
+
+
+def table(samples: list[Sample]) -> Table:
+    made = Table(title="soak", title_justify="left")
+    for name in ("minute", "RSS, MB", "open files", "lag", "latency, s"):
+        made.add_column(name, justify="right")
+    for one in samples[:: max(len(samples) // 20, 1)]:
+        numbers = f"{one.seconds / 60:.1f}", f"{one.rss / 1e6:.0f}", f"{one.files:.0f}", f"{one.lag:.0f}"
+        made.add_row(*numbers, f"{one.latency_s:.3f}")
+    return made
+
+
+if __name__ == "__main__":
+    typer.run(main)

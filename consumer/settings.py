@@ -130,7 +130,7 @@ class StoreSettings(Section):
 class ModelSettings(Section):
     """Which checkpoint runs, and where."""
 
-    checkpoint: str = Field("first", description="a folder, or the name of one under model_zoo/weights")
+    checkpoint: str = Field("estampa-serve", description="a folder, or the name of one under model_zoo/weights")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; a GPU asked for and missing is an error")
     threads: int = Field(0, ge=0, description="CPU threads of the model; 0 for all cores")
 

@@ -243,11 +243,11 @@ def test_a_killed_replay_resumes_with_nothing_twice_and_nothing_missing(
 
 def test_an_interrupted_replay_says_how_to_go_on(checkpoint_folder: Path, tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "night.tar", payloads(night(objects=300, visits=8)))
-    out = tmp_path / "out.jsonl"
-    env = environment(checkpoint_folder)
+    out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.parts" / "journal.jsonl"
+    env = environment(checkpoint_folder, output__part_messages="8")
     words = ("replay", str(archive), "--out", str(out), "--batch-size", "8", "--state-dir", str(tmp_path / "state"))
     process = start(env, *words)
-    wait_until((tmp_path / "out.jsonl.parts").exists, 60, "the start")
+    wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 1, 60, "the first part")
     process.send_signal(signal.SIGINT)
     shown, log = process.communicate(timeout=20)
     assert process.returncode == 0, log

@@ -135,7 +135,7 @@ def card_table(checkpoint: Checkpoint) -> str:
     lines = [f"# {checkpoint.name} ({checkpoint.model_id})", "", "Real alerts, by object, out of fold:", ""]
     lines += ["| head | macro-F1 | accuracy | calibration error |", "|---|--:|--:|--:|"]
     for name, found in held.items():
-        if "f1" in found:
+        if isinstance(found, Mapping) and "f1" in found:
             cells = (found["f1"], found["accuracy"], found["calibration_error"])
             lines.append(f"| {name} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
     sequences = held.get("simulated_sequences", {})

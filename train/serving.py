@@ -207,8 +207,14 @@ def answers(models: Models, alerts: Alerts, which: NDArray[np.int64]) -> Logits:
     return found
 
 
+PROTOCOL: Final = (
+    "real alerts, folds by object; encoder, heads and temperature of a fold saw no label of it; settings were chosen "
+    "beforehand by hand, on other folds of the same objects"
+)
+
+
 def _scores(logits: Logits, some: Sequences, fold: NDArray[np.int64], first: NDArray[np.bool_]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"protocol": PROTOCOL}
     true = some.label.numpy()
     for name, answer in logits.items():
         cooled = answer.clone()

@@ -70,6 +70,7 @@ class KafkaSource:
         self._fault: BrokerError | StoreError | None = None  # found in a callback, which must not raise
         self._down_since: float | None = None
         self._joined_at: float | None = None
+        self._waiting_since: float | None = None  # for the group to give us a part, be it none
         self._lag_due = 0.0
         self._stopping = False
         self._consumer = make_client(Consumer, self._config())
@@ -104,6 +105,7 @@ class KafkaSource:
             received = self._consumer.consume(self._batch.size, self._batch.wait_ms / 1000)
             batch = Batch.from_topics(tuple(_message(one) for one in received if self._is_alert(one)))
             self._watch_broker()
+            self._watch_group()
             self._measure_lag()
             yield batch
             if self._exit_at_end and not batch.messages and self._at_end():
@@ -172,7 +174,7 @@ class KafkaSource:
             place = one.topic, one.partition
             one.offset = self._position(place, one.offset, started.get(place, OFFSET_BEGINNING))
             self._assigned[place] = False
-        self._joined_at = time.monotonic()
+        self._joined_at, self._waiting_since = time.monotonic(), None
         if "cooperative" in self._config()["partition.assignment.strategy"]:
             consumer.incremental_assign(committed)
         else:
@@ -197,6 +199,7 @@ class KafkaSource:
         for one in partitions:
             self._assigned.pop((one.topic, one.partition), None)
             metrics.forget_partition(one.topic, one.partition)
+        self._waiting_since = None if self._assigned else time.monotonic()
         log.info("partitions_revoked", partitions=[f"{one.topic}[{one.partition}]" for one in partitions])
 
     # Topics
@@ -207,6 +210,8 @@ class KafkaSource:
         if topics == self._topics:
             return
         self._topics = topics
+        if not self._assigned:
+            self._waiting_since = time.monotonic()
         self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         log.info("subscribed", topics=topics)
 
@@ -279,6 +284,16 @@ class KafkaSource:
         else:
             log.info("broker_back", away_s=round(time.monotonic() - self._down_since, 1))
             self._down_since = None
+
+    def _watch_group(self) -> None:
+        """A group that never answers looks like a quiet night too: where there is something to read, end the run."""
+        patience_s = max(self._kafka.patience_s, 2 * self._kafka.session_timeout_ms / 1000)
+        if self._waiting_since is None or time.monotonic() - self._waiting_since < patience_s:
+            return
+        if there := self._partitions_there():
+            waited = f"group {self._kafka.group} gave us no part of {len(there)} partitions for {patience_s:g} s"
+            raise BrokerError(f"{waited} at {self._kafka.brokers}: start again, and look at the broker if it stays so")
+        self._waiting_since = time.monotonic()
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         try:

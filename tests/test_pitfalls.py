@@ -3,6 +3,7 @@
 import ast
 import re
 import signal
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -13,7 +14,8 @@ import redis
 import torch
 
 from consumer.commands.parts import load_inference
-from consumer.embedded import create_topics
+from consumer.embedded import create_topics, free_port, start_broker
+from consumer.errors import BrokerError
 from consumer.history import Entries
 from consumer.kafka import KafkaSource
 from consumer.message import Batch, Message
@@ -88,6 +90,35 @@ def read_with(source: KafkaSource, ledger: MemoryLedger) -> int:
             source.commit(batch)
     source.close()
     return read
+
+
+@pytest.mark.integration
+def test_a_group_that_never_answers_ends_the_run_and_a_member_without_a_part_waits_on(broker: str) -> None:
+    """quix-streams 1082, seen here too: a member that was never given its partitions sat there as in a quiet night."""
+    proxy = Proxy()
+    server = start_broker(free_port(), advertised=proxy.address)
+    try:
+        proxy.target, proxy.deaf_to = server.address, 11
+        kafka = {"group": unique("g"), "session_timeout_ms": SESSION_MS, "patience_s": 4.0}
+        kafka |= {"topics": (new_topic(server.address, unique("night")),), "brokers": proxy.address}
+        source = KafkaSource(load_settings(None, {"kafka": kafka}), MemoryLedger())
+        with pytest.raises(BrokerError, match="gave us no part of 1 partitions"):
+            list(source.batches())
+        source.close()
+    finally:
+        server.stop()
+        proxy.close()
+
+    kafka |= {"topics": (new_topic(broker, unique("night")),), "brokers": broker}
+    members = [KafkaSource(load_settings(None, {"kafka": kafka}), MemoryLedger()) for _ in range(2)]
+    turns = [member.batches() for member in members]
+    until = time.monotonic() + 12
+    while time.monotonic() < until:
+        for one in turns:
+            assert next(one) is not None
+    assert sorted(member.ready for member in members) == [False, True]
+    for member in members:
+        member.close()
 
 
 def test_what_is_committed_follows_the_last_message_of_each_partition_whatever_gaps_there_are() -> None:

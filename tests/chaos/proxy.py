@@ -10,11 +10,15 @@ CHUNK = 64 * 1024
 
 
 class Proxy:
-    """Passes connections on to `target`, host:port. delay_s: added to every piece that goes through, either way."""
+    """Passes connections on to `target`, host:port. delay_s: added to every piece that goes through, either way.
+
+    deaf_to: the key of Kafka's requests that are lost on their way, such as 11 for JoinGroup.
+    """
 
     def __init__(self, target: str = "", port: int = 0) -> None:
         self.target = target
         self.delay_s = 0.0
+        self.deaf_to: int | None = None
         self.cuts = 0
         self._refusing = False
         self._open: set[socket.socket] = set()
@@ -62,8 +66,9 @@ class Proxy:
                 continue
             with self._lock:
                 self._open |= {near, far}
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+            there = self._pump if self.deaf_to is None else self._pump_requests
+            threading.Thread(target=there, args=(near, far), daemon=True).start()
+            threading.Thread(target=self._pump, args=(far, near), daemon=True).start()
 
     def _reach(self) -> socket.socket | None:
         host, _, port = self.target.rpartition(":")
@@ -73,6 +78,14 @@ class Proxy:
             return None
         reached.settimeout(None)
         return reached
+
+    def _pump_requests(self, source: socket.socket, sink: socket.socket) -> None:
+        """Kafka's frames: a length of four bytes, then the request, whose key is its first two."""
+        with contextlib.suppress(OSError), source.makefile("rb") as stream:
+            while size := stream.read(4):
+                request = stream.read(int.from_bytes(size, "big"))
+                if int.from_bytes(request[:2], "big") != self.deaf_to:
+                    sink.sendall(size + request)
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):  # a cut ends both directions

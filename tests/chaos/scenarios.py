@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.chaos.ground import CLEAN_S, Ground, Member
+from tests.chaos.ground import CLEAN_S, PATIENCE_S, Ground, Member
 from tests.chaos.mortal import STAGES
 from tests.line import wait_until
 
@@ -30,7 +30,9 @@ class Scenario:
 
 def ended(member: Member, ground: Ground) -> bool:
     """Wait until a member has ended, or all is committed."""
+    deadline = time.monotonic() + PATIENCE_S
     while member.alive and not ground.drained():
+        assert time.monotonic() < deadline, f"neither ended nor drained: {member.log.read_text()[-2000:]}"
         time.sleep(0.2)
     return not member.alive
 

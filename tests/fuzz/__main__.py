@@ -18,7 +18,7 @@ GUIDED = importlib.util.find_spec("atheris") is not None
 
 
 def main(
-    target: Annotated[str, typer.Argument(help="packet or stamp.")],
+    target: Annotated[str, typer.Argument(help="packet, stamp or image.")],
     inputs: Annotated[int, typer.Option(help="How many.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Of the damage.")] = 1,
     corpus: Annotated[Path, typer.Option(help="Inputs that reached something new.")] = Path("build/corpus"),

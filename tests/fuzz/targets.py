@@ -1,5 +1,6 @@
 """What is fed, and what must hold whatever is fed: an alert or a BadAlert, soon, and in bounded memory."""
 
+import gzip
 import random
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from consumer.errors import BadAlert
 from consumer.settings import LimitSettings
 from consumer.stamps import cut_stamps, read_stamp
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing
-from tests.packets import Packet, blob, night, packed
+from tests.packets import Packet, blob, fits, night, packed
 from tests.packets import container as container_of
 
 LIMITS = LimitSettings()
@@ -51,8 +52,13 @@ def stamp(data: bytes) -> None:
     assert max(image.shape) <= STAMP_SIDE
 
 
+def image(data: bytes) -> None:
+    """FITS whose gzip is whole: damage gets past the checksum."""
+    stamp(gzip.compress(data, 1))
+
+
 Target = Callable[[bytes], None]
-TARGETS: dict[str, Target] = {"packet": packet, "stamp": stamp}
+TARGETS: dict[str, Target] = {"packet": packet, "stamp": stamp, "image": image}
 
 
 def timed(target: Target, data: bytes) -> None:
@@ -66,6 +72,13 @@ def seeds(name: str) -> list[bytes]:
     """Inputs to begin with: whole ones, for damage to start from."""
     if name == "stamp":
         return [packed(blob(1)), packed(blob(2, side=21)), packed(blob(3, side=65)), packed(blob(1), bitpix=16)]
+    if name == "image":
+        return [
+            fits(blob(1, side=9)),
+            fits(blob(2, side=9), simple=""),
+            fits(blob(1), bitpix=16),
+            fits(blob(3, side=65)),
+        ]
     small: dict[str, bytes | None] = {name: packed(blob(1, side=21)) for name in ("science", "template", "difference")}
     one = Packet(stamps=small, xpos=10.0, ypos=10.0)
     whole = [container_of([one], codec) for codec in ("null", "deflate", "snappy")]

@@ -26,7 +26,7 @@ test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some minutes
-	$(BIN)/python -m tests.bench
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench
 
 bench-train: $(VENV)/.ready  ## training: images a second against the seeds' way, side by side
 	$(BIN)/python -m train.bench

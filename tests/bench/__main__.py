@@ -100,5 +100,4 @@ def shares() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

@@ -198,7 +198,7 @@ def memory_rows(settings: Settings, inference: Inference, packets: Sequence[byte
     client = redis.Redis.from_url(url)
     rows: list[Row] = []
     for dtype, count, target in (("float32", alerts, "≤ 230"), ("float16", 10_000, "≤ 140")):
-        client.flushdb()
+        client.execute_command("FLUSHDB", "SYNC")
         before = client.info("memory")["used_memory"]
         here = settings.model_copy(update={"store": settings.store.model_copy(update={"dtype": dtype})})
         store = open_store(here, inference, "bench")

@@ -44,4 +44,4 @@ def test_verify_finds_one_changed_byte(weights: Path) -> None:
 def test_a_name_that_is_none_lists_those_shipped() -> None:
     found = runner.invoke(app, ["show", "secnod"])
     assert found.exit_code == 1
-    assert "one of those shipped (first" in str(found.exception)
+    assert "one of those shipped (" in str(found.exception)

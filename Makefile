@@ -27,6 +27,7 @@ test-slow: $(VENV)/.ready
 
 bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some minutes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.table
 
 bench-train: $(VENV)/.ready  ## training: images a second against the seeds' way, side by side
 	$(BIN)/python -m train.bench

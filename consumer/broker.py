@@ -23,6 +23,7 @@ REFUSALS: Final = {
     KafkaError.GROUP_AUTHORIZATION_FAILED: "ask for the group, or set kafka.group to one that is yours",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "ask for the right to write",
     KafkaError._SSL: "check kafka.security and kafka.ca_file",
+    KafkaError.MSG_SIZE_TOO_LARGE: "give the topic max.message.bytes above limits.packet_bytes: a dead letter is whole",
     KafkaError.UNSUPPORTED_SASL_MECHANISM: "set kafka.mechanism to one that the broker takes",
 }
 """Errors that no waiting mends, and what does."""

@@ -31,6 +31,7 @@ LOST: Final = (KafkaError._STATE, KafkaError._UNKNOWN_PARTITION)
 NOTHING_TO_COMMIT: Final = (
     KafkaError._NO_OFFSET,
     KafkaError._STATE,
+    KafkaError._ASSIGNMENT_LOST,
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.UNKNOWN_MEMBER_ID,

@@ -176,6 +176,7 @@ def member_frozen_past_its_session(ground: Ground, chance: random.Random) -> Non
         wait_until(lambda: "partitions_assigned" in other.log.read_text(), 60, "the sleeper's partitions")
         ground.strike()
     ground.recover()
+    assert not ground.exits, "it need not have ended: another has what it lost"
 
 
 def static_member_killed_and_back(ground: Ground, chance: random.Random) -> None:

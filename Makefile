@@ -32,9 +32,6 @@ bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some 
 bench-train: $(VENV)/.ready  ## training: images a second against the seeds' way, side by side
 	$(BIN)/python -m train.bench
 
-chaos: $(VENV)/.ready  ## faults injected into a simulated night; nothing may be lost or wrong
-	$(BIN)/python -m tests.chaos
-
 lint: $(VENV)/.ready  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -7,10 +7,10 @@ from typing import Any, Final, TypeVar
 
 from consumer.errors import BadAlert, Reason
 from consumer.packet import Fields, PacketReader
+from model_zoo.preprocess import CHANNELS
 
 T = TypeVar("T")
 
-CHANNELS: Final = ("science", "template", "difference")
 SOLAR_SYSTEM_RADIUS: Final = 5.0
 """Arcsec within which a known solar-system object is taken to be the source."""
 

@@ -11,9 +11,8 @@ import numpy as np
 import structlog
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from consumer.encoding import ready
 from consumer.errors import ConfigError
 from consumer.history import History
 from model_zoo.checkpoint import Checkpoint
@@ -22,7 +21,7 @@ from model_zoo.preprocess import encoder_input
 CPU_ROWS: Final = (8, 16, 32, 64)
 """On a CPU, 64 rows keep the feature maps in cache: larger chunks were three times slower an alert."""
 GPU_ROWS: Final = (64, 512, 2048)
-STEPS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 104, 112, 128)
 """Lengths that histories are padded to; longer ones to a multiple of the last."""
 
 NOTHING: Final = np.empty(0, np.float32)
@@ -60,7 +59,7 @@ class Inference:
         self.checkpoint = checkpoint
         self.device = device
         self._rows = CPU_ROWS if device.type == "cpu" else GPU_ROWS
-        self._encoder = fused(checkpoint.encoder).to(device)
+        self._encoder = ready(checkpoint.encoder, device)
         for module in (checkpoint.mlp, checkpoint.recurrent):
             module.to(device)
 
@@ -114,17 +113,3 @@ def _padded(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     if len(rows) == count:
         return rows
     return np.concatenate([rows, np.zeros((count - len(rows), *rows.shape[1:]), np.float32)])
-
-
-def fused(encoder: nn.Sequential) -> nn.Sequential:
-    """The same encoder with each batch normalisation folded into the convolution before it: fewer passes over memory.
-
-    Latents agree with the unfolded encoder's to float32 rounding; estampa serves, and stores, these.
-    """
-    layers: list[nn.Module] = []
-    for layer in encoder:
-        if isinstance(layer, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.Conv2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
-        else:
-            layers.append(layer)
-    return nn.Sequential(*layers)

@@ -28,7 +28,7 @@ class Alert:
     sequence_key: str
     xpos: float | None
     ypos: float | None
-    cutouts: dict[str, bytes | None]
+    cutouts: dict[str, bytes | memoryview | None]
 
 
 READER: Final = PacketReader()

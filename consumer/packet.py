@@ -19,8 +19,9 @@ KNOWN_SCHEMAS: Final = 64
 
 
 class Fields(NamedTuple):
-    """A record's wanted fields, as its writer typed them; None where absent or null. Stamps are gzip FITS.
+    """A record's wanted fields, as its writer typed them; None where absent or null.
 
+    Stamps are gzip FITS: bytes, or a view of the packet, which a stamp need not be copied from.
     version: of the schema, as its writer noted it there.
     """
 
@@ -148,6 +149,7 @@ def _only_record(payload: bytes, prefix: int) -> tuple[int, int]:
 
 def _collected(payload: bytes, known: Known, taken: list[list[int]], numbers: list[float]) -> Fields:
     values: list[Any] = []
+    whole = memoryview(payload)
     for slot, kind in known.places:
         present, value, end = taken[slot] if slot >= 0 else (0, 0, 0)
         if not present:
@@ -157,5 +159,5 @@ def _collected(payload: bytes, known: Known, taken: list[list[int]], numbers: li
         elif kind == 1:
             values.append(numbers[slot])
         else:
-            values.append(payload[value:end].decode() if kind == 2 else payload[value:end])
+            values.append(payload[value:end].decode() if kind == 2 else whole[value:end])
     return Fields._make([*values, known.version])

@@ -49,12 +49,12 @@ class Image:
         return np.where(pixels == MASKED, np.float32(np.nan), pixels)
 
 
-def read_stamp(packed: bytes, max_bytes: int) -> NDArray[np.float32]:
+def read_stamp(packed: bytes | memoryview, max_bytes: int) -> NDArray[np.float32]:
     """A stamp's pixels (height, width) float32, NaN where it has no data. Raises BadAlert: see `read_image`."""
     return read_image(packed, max_bytes).pixels()
 
 
-def read_image(packed: bytes, max_bytes: int) -> Image:
+def read_image(packed: bytes | memoryview, max_bytes: int) -> Image:
     """Inflate gzip FITS. Raises BadAlert on anything but a 2-D float32 image of at most 63×63.
 
     The SIMPLE card is not asked for: ZTF's is off-standard, others drop it. FITS standard 4.0, sections 3 and 4.
@@ -102,7 +102,7 @@ class Counts(NamedTuple):
 
 
 def _cut_channel(
-    alert: Alert, channel: str, packed: bytes | None, plane: NDArray[np.float32], max_bytes: int
+    alert: Alert, channel: str, packed: bytes | memoryview | None, plane: NDArray[np.float32], max_bytes: int
 ) -> Counts:
     """Fill `plane` with the cut of one channel. Raises BadAlert naming the stamp."""
     if packed is None:
@@ -144,7 +144,7 @@ def _overlap(start: int, length: int, size: int) -> int:
     return max(min(start + size, length) - max(start, 0), 0)
 
 
-def _inflate(packed: bytes, max_bytes: int) -> bytes:
+def _inflate(packed: bytes | memoryview, max_bytes: int) -> bytes:
     stream = isal_zlib.decompressobj(wbits=GZIP)
     try:
         raw: bytes = stream.decompress(packed, max_length=max_bytes)

@@ -55,11 +55,10 @@ class Held:
     @classmethod
     def unpack(cls, fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> Self:
         """From stored fields, candid → packed entry. Raises ValueError where a value is not of this dtype."""
-        wrong = [field for field, value in fields.items() if len(value) != dtype.itemsize]
-        if wrong:
-            size = len(fields[wrong[0]])
-            raise ValueError(f"field {wrong[0]!r} holds {size} bytes; an entry here has {dtype.itemsize}")
-        candid = np.array([int(field) for field in fields], np.int64)
+        if set(map(len, fields.values())) - {dtype.itemsize}:
+            wrong, value = next(field for field in fields.items() if len(field[1]) != dtype.itemsize)
+            raise ValueError(f"field {wrong!r} holds {len(value)} bytes; an entry here has {dtype.itemsize}")
+        candid = np.fromiter(map(int, fields), np.int64, len(fields))
         values = np.frombuffer(b"".join(fields.values()), dtype)
         order = np.lexsort((candid, values["jd"]))
         values = values[order]
@@ -99,8 +98,7 @@ class Window:
         to its own place in (jd, candid) order: however the stream falls into batches, the answer is the same. `added`
         tells which of the candids the batch brought; the others were held before.
         """
-        place = {int(candid): row for row, candid in enumerate(held.candid)}
-        rows = [place[candid] for candid in candids]
+        rows = [int(np.flatnonzero(held.candid == candid)[0]) for candid in candids]
         visible = np.ones(len(held.candid), bool)
         visible[[row for row, new in zip(rows, added, strict=True) if new]] = False
         found = []

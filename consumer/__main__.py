@@ -74,6 +74,7 @@ def replay(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a replay to --out was stopped.")] = False,
     state_only: Annotated[bool, typer.Option("--state-only", help="Fill the sequences, publish nothing.")] = False,
     state_dir: Annotated[Path | None, typer.Option(help="Keep the embedded store's data here.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, each with whole objects of its own.")] = 1,
     store: StoreUrl = None,
     programid: Programids = None,
     model: Model = None,
@@ -89,7 +90,7 @@ def replay(
     from consumer.commands.replay import Replay
     from consumer.commands.replay import replay as run
 
-    asked = Replay(paths, out, dead_letters, state_dir, limit, resume, state_only)
+    asked = Replay(paths, out, dead_letters, state_dir, limit, resume, state_only, jobs)
     account, ended = run(settings, asked, stderr())
     tell(account, summary, "replayed" if ended else "stopped; go on with --resume")
 

@@ -66,5 +66,9 @@ class TooManyBadAlerts(EstampaError):  # noqa: N818 - says what happened
     """Dead letters passed their bound: more likely a fault of ours than of the alerts."""
 
 
+class JobError(EstampaError):
+    """One of several processes that share a replay ended without a word."""
+
+
 class AccountError(EstampaError):
     """What was read is not what came out."""

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import OutputError
@@ -60,16 +61,15 @@ class FileSink:
     def finish(self) -> None:
         """Join the parts under the final names, and drop them with the journal."""
         self.close()
-        for path, suffix, form, _ in self._outputs():
-            scratch = self._journal.folder / f"joined{suffix}"
-            with _writing(path):
-                form.join(scratch, [self._part(number, suffix) for number in range(self._parts)])
-                scratch.replace(path)
-        shutil.rmtree(self._journal.folder)
+        join(self._journal.folder, [self.parts], self._out, self._dead_letters)
+
+    @property
+    def parts(self) -> "Parts":
+        return Parts(self._journal.folder, self._parts)
 
     def _finish_part(self) -> None:
-        for _, suffix, form, records in self._outputs():
-            part = self._part(self._parts, suffix)
+        for suffix, form, records in self._waiting():
+            part = self.parts.path(self._parts, suffix)
             with _writing(part):
                 form.write(part, records)
                 _sync(part)
@@ -79,17 +79,41 @@ class FileSink:
             self._journal.add(Progress(self._parts, self.messages, self.account.counts(), candids))
         self._pending, self._part_begun = [], time.monotonic()
 
-    def _outputs(self) -> Iterator[tuple[Path, str, Format, list[Record]]]:
-        """Of each file wanted: its final path, the suffix of its parts, its format, the records that wait for it."""
-        if self._out:
-            made = [one.record() for results in self._pending for one in results.classifications]
-            yield self._out, self._out.suffix, FORMATS[self._out.suffix], made
-        if self._dead_letters:
-            dead = [one.record() for results in self._pending for one in results.dead_letters]
-            yield self._dead_letters, ".dead.avro", DEAD_LETTERS, dead
+    def _waiting(self) -> Iterator[tuple[str, Format, list[Record]]]:
+        """Of each file wanted: the suffix of its parts, its format, the records that wait for it."""
+        made = [one.record() for results in self._pending for one in results.classifications]
+        dead = [one.record() for results in self._pending for one in results.dead_letters]
+        for path, suffix, form in _wanted(self._out, self._dead_letters):
+            yield suffix, form, made if path == self._out else dead
 
-    def _part(self, number: int, suffix: str) -> Path:
-        return self._journal.folder / f"{number:06d}{suffix}"
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The finished parts in a folder: `count` of each kind."""
+
+    folder: Path
+    count: int
+
+    def path(self, number: int, suffix: str) -> Path:
+        return self.folder / f"{number:06d}{suffix}"
+
+
+def join(folder: Path, finished: Sequence[Parts], out: Path | None, dead_letters: Path | None) -> None:
+    """Make one file under each final name, of all parts in order, and drop `folder`, which holds them."""
+    for path, suffix, form in _wanted(out, dead_letters):
+        scratch = folder / f"joined{suffix}"
+        with _writing(path):
+            form.join(scratch, [parts.path(number, suffix) for parts in finished for number in range(parts.count)])
+            scratch.replace(path)
+    shutil.rmtree(folder)
+
+
+def _wanted(out: Path | None, dead_letters: Path | None) -> Iterator[tuple[Path, str, Format]]:
+    """Of each file wanted: its final path, the suffix of its parts, its format."""
+    if out:
+        yield out, out.suffix, FORMATS[out.suffix]
+    if dead_letters:
+        yield dead_letters, ".dead.avro", DEAD_LETTERS
 
 
 class DiscardSink:
@@ -98,6 +122,7 @@ class DiscardSink:
     messages = 0
     account = Account()
     candids: Sequence[int] = ()
+    parts = None
 
     def publish(self, results: Results) -> None:
         """Drop a batch's results."""

@@ -22,6 +22,7 @@ from consumer.recent import RecentCandids
 from consumer.report import Report
 from consumer.results import Results
 from consumer.settings import Settings
+from consumer.share import WHOLE, Share
 from consumer.stamps import Stamps, cut_stamps
 
 
@@ -47,8 +48,16 @@ class Pipeline:
     """Takes a source through the models into a store and a sink. Data moves one way; no stage calls back."""
 
     def __init__(
-        self, settings: Settings, source: Source, inference: Inference, store: Store, sink: Sink, pulse: Pulse
+        self,
+        settings: Settings,
+        source: Source,
+        inference: Inference,
+        store: Store,
+        sink: Sink,
+        pulse: Pulse,
+        share: Share = WHOLE,
     ) -> None:
+        self._share = share
         self._source, self._inference, self._store, self._sink, self._pulse = source, inference, store, sink, pulse
         self._batch_size, self._limits = settings.batch.size, settings.limits
         self._admitted = frozenset(settings.kafka.programids)
@@ -106,7 +115,8 @@ class Pipeline:
         with metrics.stage("decode"):
             for message in batch.messages:
                 for record, outcome in enumerate(read_alerts(message.payload, self._limits.packet_bytes)):
-                    self._sort(decoded, message, record, outcome)
+                    if self._share.has(message, outcome):
+                        self._sort(decoded, message, record, outcome)
         return decoded
 
     def _sort(self, decoded: Decoded, message: Message, record: int, outcome: Alert | BadAlert) -> None:

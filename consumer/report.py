@@ -45,6 +45,13 @@ class Account:
         self.classes.update(one.best for one in results.classifications)
         self.dead_lettered.update(str(one.reason) for one in results.dead_letters)
 
+    def join(self, other: Self) -> None:
+        """Add what another process counted."""
+        self.read += other.read
+        self.duplicates += other.duplicates
+        self.classes.update(other.classes)
+        self.dead_lettered.update(other.dead_lettered)
+
     def counts(self) -> dict[str, Any]:
         """Plain types, to write down."""
         return {
@@ -92,6 +99,13 @@ class Report:
             self.latency.add(batch_ms if latency_ms is None else latency_ms)
         self.seconds = time.monotonic() - self.started
 
+    def join(self, other: Self) -> None:
+        """Add the account of a process that ran beside this one."""
+        self.account.join(other.account)
+        self.latency.join(other.latency)
+        self.seconds = max(self.seconds, other.seconds)
+        self.read_before += other.read_before
+
     def tell(self) -> None:
         """Log where the run stands, once a minute."""
         if time.monotonic() - self.told >= TELL_S:
@@ -125,6 +139,11 @@ class Reservoir:
         if place < len(self._values):
             self._values[place] = value
         self._seen += 1
+
+    def join(self, other: Self) -> None:
+        """Take in another's sample: both are uniform, and of streams of like length."""
+        self._values = np.concatenate([self._values[: self._seen], other._values[: other._seen]])
+        self._seen = len(self._values)
 
     def percentile(self, q: float) -> float | None:
         """None where nothing was seen."""

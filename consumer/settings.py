@@ -229,13 +229,14 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Mapping[str,
             return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
 
     try:
-        return Layered(**dict(overrides or {}))  # type: ignore[arg-type]
+        layered = Layered(**dict(overrides or {}))  # type: ignore[arg-type]
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(one) for one in error.errors())) from error
     except (SettingsError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"configuration cannot be read: {error} (lists and tables are JSON in the environment)"
         ) from error
+    return Settings.model_construct(layered.model_fields_set, **dict(layered))
 
 
 def _check_environment(environment: Iterable[str]) -> None:

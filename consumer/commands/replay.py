@@ -1,7 +1,9 @@
 """`estampa replay`: archived nights through the same pipeline."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +11,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from consumer.archive import Archive, ArchiveSource, find_archives
+from consumer.commands.jobs import in_processes
 from consumer.commands.parts import load_inference, open_store, stopping, store_at_hand
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, OutputError
 from consumer.health import Pulse
 from consumer.inference import Inference
-from consumer.journal import Journal
+from consumer.journal import NAME, Journal
+from consumer.log import configure_logging
 from consumer.message import Batch
-from consumer.output import DiscardSink, FileSink, check_writable
+from consumer.output import DiscardSink, FileSink, Parts, check_writable, join
 from consumer.pipeline import Pipeline
+from consumer.report import Report
 from consumer.settings import Settings
+from consumer.share import WHOLE, Share
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What to replay, and where its results go."""
+    """What to replay, and where its results go. jobs: processes that share it out, object by object."""
 
     paths: Sequence[Path]
     out: Path | None = None
@@ -31,6 +37,7 @@ class Replay:
     limit: int | None = None
     resume: bool = False
     state_only: bool = False
+    jobs: int = 1
 
     @property
     def journal_folder(self) -> Path | None:
@@ -43,48 +50,94 @@ class Replay:
         check_writable(self.out, self.dead_letters)
         if self.state_only and (self.out or self.dead_letters):
             raise ConfigError("--state-only publishes nothing: leave out --out and --dead-letters")
+        if self.jobs > 1 and self.limit is not None:
+            raise ConfigError("--limit counts the alerts of one process: leave out --jobs")
         kept = self.state_dir or "url" in settings.store.model_fields_set
         if self.resume and not (kept and self.journal_folder):
             raise ConfigError("--resume needs the state that was kept, by --state-dir or --store, and --out")
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a share. parts: of its outputs, None where there are none. ended: rather than stopped."""
+
+    report: Report
+    parts: Parts | None
+    ended: bool
+
+
 def replay(settings: Settings, asked: Replay, console: Console) -> tuple[dict[str, Any], bool]:
     """Run it; return the summary, and whether it came to its end rather than being stopped."""
     asked.check(settings)
+    find_archives(asked.paths)
+    with store_at_hand(settings, asked.state_dir) as stored:
+        if asked.jobs == 1:
+            outcomes = [replay_share(stored, asked, WHOLE, console)]
+        else:
+            outcomes = in_processes(partial(_job, stored, asked), asked.jobs)
+    ended = all(outcome.ended for outcome in outcomes)
+    parts = [outcome.parts for outcome in outcomes if outcome.parts]
+    if ended and parts and asked.journal_folder:
+        join(asked.journal_folder, parts, asked.out, asked.dead_letters)
+    report = outcomes[0].report
+    for other in outcomes[1:]:
+        report.join(other.report)
+    return report.summary(), ended
+
+
+def _job(settings: Settings, asked: Replay, share: Share) -> Outcome:
+    """A share in a process of its own. Only the first shows its progress: all are about as far."""
+    configure_logging(settings.log)
+    threads = settings.model.threads or max((os.cpu_count() or 1) // share.of, 1)
+    model = settings.model.model_copy(update={"threads": threads})
+    console = Console(stderr=True, quiet=share.index > 0)
+    return replay_share(settings.model_copy(update={"model": model}), asked, share, console)
+
+
+def replay_share(settings: Settings, asked: Replay, share: Share, console: Console) -> Outcome:
+    """Replay one share, in this process."""
     archives = find_archives(asked.paths)
     inference = load_inference(settings.model)
-    with store_at_hand(settings, asked.state_dir) as stored:
-        store = open_store(stored, inference, "replay")
-        sink = _open_sink(settings, asked, archives, inference)
-        left = None if asked.limit is None else asked.limit - sink.account.read
-        source = ArchiveSource(archives, settings.batch.size, sink.messages, left)
-        pulse = Pulse(settings.monitor.stalled_s)
-        pipeline = Pipeline(stored, Shown(source, console), inference, store, sink, pulse)
-        pipeline.report.carry(sink.account.counts())
-        pipeline.recent.add(sink.candids)
-        try:
-            with stopping(source.stop) as stopped:
-                pipeline.run()
-        finally:
-            sink.close()
-            source.close()
-            store.close()
-        if not stopped():
-            sink.finish()
-        return pipeline.report.summary(), not stopped()
+    store = open_store(settings, inference, f"replay-{share.index}")
+    sink = _open_sink(settings, asked, archives, inference, share)
+    left = None if asked.limit is None else asked.limit - sink.account.read
+    source = ArchiveSource(archives, settings.batch.size * share.of, sink.messages, left)
+    pulse = Pulse(settings.monitor.stalled_s)
+    pipeline = Pipeline(settings, Shown(source, console), inference, store, sink, pulse, share)
+    pipeline.report.carry(sink.account.counts())
+    pipeline.recent.add(sink.candids)
+    try:
+        with stopping(source.stop) as stopped:
+            pipeline.run()
+    finally:
+        sink.close()
+        source.close()
+        store.close()
+    return Outcome(pipeline.report, sink.parts, not stopped())
 
 
 def _open_sink(
-    settings: Settings, asked: Replay, archives: Sequence[Archive], inference: Inference
+    settings: Settings, asked: Replay, archives: Sequence[Archive], inference: Inference, share: Share
 ) -> FileSink | DiscardSink:
     folder = asked.journal_folder
     if folder is None:
         return DiscardSink()
     files = [[str(archive.path), archive.path.stat().st_size] for archive in archives]
     outputs = [str(asked.out), str(asked.dead_letters), asked.state_only]
-    journal = Journal(folder, {"files": files, "outputs": outputs, "model_id": inference.checkpoint.model_id})
+    subject = {"files": files, "outputs": outputs, "model_id": inference.checkpoint.model_id}
+    journal = Journal(_own_folder(folder, share), subject)
     earlier = journal.resume() if asked.resume else journal.begin()
     return FileSink(settings.output, journal, asked.out, asked.dead_letters, earlier)
+
+
+def _own_folder(folder: Path, share: Share) -> Path:
+    """Where a share keeps its parts. Raises OutputError beside those of a replay that was shared out otherwise."""
+    held = {path.name.rpartition("-of-")[2] for path in folder.glob("*-of-*")} | {"1" for _ in folder.glob(NAME)}
+    if others := held - {str(share.of)}:
+        raise OutputError(
+            f"{folder} holds an unfinished replay of --jobs {min(others)}: go on with as many, or delete it"
+        )
+    return folder if share.of == 1 else folder / f"{share.index}-of-{share.of}"
 
 
 class Shown:

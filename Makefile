@@ -29,6 +29,12 @@ bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some 
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.table
 
+.PHONY: profile
+profile: $(VENV)/.ready $(filter $(NIGHT),$(ALERTS))  ## where a replay's time goes: build/profile.svg, a flame graph
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'py-spy>=0.4'
+	mkdir -p build
+	$(BIN)/py-spy record --rate 200 --threads --output build/profile.svg -- $(BIN)/python -m consumer replay $(ALERTS)
+
 bench-train: $(VENV)/.ready  ## training: images a second against the seeds' way, side by side
 	$(BIN)/python -m train.bench
 

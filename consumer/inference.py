@@ -24,8 +24,6 @@ GPU_ROWS: Final = (64, 512, 2048)
 STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 104, 112, 128)
 """Lengths that histories are padded to; longer ones to a multiple of the last."""
 
-NOTHING: Final = np.empty(0, np.float32)
-
 log = structlog.get_logger()
 
 
@@ -69,10 +67,9 @@ class Inference:
         config = self.checkpoint.encoder_config
         latents = [torch.empty(0, config.latent)]
         probabilities = [torch.empty(0, len(self.checkpoint.classes))]
-        pixels = encoder_input(np.stack(stamps), self.checkpoint.preprocessing) if stamps else NOTHING
-        for start, stop, rows in self._chunks(len(pixels)):
-            images = torch.from_numpy(_padded(pixels[start:stop], rows)).to(self.device)
-            latent = self._encoder(images)
+        for start, stop, rows in self._chunks(len(stamps)):
+            pixels = encoder_input(np.stack(stamps[start:stop]), self.checkpoint.preprocessing)
+            latent = self._encoder(torch.from_numpy(_padded(pixels, rows)).to(self.device))
             latents.append(latent[: stop - start].cpu())
             probabilities.append(self.checkpoint.mlp(latent).softmax(dim=1)[: stop - start].cpu())
         return torch.cat(latents).numpy(), torch.cat(probabilities).numpy()

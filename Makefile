@@ -29,7 +29,10 @@ bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some 
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.table
 
-.PHONY: profile
+.PHONY: profile identity
+identity: $(VENV)/.ready  ## 100,000 simulated alerts with faults through the fast path and the slow one: equal to the bit
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.identity $(ARCHIVES)
+
 profile: $(VENV)/.ready $(filter $(NIGHT),$(ALERTS))  ## where a replay's time goes: build/profile.svg, a flame graph
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'py-spy>=0.4'
 	mkdir -p build

@@ -21,6 +21,8 @@ from model_zoo.preprocess import encoder_input
 CPU_ROWS: Final = (8, 16, 32, 64)
 """On a CPU, 64 rows keep the feature maps in cache: larger chunks were three times slower an alert."""
 GPU_ROWS: Final = (64, 512, 2048)
+SEQUENCE_ROWS: Final = (*CPU_ROWS, 128, 256)
+"""Sequences are small beside feature maps: what a step costs is shared by more of them."""
 STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 104, 112, 128)
 """Lengths that histories are padded to; longer ones to a multiple of the last."""
 
@@ -57,6 +59,7 @@ class Inference:
         self.checkpoint = checkpoint
         self.device = device
         self._rows = CPU_ROWS if device.type == "cpu" else GPU_ROWS
+        self._sequence_rows = SEQUENCE_ROWS if device.type == "cpu" else GPU_ROWS
         self._encoder = ready(checkpoint.encoder, device)
         for module in (checkpoint.mlp, checkpoint.recurrent):
             module.to(device)
@@ -67,7 +70,7 @@ class Inference:
         config = self.checkpoint.encoder_config
         latents = [torch.empty(0, config.latent)]
         probabilities = [torch.empty(0, len(self.checkpoint.classes))]
-        for start, stop, rows in self._chunks(len(stamps)):
+        for start, stop, rows in _chunks(len(stamps), self._rows):
             pixels = encoder_input(np.stack(stamps[start:stop]), self.checkpoint.preprocessing)
             latent = self._encoder(torch.from_numpy(_padded(pixels, rows)).to(self.device))
             latents.append(latent[: stop - start].cpu())
@@ -79,18 +82,11 @@ class Inference:
         """Histories → class probabilities (N, classes) float32. Those of like length go through together."""
         order = sorted(range(len(histories)), key=lambda row: len(histories[row]))
         results = np.empty((len(histories), len(self.checkpoint.classes)), np.float32)
-        for start, stop, rows in self._chunks(len(order)):
+        for start, stop, rows in _chunks(len(order), self._sequence_rows):
             chosen = order[start:stop]
             tensors = self._stacked([histories[row] for row in chosen], rows)
             results[chosen] = self.checkpoint.recurrent(*tensors).softmax(dim=1)[: stop - start].cpu().numpy()
         return results
-
-    def _chunks(self, total: int) -> Iterator[tuple[int, int, int]]:
-        """(start, stop, rows to pad to) of the pieces that `total` rows go through in."""
-        largest = self._rows[-1]
-        for start in range(0, total, largest):
-            stop = min(start + largest, total)
-            yield start, stop, next(rows for rows in self._rows if rows >= stop - start)
 
     def _stacked(self, histories: Sequence[History], rows: int) -> tuple[torch.Tensor, ...]:
         """latents (rows, T, L) float32, jd (rows, T) float64, band (rows, T) int64, lengths (rows,) int64."""
@@ -104,6 +100,13 @@ class Inference:
             length = lengths[row] = len(history)
             latents[row, :length], jd[row, :length], band[row, :length] = history.latents, history.jd, history.band
         return tuple(torch.from_numpy(column).to(self.device) for column in (latents, jd, band, lengths))
+
+
+def _chunks(total: int, shapes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """(start, stop, rows to pad to) of the pieces that `total` rows go through in; `shapes` ascend."""
+    for start in range(0, total, shapes[-1]):
+        stop = min(start + shapes[-1], total)
+        yield start, stop, next(rows for rows in shapes if rows >= stop - start)
 
 
 def _padded(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:

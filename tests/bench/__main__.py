@@ -19,7 +19,7 @@ from rich.table import Table
 from consumer.commands.parts import load_inference, with_store
 from consumer.embedded import local_broker, local_store
 from consumer.settings import KafkaSettings, load_settings
-from tests.bench import night, stages, whole
+from tests.bench import members, night, stages, whole
 from tests.conftest import ROOT
 
 FOLDER = Path(os.environ.get("ESTAMPA_REAL_ALERTS", ROOT.parent / "shared" / "data" / "ztf"))
@@ -35,12 +35,14 @@ def main() -> None:
     settings = load_settings()
     inference = load_inference(settings.model)
     rows: list[whole.Row] = stages.decode_rows(packets, inference.checkpoint.preprocessing)
+    rows.append(stages.encoder_row(inference))
     with local_broker() as broker, local_store() as store, tempfile.TemporaryDirectory() as folder:
         kafka = KafkaSettings(brokers=broker, session_timeout_ms=2_000)
         here = with_store(settings, store).model_copy(update={"kafka": kafka})
         wanted: list[Callable[[], list[whole.Row]]] = [
             lambda: whole.file_rows(here, inference, packets, Path(folder)),
             lambda: whole.kafka_rows(here, inference, packets),
+            lambda: members.members_rows(here, packets),
             lambda: whole.length_rows(here, inference, packets),
             lambda: whole.memory_rows(here, inference, packets),
             lambda: start_rows(store, broker),

@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 import numpy as np
+import torch
 from isal import isal_zlib
 
 from consumer.alert import READER, read_alerts
+from consumer.inference import Inference
 from consumer.stamps import cut_stamps
 from model_zoo.preprocess import Preprocessing, encoder_input
 from tests.bench.reference import model_input
@@ -31,6 +33,23 @@ def inflate_only(stamps: Sequence[Sequence[bytes]]) -> None:
     for three in stamps:
         for packed in three:
             isal_zlib.decompressobj(wbits=31).decompress(packed, max_length=LIMIT)
+
+
+@torch.inference_mode()
+def encoder_row(inference: Inference, passes: int = 40) -> dict[str, object]:
+    """The encoder alone, on images that lie on its device, in its largest shape."""
+    rows, size = inference._rows[-1], inference.checkpoint.preprocessing.size
+    images = torch.randn(rows, len(inference.checkpoint.preprocessing.channels), size, size, device=inference.device)
+
+    def work() -> None:
+        for _ in range(passes):
+            latents = inference._encoder(images)
+        latents.cpu()  # a GPU has finished when its last answer is here
+
+    work()
+    rate = rows * passes / median(seconds(work) for _ in range(ROUNDS))
+    target = "≥ 1,500,000" if inference.device.type == "cuda" else ""
+    return {"what": f"encoder alone, on {inference.device.type}", "unit": "alerts/s", "value": rate, "target": target}
 
 
 def decode_rows(packets: Sequence[bytes], preprocessing: Preprocessing) -> list[dict[str, object]]:

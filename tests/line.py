@@ -8,13 +8,18 @@ import tarfile
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import fastavro
+import pytest
 import redis
+import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 
+from consumer.__main__ import main
 from consumer.embedded import create_topics
 from tests.packets import Packet
 
@@ -135,6 +140,16 @@ def estampa(env: Mapping[str, str], *words: str, timeout: float = 90) -> subproc
     """Run `estampa WORDS…` to its end."""
     command = [sys.executable, "-m", "consumer", *words]
     return subprocess.run(command, env=dict(env), text=True, capture_output=True, timeout=timeout, check=False)
+
+
+def estampa_here(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `estampa WORDS…` in this process, for facts that need none of their own: one takes seconds to load torch."""
+    said, told = io.StringIO(), io.StringIO()
+    in_place = patch.dict(os.environ, env, clear=True), patch.object(sys, "argv", ["estampa", *words])
+    with in_place[0], in_place[1], redirect_stdout(said), redirect_stderr(told), pytest.raises(SystemExit) as ended:
+        main()
+    structlog.reset_defaults()
+    return subprocess.CompletedProcess(words, int(ended.value.code or 0), said.getvalue(), told.getvalue())
 
 
 def wait_until(condition: Any, seconds: float = 30.0, what: str = "the condition") -> None:

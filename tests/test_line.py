@@ -17,6 +17,7 @@ from tests.line import (
     consuming,
     environment,
     estampa,
+    estampa_here,
     last_by_candid,
     new_topics,
     payloads,
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.integration
 def replayed(checkpoint: Path, store: str, archive: Path, folder: Path, *words: str) -> dict[int, tuple[object, ...]]:
     """Replay into `folder`; the answer for each candid."""
     out = folder / f"{unique('out')}.jsonl"
-    done = estampa(environment(checkpoint, store__url=store), "replay", str(archive), "--out", str(out), *words)
+    done = estampa_here(environment(checkpoint, store__url=store), "replay", str(archive), "--out", str(out), *words)
     assert done.returncode == 0, done.stderr
     return {record["candid"]: answer(record) for record in map(json.loads, out.read_text().splitlines())}
 
@@ -266,12 +267,12 @@ def test_what_the_store_knows_of_an_object_develops_as_it_was_published(
     archive = write_tar(tmp_path / "night.tar", payloads(packets))
     answers = replayed(checkpoint_folder, store_url, archive, tmp_path)
     env = environment(checkpoint_folder, store__url=store_url)
-    shown = estampa(env, "object", packets[0].object_id, "--json")
+    shown = estampa_here(env, "object", packets[0].object_id, "--json")
     steps = json.loads(shown.stdout)
     assert [step["candid"] for step in steps] == [packet.candid for packet in packets[::3]]
     for step in steps:
         assert tuple(sorted(step["sequence_probabilities"].items())) == answers[step["candid"]][1]
-    unknown = estampa(env, "object", "ZTF00nothing")
+    unknown = estampa_here(env, "object", "ZTF00nothing")
     assert unknown.returncode == 1
     assert "holds nothing" in unknown.stderr
 
@@ -289,5 +290,5 @@ def test_solar_system_objects_are_one_sequence_under_their_designation(
     archive = write_tar(tmp_path / "night.tar", payloads(packets))
     answers = replayed(checkpoint_folder, store_url, archive, tmp_path)
     assert [answers[candid][3] for candid in (1, 2, 3, 4)] == [1, 2, 1, 1]
-    shown = estampa(environment(checkpoint_folder, store__url=store_url), "object", "1234")
+    shown = estampa_here(environment(checkpoint_folder, store__url=store_url), "object", "1234")
     assert "2 alerts" in shown.stdout

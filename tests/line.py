@@ -136,7 +136,7 @@ def start(env: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=dict(env), text=True, **pipes)
 
 
-def estampa(env: Mapping[str, str], *words: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+def estampa(env: Mapping[str, str], *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """Run `estampa WORDS…` to its end."""
     command = [sys.executable, "-m", "consumer", *words]
     return subprocess.run(command, env=dict(env), text=True, capture_output=True, timeout=timeout, check=False)
@@ -152,7 +152,7 @@ def estampa_here(env: Mapping[str, str], *words: str) -> subprocess.CompletedPro
     return subprocess.CompletedProcess(words, int(ended.value.code or 0), said.getvalue(), told.getvalue())
 
 
-def wait_until(condition: Any, seconds: float = 30.0, what: str = "the condition") -> None:
+def wait_until(condition: Any, seconds: float = 60.0, what: str = "the condition") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true in {seconds:g} s"

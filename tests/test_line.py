@@ -102,7 +102,9 @@ def test_a_consumer_killed_in_mid_night_loses_nothing(
     client = redis.Redis.from_url(store_url)
     for kill in range(3):
         process = start(env, "consume")
-        wait_until(lambda kill=kill: client.dbsize() > 0 and alerts_held(store_url) >= 60 * (kill + 1), 60, "the night")
+        wait_until(
+            lambda kill=kill: client.dbsize() > 0 and alerts_held(store_url) >= 60 * (kill + 1), what="the night"
+        )
         process.kill()
         process.communicate()
     done = estampa(env, "consume", "--exit-at-end")
@@ -129,15 +131,15 @@ def test_two_consumers_share_a_topic_and_one_leaves(broker: str, store_url: str,
     try:
         for part in range(4):
             produce(broker, topics["topic"], packets[part::4], partition=part)
-        wait_until(lambda: alerts_held(store_url) >= 200, 60, "half of the night")
+        wait_until(lambda: alerts_held(store_url) >= 200, what="half of the night")
         members[0].send_signal(signal.SIGTERM)
-        _, log = members[0].communicate(timeout=10)
+        _, log = members[0].communicate(timeout=60)
         assert members[0].returncode == 0, log
-        wait_until(lambda: alerts_held(store_url) == 400, 60, "the whole night")
+        wait_until(lambda: alerts_held(store_url) == 400, what="the whole night")
     finally:
         for member in members[1:]:
             member.send_signal(signal.SIGTERM)
-            member.communicate(timeout=20)
+            member.communicate(timeout=60)
     assert members[1].returncode == 0
     published = classifications(read_topic(broker, topics["output"]))
     assert set(last_by_candid(published)) == {packet.candid for packet in night(objects=40, visits=10)}
@@ -229,7 +231,7 @@ def test_a_killed_replay_resumes_with_nothing_twice_and_nothing_missing(
     journal = tmp_path / "out.parquet.parts" / "journal.jsonl"
     for parts in (2, 4):
         process = start(env, *words, "--resume")
-        wait_until(lambda parts=parts: journal.exists() and journal.read_text().count("\n") > parts, 60, "a part")
+        wait_until(lambda parts=parts: journal.exists() and journal.read_text().count("\n") > parts, what="a part")
         process.kill()
         process.communicate()
         assert not out.exists()
@@ -248,9 +250,9 @@ def test_an_interrupted_replay_says_how_to_go_on(checkpoint_folder: Path, tmp_pa
     env = environment(checkpoint_folder, output__part_messages="8")
     words = ("replay", str(archive), "--out", str(out), "--batch-size", "8", "--state-dir", str(tmp_path / "state"))
     process = start(env, *words)
-    wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 1, 60, "the first part")
+    wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 1, what="the first part")
     process.send_signal(signal.SIGINT)
-    shown, log = process.communicate(timeout=20)
+    shown, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
     assert "--resume" in shown
     again = estampa(env, *words)

@@ -92,10 +92,10 @@ def test_the_demo_ends_with_an_account_and_leaves_nothing_running(marked: dict[s
 def test_a_demo_stopped_by_ctrl_c_leaves_nothing_running(marked: dict[str, str], tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "night.tar", payloads(night(100, 20)))
     process = start(marked, "demo", str(archive))
-    wait_until(lambda: len(servers(marked)) == 2, 30, "broker and store")
+    wait_until(lambda: len(servers(marked)) == 2, what="broker and store")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    wait_until(lambda: servers(marked) == set(), 10, "the end of broker and store")
+    process.communicate(timeout=60)
+    wait_until(lambda: servers(marked) == set(), what="the end of broker and store")
 
 
 def servers(marked: Mapping[str, str]) -> set[int]:

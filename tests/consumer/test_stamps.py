@@ -146,7 +146,7 @@ def test_a_stamp_that_inflates_to_exactly_the_limit_is_read() -> None:
     assert read_stamp(WHOLE, len(fits(blob(4)))).shape == (63, 63)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(WHOLE) - 1), st.binary(max_size=4), st.booleans())
 def test_a_stamp_changed_anywhere_is_an_image_or_a_bad_alert(at: int, new: bytes, outside: bool) -> None:
     """outside: the gzip is whole and what it holds is changed."""

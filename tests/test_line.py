@@ -115,7 +115,7 @@ def test_a_consumer_killed_in_mid_night_loses_nothing(
 
     client.flushdb()
     undisturbed = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
-    assert estampa(undisturbed, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(undisturbed, "consume", "--exit-at-end").returncode == 0
     assert after_kills == state(store_url)
 
 
@@ -163,7 +163,7 @@ def test_bad_alerts_become_dead_letters_whole_and_the_rest_goes_on(
     topics = new_topics(broker)
     produce(broker, topics["topic"], [*good[:3], *bad.values(), *good[3:]])
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     assert len(classifications(read_topic(broker, topics["output"]))) == 6
     letters = read_topic(broker, topics["dead"])
     assert len(letters) == len(bad)
@@ -192,16 +192,16 @@ def test_a_store_that_forgot_is_refilled_from_kafka(broker: str, store_url: str,
     topics = new_topics(broker, partitions=2)
     produce(broker, topics["topic"], packets)
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     before = state(store_url)
     redis.Redis.from_url(store_url).flushdb()
-    done = estampa(env, "consume", "--exit-at-end")
+    done = estampa_here(env, "consume", "--exit-at-end")
     assert done.returncode == 0
     assert "store_behind" in done.stderr
     assert state(store_url) == before
 
     redis.Redis.from_url(store_url).flushdb()
-    done = estampa(env | {"ESTAMPA__STORE__WHEN_BEHIND": "stop"}, "consume", "--exit-at-end")
+    done = estampa_here(env | {"ESTAMPA__STORE__WHEN_BEHIND": "stop"}, "consume", "--exit-at-end")
     assert done.returncode == 1
     assert "store holds" in done.stderr.splitlines()[-1]
 
@@ -211,10 +211,10 @@ def test_start_latest_holds_for_the_first_start_only(broker: str, store_url: str
     topics = new_topics(broker)
     produce(broker, topics["topic"], old, each=True)
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"), kafka__start="latest")
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     assert read_topic(broker, topics["output"]) == []
     produce(broker, topics["topic"], new, each=True)
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     published = classifications(read_topic(broker, topics["output"]))
     assert sorted(record["candid"] for record in published) == list(range(5000, 5005))
 
@@ -235,7 +235,7 @@ def test_a_killed_replay_resumes_with_nothing_twice_and_nothing_missing(
         process.kill()
         process.communicate()
         assert not out.exists()
-    done = estampa(env, *words, "--resume")
+    done = estampa_here(env, *words, "--resume")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["read"], summary["classified"], summary["duplicates"]) == (3050, 3000, 50)
@@ -255,10 +255,10 @@ def test_an_interrupted_replay_says_how_to_go_on(checkpoint_folder: Path, tmp_pa
     shown, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
     assert "--resume" in shown
-    again = estampa(env, *words)
+    again = estampa_here(env, *words)
     assert again.returncode == 1
     assert "add --resume" in again.stderr.splitlines()[-1]
-    assert estampa(env, *words, "--resume").returncode == 0
+    assert estampa_here(env, *words, "--resume").returncode == 0
     assert len(out.read_text().splitlines()) == 2400
 
 

@@ -27,7 +27,7 @@ from tests.line import (
     SESSION_MS,
     classifications,
     consuming,
-    estampa,
+    estampa_here,
     new_topics,
     payloads,
     produce,
@@ -142,7 +142,7 @@ def test_a_consumer_that_is_told_to_stop_has_committed_all_that_it_published(
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     told = Counter(record["candid"] for record in classifications(read_topic(broker, topics["output"])))
     assert len(told) == 600
     assert set(told.values()) == {1}

@@ -19,8 +19,10 @@ $(NIGHT): $(VENV)/.ready
 	$(BIN)/estampa-train simulate night --date 2026-01-01 --alerts 3000 --seed 1 --out $@ \
 		--faults duplicates=0.01,shuffled=0.05,late=0.01,no_template=0.005,corrupt=0.005
 
+# Most tests wait for a broker: one more at a time than there are cores. A store that is named serves one at a time.
+WORKERS ?= $(if $(ESTAMPA_TEST_REDIS),0,$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1))
 test: $(VENV)/.ready  ## the whole suite but its slow tier
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.ready
 	$(BIN)/python -m pytest -m slow

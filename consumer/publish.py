@@ -12,6 +12,7 @@ from consumer.broker import ASK_S, REFUSALS, client_config, explain, make_client
 from consumer.classification import Classification
 from consumer.container import avro_long
 from consumer.errors import BrokerError
+from consumer.published import SCHEMAS
 from consumer.results import Results
 from consumer.settings import OutputSettings, Settings
 from schemas import load_schema
@@ -20,7 +21,6 @@ Headers = list[tuple[str, str | bytes | None]]
 
 log = structlog.get_logger()
 
-SCHEMAS: Final = {"estampa": "classification/1/classification", "alerce": "classification/1/alerce"}
 SYNC: Final = b"estampa classify"
 """The 16 bytes that close a block. Fixed, so that equal records are equal bytes."""
 

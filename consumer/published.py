@@ -4,15 +4,17 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import fastavro
 
 from consumer.container import read_blocks, read_header
 from consumer.errors import BadAlert, BrokerError
-from consumer.publish import SCHEMAS
 from consumer.settings import OutputSettings
 from schemas import load_schema
+
+SCHEMAS: Final = {"estampa": "classification/1/classification", "alerce": "classification/1/alerce"}
+"""`output.shape` → the schema it is published by."""
 
 
 @dataclass(frozen=True, slots=True)

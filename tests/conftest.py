@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 import torch
@@ -18,6 +19,10 @@ from model_zoo.recurrent import Recurrent, RecurrentConfig
 from model_zoo.taxonomy import CLASSES
 
 ROOT = Path(__file__).parents[1]
+
+# A machine under load is slow to draw an example and slow to run it: neither is a fault of what is tested.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 def random_checkpoint(seed: int = 0) -> Checkpoint:
@@ -50,7 +55,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[str]:
-    """Address of a broker: the one named by ESTAMPA_TEST_KAFKA, or an embedded one."""
+    """Address of a broker: the one named by ESTAMPA_TEST_KAFKA, or an embedded one of this worker's."""
     given = os.environ.get("ESTAMPA_TEST_KAFKA")
     if given:
         yield given
@@ -60,9 +65,11 @@ def broker() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def shared_store() -> Iterator[str]:
+def shared_store(worker_id: str) -> Iterator[str]:
     given = os.environ.get("ESTAMPA_TEST_REDIS")
     if given:
+        if worker_id != "master":
+            pytest.fail("every test empties the store of ESTAMPA_TEST_REDIS, so only one may run at a time: give -n 0")
         yield given
         return
     with local_store() as url:

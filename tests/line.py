@@ -8,13 +8,18 @@ import tarfile
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import fastavro
+import pytest
 import redis
-from confluent_kafka import Consumer, KafkaError, Message, Producer
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 
+from consumer.__main__ import main
 from consumer.embedded import create_topics
 from tests.packets import Packet
 
@@ -46,13 +51,11 @@ def produce(broker: str, topic: str, payloads: Iterable[bytes | None], *, each: 
 
 def read_topic(broker: str, topic: str) -> list[Message]:
     """Every message of a topic, in order of partition and offset."""
-    config = {"bootstrap.servers": broker, "group.id": unique("reader"), "enable.partition.eof": True}
-    config |= {"auto.offset.reset": "earliest", "session.timeout.ms": SESSION_MS, "log.connection.close": False}
-    consumer = Consumer(config | {"heartbeat.interval.ms": 500})
-    partitions = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-    consumer.subscribe([topic])
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "reader", "enable.partition.eof": True})
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
     found, ended, deadline = [], 0, time.monotonic() + 30
-    while ended < partitions:
+    while ended < len(partitions):
         assert time.monotonic() < deadline, f"{topic} was not read to its end"
         for message in consumer.consume(500, 0.1):
             if message.error() is None:
@@ -133,13 +136,23 @@ def start(env: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=dict(env), text=True, **pipes)
 
 
-def estampa(env: Mapping[str, str], *words: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+def estampa(env: Mapping[str, str], *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """Run `estampa WORDS…` to its end."""
     command = [sys.executable, "-m", "consumer", *words]
     return subprocess.run(command, env=dict(env), text=True, capture_output=True, timeout=timeout, check=False)
 
 
-def wait_until(condition: Any, seconds: float = 30.0, what: str = "the condition") -> None:
+def estampa_here(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `estampa WORDS…` in this process, for facts that need none of their own: one takes seconds to load torch."""
+    said, told = io.StringIO(), io.StringIO()
+    in_place = patch.dict(os.environ, env, clear=True), patch.object(sys, "argv", ["estampa", *words])
+    with in_place[0], in_place[1], redirect_stdout(said), redirect_stderr(told), pytest.raises(SystemExit) as ended:
+        main()
+    structlog.reset_defaults()
+    return subprocess.CompletedProcess(words, int(ended.value.code or 0), said.getvalue(), told.getvalue())
+
+
+def wait_until(condition: Any, seconds: float = 60.0, what: str = "the condition") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true in {seconds:g} s"

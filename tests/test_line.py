@@ -17,6 +17,7 @@ from tests.line import (
     consuming,
     environment,
     estampa,
+    estampa_here,
     last_by_candid,
     new_topics,
     payloads,
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.integration
 def replayed(checkpoint: Path, store: str, archive: Path, folder: Path, *words: str) -> dict[int, tuple[object, ...]]:
     """Replay into `folder`; the answer for each candid."""
     out = folder / f"{unique('out')}.jsonl"
-    done = estampa(environment(checkpoint, store__url=store), "replay", str(archive), "--out", str(out), *words)
+    done = estampa_here(environment(checkpoint, store__url=store), "replay", str(archive), "--out", str(out), *words)
     assert done.returncode == 0, done.stderr
     return {record["candid"]: answer(record) for record in map(json.loads, out.read_text().splitlines())}
 
@@ -101,7 +102,9 @@ def test_a_consumer_killed_in_mid_night_loses_nothing(
     client = redis.Redis.from_url(store_url)
     for kill in range(3):
         process = start(env, "consume")
-        wait_until(lambda kill=kill: client.dbsize() > 0 and alerts_held(store_url) >= 60 * (kill + 1), 60, "the night")
+        wait_until(
+            lambda kill=kill: client.dbsize() > 0 and alerts_held(store_url) >= 60 * (kill + 1), what="the night"
+        )
         process.kill()
         process.communicate()
     done = estampa(env, "consume", "--exit-at-end")
@@ -112,7 +115,7 @@ def test_a_consumer_killed_in_mid_night_loses_nothing(
 
     client.flushdb()
     undisturbed = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
-    assert estampa(undisturbed, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(undisturbed, "consume", "--exit-at-end").returncode == 0
     assert after_kills == state(store_url)
 
 
@@ -128,15 +131,15 @@ def test_two_consumers_share_a_topic_and_one_leaves(broker: str, store_url: str,
     try:
         for part in range(4):
             produce(broker, topics["topic"], packets[part::4], partition=part)
-        wait_until(lambda: alerts_held(store_url) >= 200, 60, "half of the night")
+        wait_until(lambda: alerts_held(store_url) >= 200, what="half of the night")
         members[0].send_signal(signal.SIGTERM)
-        _, log = members[0].communicate(timeout=10)
+        _, log = members[0].communicate(timeout=60)
         assert members[0].returncode == 0, log
-        wait_until(lambda: alerts_held(store_url) == 400, 60, "the whole night")
+        wait_until(lambda: alerts_held(store_url) == 400, what="the whole night")
     finally:
         for member in members[1:]:
             member.send_signal(signal.SIGTERM)
-            member.communicate(timeout=20)
+            member.communicate(timeout=60)
     assert members[1].returncode == 0
     published = classifications(read_topic(broker, topics["output"]))
     assert set(last_by_candid(published)) == {packet.candid for packet in night(objects=40, visits=10)}
@@ -160,7 +163,7 @@ def test_bad_alerts_become_dead_letters_whole_and_the_rest_goes_on(
     topics = new_topics(broker)
     produce(broker, topics["topic"], [*good[:3], *bad.values(), *good[3:]])
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     assert len(classifications(read_topic(broker, topics["output"]))) == 6
     letters = read_topic(broker, topics["dead"])
     assert len(letters) == len(bad)
@@ -189,16 +192,16 @@ def test_a_store_that_forgot_is_refilled_from_kafka(broker: str, store_url: str,
     topics = new_topics(broker, partitions=2)
     produce(broker, topics["topic"], packets)
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     before = state(store_url)
     redis.Redis.from_url(store_url).flushdb()
-    done = estampa(env, "consume", "--exit-at-end")
+    done = estampa_here(env, "consume", "--exit-at-end")
     assert done.returncode == 0
     assert "store_behind" in done.stderr
     assert state(store_url) == before
 
     redis.Redis.from_url(store_url).flushdb()
-    done = estampa(env | {"ESTAMPA__STORE__WHEN_BEHIND": "stop"}, "consume", "--exit-at-end")
+    done = estampa_here(env | {"ESTAMPA__STORE__WHEN_BEHIND": "stop"}, "consume", "--exit-at-end")
     assert done.returncode == 1
     assert "store holds" in done.stderr.splitlines()[-1]
 
@@ -208,10 +211,10 @@ def test_start_latest_holds_for_the_first_start_only(broker: str, store_url: str
     topics = new_topics(broker)
     produce(broker, topics["topic"], old, each=True)
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"), kafka__start="latest")
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     assert read_topic(broker, topics["output"]) == []
     produce(broker, topics["topic"], new, each=True)
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     published = classifications(read_topic(broker, topics["output"]))
     assert sorted(record["candid"] for record in published) == list(range(5000, 5005))
 
@@ -228,11 +231,11 @@ def test_a_killed_replay_resumes_with_nothing_twice_and_nothing_missing(
     journal = tmp_path / "out.parquet.parts" / "journal.jsonl"
     for parts in (2, 4):
         process = start(env, *words, "--resume")
-        wait_until(lambda parts=parts: journal.exists() and journal.read_text().count("\n") > parts, 60, "a part")
+        wait_until(lambda parts=parts: journal.exists() and journal.read_text().count("\n") > parts, what="a part")
         process.kill()
         process.communicate()
         assert not out.exists()
-    done = estampa(env, *words, "--resume")
+    done = estampa_here(env, *words, "--resume")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["read"], summary["classified"], summary["duplicates"]) == (3050, 3000, 50)
@@ -247,15 +250,15 @@ def test_an_interrupted_replay_says_how_to_go_on(checkpoint_folder: Path, tmp_pa
     env = environment(checkpoint_folder, output__part_messages="8")
     words = ("replay", str(archive), "--out", str(out), "--batch-size", "8", "--state-dir", str(tmp_path / "state"))
     process = start(env, *words)
-    wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 1, 60, "the first part")
+    wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 1, what="the first part")
     process.send_signal(signal.SIGINT)
-    shown, log = process.communicate(timeout=20)
+    shown, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
     assert "--resume" in shown
-    again = estampa(env, *words)
+    again = estampa_here(env, *words)
     assert again.returncode == 1
     assert "add --resume" in again.stderr.splitlines()[-1]
-    assert estampa(env, *words, "--resume").returncode == 0
+    assert estampa_here(env, *words, "--resume").returncode == 0
     assert len(out.read_text().splitlines()) == 2400
 
 
@@ -266,12 +269,12 @@ def test_what_the_store_knows_of_an_object_develops_as_it_was_published(
     archive = write_tar(tmp_path / "night.tar", payloads(packets))
     answers = replayed(checkpoint_folder, store_url, archive, tmp_path)
     env = environment(checkpoint_folder, store__url=store_url)
-    shown = estampa(env, "object", packets[0].object_id, "--json")
+    shown = estampa_here(env, "object", packets[0].object_id, "--json")
     steps = json.loads(shown.stdout)
     assert [step["candid"] for step in steps] == [packet.candid for packet in packets[::3]]
     for step in steps:
         assert tuple(sorted(step["sequence_probabilities"].items())) == answers[step["candid"]][1]
-    unknown = estampa(env, "object", "ZTF00nothing")
+    unknown = estampa_here(env, "object", "ZTF00nothing")
     assert unknown.returncode == 1
     assert "holds nothing" in unknown.stderr
 
@@ -289,5 +292,5 @@ def test_solar_system_objects_are_one_sequence_under_their_designation(
     archive = write_tar(tmp_path / "night.tar", payloads(packets))
     answers = replayed(checkpoint_folder, store_url, archive, tmp_path)
     assert [answers[candid][3] for candid in (1, 2, 3, 4)] == [1, 2, 1, 1]
-    shown = estampa(environment(checkpoint_folder, store__url=store_url), "object", "1234")
+    shown = estampa_here(environment(checkpoint_folder, store__url=store_url), "object", "1234")
     assert "2 alerts" in shown.stdout

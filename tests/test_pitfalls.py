@@ -27,7 +27,7 @@ from tests.line import (
     SESSION_MS,
     classifications,
     consuming,
-    estampa,
+    estampa_here,
     new_topics,
     payloads,
     produce,
@@ -69,7 +69,7 @@ def test_a_commit_right_after_the_assignment_rewinds_no_one(broker: str) -> None
 
     second = KafkaSource(settings, ledger)
     turns = second.batches()
-    wait_until(lambda: next(turns) is not None and second.ready, 30, "the assignment")
+    wait_until(lambda: next(turns) is not None and second.ready, what="the assignment")
     second.commit(Batch(()))
     second.close()
     assert read_with(KafkaSource(settings, ledger, exit_at_end=True), ledger) == 0
@@ -137,12 +137,12 @@ def test_a_consumer_that_is_told_to_stop_has_committed_all_that_it_published(
     env = consuming(checkpoint_folder, broker, store_url, topics, group, batch__size="16")
     process = start(env, "consume")
     client = redis.Redis.from_url(store_url)
-    wait_until(lambda: client.dbsize() > 20, 60, "the first batches")
+    wait_until(lambda: client.dbsize() > 20, what="the first batches")
     client.close()
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=20)
+    _, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
     told = Counter(record["candid"] for record in classifications(read_topic(broker, topics["output"])))
     assert len(told) == 600
     assert set(told.values()) == {1}

@@ -11,6 +11,7 @@ from tests.line import (
     consuming,
     environment,
     estampa,
+    estampa_here,
     new_topics,
     produce,
     read_topic,
@@ -28,7 +29,7 @@ def test_replay_of_every_archive_reconciles(
 ) -> None:
     env = environment(checkpoint_folder, store__url=store_url)
     words = ("--summary", str(tmp_path / "summary.json"), "--out", str(tmp_path / "out.parquet"))
-    done = estampa(env, "replay", str(real_alerts / name), *words)
+    done = estampa_here(env, "replay", str(real_alerts / name), *words)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
     dead = sum(summary["dead_lettered"].values())
@@ -41,7 +42,7 @@ def test_real_alerts_live_and_replayed_give_the_same_classifications(
 ) -> None:
     archives = [str(real_alerts / f"{name}.tar.gz") for name in ("labelled", "unlabelled")]
     out = tmp_path / "out.jsonl"
-    assert estampa(environment(checkpoint_folder), "replay", *archives, "--out", str(out)).returncode == 0
+    assert estampa_here(environment(checkpoint_folder), "replay", *archives, "--out", str(out)).returncode == 0
     from_file = {record["candid"]: answer(record) for record in map(json.loads, out.read_text().splitlines())}
 
     topics = new_topics(broker)

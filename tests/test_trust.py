@@ -19,7 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from consumer.embedded import free_port, start_broker
 from tests.conftest import ROOT
-from tests.line import consuming, environment, estampa, payloads, unique, write_tar
+from tests.line import consuming, environment, estampa, estampa_here, payloads, unique, write_tar
 from tests.packets import night
 from tests.refusing import RefusingBroker
 from tests.tls import TlsFront
@@ -154,7 +154,7 @@ def test_a_store_of_tls_and_few_rights_is_enough(
     done = estampa(env, "replay", str(archive))
     assert done.returncode == 0, done.stderr
     assert "6 = 6 classified" in done.stdout
-    shown = estampa(env, "object", night(1, 1)[0].object_id)
+    shown = estampa_here(env, "object", night(1, 1)[0].object_id)
     assert "2 alerts" in shown.stdout, shown.stderr
 
 
@@ -170,7 +170,7 @@ def test_a_store_that_refuses_us_or_that_nobody_vouches_for_is_one_clear_line(
 ) -> None:
     archive = write_tar(tmp_path / "night.tar", payloads(night(1, 1)))
     url = f"rediss://{user}@{guarded_store}/0{query.format(ca=certificate[0])}"
-    done = estampa(environment(checkpoint_folder, store__url=url), "replay", str(archive))
+    done = estampa_here(environment(checkpoint_folder, store__url=url), "replay", str(archive))
     assert done.returncode == 1
     assert said in last_line(done)
     assert "wrong-one" not in done.stdout + done.stderr

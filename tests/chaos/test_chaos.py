@@ -17,7 +17,7 @@ from tests.chaos.night import simulated_night
 from tests.chaos.run import run
 from tests.chaos.scenarios import SCENARIOS, Scenario, kill_at
 from tests.chaos.verdict import Verdict, undisturbed, wrong
-from tests.line import environment, estampa, payloads, write_tar
+from tests.line import environment, estampa_here, payloads, write_tar
 from tests.packets import night
 
 pytestmark = pytest.mark.integration
@@ -97,12 +97,12 @@ def test_a_replay_whose_disk_is_full_says_so_and_goes_on_once_there_is_room(
     env = environment(checkpoint_folder, store__url=store_url, output__part_messages="200", batch__size="50")
     words = ("replay", str(archive), "--out", str(out))
     full = (sys.executable, "-c", FULL_DISK.format(size=20_000), *words)
-    done = subprocess.run(full, env=env, text=True, capture_output=True, timeout=90, check=False)
+    done = subprocess.run(full, env=env, text=True, capture_output=True, timeout=240, check=False)
     assert done.returncode == 1, done.stderr
     assert "File too large; mend that" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not out.exists()
-    again = estampa(env, *words, "--resume")
+    again = estampa_here(env, *words, "--resume")
     assert again.returncode == 0, again.stderr
     assert sorted(candids(out)) == sorted(packet.candid for packet in packets)
 

@@ -16,7 +16,7 @@ from consumer.inference import Inference
 from consumer.settings import ModelSettings
 from tests.chaos.ground import Ground
 from tests.chaos.night import Sent, by_partition
-from tests.line import classifications, environment, estampa, state, write_tar
+from tests.line import classifications, environment, estampa_here, state, write_tar
 
 State = dict[bytes, dict[bytes, bytes]]
 
@@ -34,7 +34,7 @@ def undisturbed(night: Sequence[Sent], checkpoint: Path, folder: Path) -> Undist
     archive, out = write_tar(folder / "night.tar", [one.payload for one in night]), folder / "undisturbed.jsonl"
     with local_store() as url:
         env = environment(checkpoint, store__url=url, limits__dead_letter_ratio="1")
-        done = estampa(env, "replay", str(archive), "--out", str(out), timeout=1800)
+        done = estampa_here(env, "replay", str(archive), "--out", str(out))
         assert done.returncode == 0, done.stderr
         kept = state(url)
     records = map(json.loads, out.read_text().splitlines())

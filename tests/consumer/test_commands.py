@@ -3,11 +3,12 @@
 import json
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.line import environment, estampa, payloads, start, wait_until, write_tar
+from tests.line import environment, estampa, estampa_here, payloads, start, unique, wait_until, write_tar
 from tests.packets import night
 
 
@@ -35,7 +36,7 @@ def test_help_names_every_command(checkpoint_folder: Path) -> None:
     ],
 )
 def test_bad_words_are_one_clear_line(words: tuple[str, ...], said: str, checkpoint_folder: Path) -> None:
-    done = estampa(environment(checkpoint_folder), *words)
+    done = estampa_here(environment(checkpoint_folder), *words)
     assert done.returncode in {1, 2}
     assert said in last_line(done)
 
@@ -53,7 +54,7 @@ def test_bad_settings_are_one_clear_line(
     settings: dict[str, str], said: str, checkpoint_folder: Path, tmp_path: Path
 ) -> None:
     archive = write_tar(tmp_path / "night.tar", payloads(night(1, 1)))
-    done = estampa(environment(checkpoint_folder) | environment(checkpoint_folder, **settings), "replay", str(archive))
+    done = estampa_here(environment(checkpoint_folder, **settings), "replay", str(archive))
     assert done.returncode in {1, 2}
     assert said in last_line(done)
 
@@ -64,7 +65,7 @@ def test_check_config_prints_what_holds_and_hides_secrets(checkpoint_folder: Pat
         '[store]\nurl = "redis://me:hidden@store:6379/0"\n[kafka]\npassword = "hidden"\n[batch]\nsize = 64\n'
     )
     env = environment(checkpoint_folder, kafka__librdkafka='{"ssl.key.password": "hidden"}', batch__wait_ms="20")
-    done = estampa(env, "check-config", "--config", str(config))
+    done = estampa_here(env, "check-config", "--config", str(config))
     assert done.returncode == 0, done.stderr
     assert "hidden" not in done.stdout + done.stderr
     shown = json.loads(done.stdout)
@@ -72,35 +73,39 @@ def test_check_config_prints_what_holds_and_hides_secrets(checkpoint_folder: Pat
     assert shown["batch"] == {"size": 64, "wait_ms": 20}
 
 
+@pytest.fixture
+def marked(checkpoint_folder: Path) -> dict[str, str]:
+    """The environment of a command, by which `servers` knows what it started."""
+    return environment(checkpoint_folder) | {"STARTED_BY": unique("demo")}
+
+
 @pytest.mark.integration
-def test_the_demo_ends_with_an_account_and_leaves_nothing_running(checkpoint_folder: Path, tmp_path: Path) -> None:
+def test_the_demo_ends_with_an_account_and_leaves_nothing_running(marked: dict[str, str], tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "night.tar.gz", payloads(night(10, 3)))
-    before = servers()
-    done = estampa(environment(checkpoint_folder), "demo", str(archive), "--summary", str(tmp_path / "summary.json"))
+    done = estampa(marked, "demo", str(archive), "--summary", str(tmp_path / "summary.json"))
     assert done.returncode == 0, done.stderr
     assert "30 = 30 classified + 0 repeated + 0 dead letters" in done.stdout
-    assert servers() == before
+    assert servers(marked) == set()
 
 
 @pytest.mark.integration
-def test_a_demo_stopped_by_ctrl_c_leaves_nothing_running(checkpoint_folder: Path, tmp_path: Path) -> None:
+def test_a_demo_stopped_by_ctrl_c_leaves_nothing_running(marked: dict[str, str], tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "night.tar", payloads(night(100, 20)))
-    before = servers()
-    process = start(environment(checkpoint_folder), "demo", str(archive))
-    wait_until(lambda: len(servers() - before) == 2, 30, "broker and store")
+    process = start(marked, "demo", str(archive))
+    wait_until(lambda: len(servers(marked)) == 2, what="broker and store")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    wait_until(lambda: servers() == before, 10, "the end of broker and store")
+    process.communicate(timeout=60)
+    wait_until(lambda: servers(marked) == set(), what="the end of broker and store")
 
 
-def servers() -> set[int]:
-    """Process ids of embedded brokers and stores."""
-    found = set()
+def servers(marked: Mapping[str, str]) -> set[int]:
+    """Process ids of embedded brokers and stores that a command in this environment started."""
+    mark, found = f"STARTED_BY={marked['STARTED_BY']}".encode(), set[int]()
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "exe").readlink().name if entry.name.isdecimal() else ""
+            if command.startswith(("valkey-server", "tansu")) and mark in (entry / "environ").read_bytes():
+                found.add(int(entry.name))
         except OSError:
             continue
-        if command.startswith(("valkey-server", "tansu")):
-            found.add(int(entry.name))
     return found

@@ -238,7 +238,7 @@ def test_a_snappy_block_that_claims_4_gigabytes_is_refused_by_its_claim() -> Non
 # Anything at all
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     codec=st.sampled_from(["null", "deflate", "snappy"]),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=3)), min_size=1, max_size=4),
@@ -256,14 +256,14 @@ def test_bytes_changed_anywhere_give_alerts_or_bad_alerts_and_nothing_else(
         assert isinstance(outcome, Alert | BadAlert)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=200))
 def test_random_bytes_are_one_bad_alert(raw: bytes) -> None:
     for payload in (raw, b"Obj\x01" + raw, header({"avro.schema": raw}), container_of(SCHEMA, [raw])):
         assert isinstance(list(read_alerts(payload, 2**20))[-1], BadAlert)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(INT64, st.floats(allow_nan=False, allow_infinity=False), st.text(min_size=1))
 def test_values_are_read_as_they_were_written(candid: int, jd: float, name: str) -> None:
     [record] = records(written(SCHEMA, TINY.at(jd=jd, object_id=name).record() | {"candid": candid}))

@@ -13,7 +13,7 @@ from tests.line import (
     classifications,
     consuming,
     environment,
-    estampa,
+    estampa_here,
     new_topics,
     payloads,
     produce,
@@ -59,25 +59,25 @@ def test_letters_of_the_topic_are_listed_shown_and_exported_whole(
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
     for group in ("one", "two"):  # a batch seen twice leaves each letter twice
         again = env | {"ESTAMPA__KAFKA__GROUP": unique(group)}
-        assert estampa(again, "consume", "--exit-at-end").returncode == 0
+        assert estampa_here(again, "consume", "--exit-at-end").returncode == 0
     assert len(read_topic(broker, topics["dead"])) == 8
 
-    rows = json.loads(estampa(env, "deadletters", "list", "--json").stdout)
+    rows = json.loads(estampa_here(env, "deadletters", "list", "--json").stdout)
     reasons = {"programid_not_admitted", "not_an_avro_container", "corrupt_container", "tombstone"}
     assert {row["reason"]: row["letters"] for row in rows} == dict.fromkeys(reasons, 1)
-    listed = estampa(env, "deadletters", "list", "--each", "--reason", "corrupt_container", "--json")
+    listed = estampa_here(env, "deadletters", "list", "--each", "--reason", "corrupt_container", "--json")
     [row] = json.loads(listed.stdout)
     assert row["place"] == f"{topics['topic']}:0:8:0"
-    shown = json.loads(estampa(env, "deadletters", "show", row["place"]).stdout)
+    shown = json.loads(estampa_here(env, "deadletters", "show", row["place"]).stdout)
     assert shown["bytes"] == len(sent[8] or b"")
     assert shown["decodes_today"][-1].startswith("corrupt_container")
 
-    done = estampa(env, "deadletters", "export", str(tmp_path / "out"))
+    done = estampa_here(env, "deadletters", "export", str(tmp_path / "out"))
     assert json.loads(done.stdout) == {"letters": 4, "exported": 2, "without_bytes": 2}
     index = [json.loads(line) for line in (tmp_path / "out" / "index.jsonl").read_text().splitlines()]
     files = {one["reason"]: (tmp_path / "out" / one["file"]).read_bytes() for one in index if one["file"]}
     assert files == {"not_an_avro_container": sent[7], "corrupt_container": sent[8]}
-    again = estampa(env, "deadletters", "export", str(tmp_path / "out"))
+    again = estampa_here(env, "deadletters", "export", str(tmp_path / "out"))
     assert again.returncode == 1
     assert "is not empty" in again.stderr.splitlines()[-1]
 
@@ -91,11 +91,11 @@ def test_after_a_fix_letters_go_through_again_and_every_one_is_accounted_for(
     produce(broker, topics["topic"], sent)
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"), limits__dead_letter_run="100")
     low = env | {"ESTAMPA__LIMITS__PACKET_BYTES": "5000"}
-    assert estampa(low, "consume", "--exit-at-end").returncode == 0
+    assert estampa_here(low, "consume", "--exit-at-end").returncode == 0
     assert classifications(read_topic(broker, topics["output"])) == []
 
     summary = tmp_path / "summary.json"
-    done = estampa(env, "deadletters", "replay", "--summary", str(summary))
+    done = estampa_here(env, "deadletters", "replay", "--summary", str(summary))
     assert done.returncode == 0, done.stderr
     still = {"programid_not_admitted": 1, "not_an_avro_container": 1, "corrupt_container": 1}
     expected = {"all": 10, "mended": 6, "still_dead": still, "without_bytes": 1, "not_tried": 0}
@@ -113,12 +113,12 @@ def test_letters_of_a_file_go_through_again_into_a_file(
     archive = write_tar(tmp_path / "night.tar", [one for one in bad_night() if one])
     dead, out = tmp_path / "dead.avro", tmp_path / "out.jsonl"
     low = environment(checkpoint_folder, limits__stamp_bytes="10000", store__url=store_url)
-    assert estampa(low, "replay", str(archive), "--dead-letters", str(dead)).returncode == 0
+    assert estampa_here(low, "replay", str(archive), "--dead-letters", str(dead)).returncode == 0
     env = environment(checkpoint_folder, store__url=store_url)
     words = ("--dead-letters", str(dead), "--reason", "too_large")
-    [row] = json.loads(estampa(env, "deadletters", "list", *words, "--json").stdout)
+    [row] = json.loads(estampa_here(env, "deadletters", "list", *words, "--json").stdout)
     assert row["letters"] == 6
-    done = estampa(env, "deadletters", "replay", *words, "--out", str(out))
+    done = estampa_here(env, "deadletters", "replay", *words, "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert len(out.read_text().splitlines()) == 6
     assert not (tmp_path / "out.jsonl.parts").exists()
@@ -133,7 +133,7 @@ def test_letters_of_a_file_go_through_again_into_a_file(
     ],
 )
 def test_bad_words_about_letters_are_one_clear_line(words: tuple[str, ...], said: str, checkpoint_folder: Path) -> None:
-    done = estampa(environment(checkpoint_folder), "deadletters", *words)
+    done = estampa_here(environment(checkpoint_folder), "deadletters", *words)
     assert done.returncode in {1, 2}
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -144,6 +144,6 @@ def test_a_topic_that_holds_no_letters_is_named(broker: str, checkpoint_folder: 
     topics = new_topics(broker)
     produce(broker, topics["topic"], [b"an alert"])
     env = environment(checkpoint_folder, kafka__brokers=broker, output__dead_letter_topic=topics["topic"])
-    done = estampa(env, "deadletters", "list")
+    done = estampa_here(env, "deadletters", "list")
     assert done.returncode == 1
     assert f"message 0 of {topics['topic']} [0] is no dead letter" in done.stderr.splitlines()[-1]

@@ -12,7 +12,7 @@ from consumer.alert import Alert
 from consumer.commands.audit import Night, Told, account
 from consumer.embedded import start_store
 from consumer.errors import BadAlert, Reason
-from tests.line import consuming, estampa, new_topics, payloads, produce, unique
+from tests.line import consuming, estampa_here, new_topics, payloads, produce, unique
 from tests.packets import Packet, night
 
 
@@ -50,8 +50,8 @@ def test_a_night_is_audited_and_an_alert_committed_without_an_output_is_found(
     sent = [*payloads(night(objects=3, visits=2)), Packet(candid=1000).payload(), b"of no kind"]
     produce(broker, topics["topic"], sent)
     env = consuming(checkpoint_folder, broker, store_url, topics, group, **output)
-    assert estampa(env, "consume", "--exit-at-end").returncode == 0
-    done = estampa(env, "audit", "--summary", str(summary))
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
+    done = estampa_here(env, "audit", "--summary", str(summary))
     assert done.returncode == 0, done.stderr
     found = json.loads(summary.read_text())
     assert (found["held"], found["classified"], found["repeated"], found["missing"]) == (8, 6, 1, [])
@@ -59,7 +59,7 @@ def test_a_night_is_audited_and_an_alert_committed_without_an_output_is_found(
 
     produce(broker, topics["topic"], [Packet(candid=4711).payload(), Packet(candid=4712).payload()])
     commit(broker, group, topics["topic"], 9)
-    done = estampa(env, "audit", "--summary", str(summary))
+    done = estampa_here(env, "audit", "--summary", str(summary))
     assert done.returncode == 1
     assert "1 alerts are missing" in done.stderr.splitlines()[-1]
     found = json.loads(summary.read_text())
@@ -79,13 +79,13 @@ def test_an_audit_by_a_group_that_read_nothing_says_so(broker: str, store_url: s
     topics = new_topics(broker)
     produce(broker, topics["topic"], [b"x"])
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"))
-    done = estampa(env, "audit")
+    done = estampa_here(env, "audit")
     assert done.returncode == 1
     assert "check kafka.group" in done.stderr.splitlines()[-1]
 
 
 def examined(env: dict[str, str]) -> tuple[int, dict[str, dict[str, Any]]]:
-    done = estampa(env, "doctor", "--json")
+    done = estampa_here(env, "doctor", "--json")
     assert "Traceback" not in done.stderr
     return done.returncode, {one["subject"]: one for one in json.loads(done.stdout)}
 
@@ -97,7 +97,7 @@ def test_a_doctor_finds_all_well(broker: str, checkpoint_folder: Path, tmp_path:
     server = start_store(tmp_path, keep=True, options=("--maxmemory", "100mb"))
     try:
         env = consuming(checkpoint_folder, broker, f"redis://{server.address}", topics, unique("g"))
-        assert estampa(env, "consume", "--exit-at-end").returncode == 0
+        assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
         status, found = examined(env)
         assert status == 0
         subjects = {"model", "device", "disk", "broker", "topics", "group", "store", "store memory", "clock", "state"}

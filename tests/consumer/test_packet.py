@@ -51,7 +51,7 @@ def test_a_usual_packet_is_walked_to_the_fields_that_fastavro_gives() -> None:
     assert by_walk(WHOLE) == by_fastavro(WHOLE)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - START - 1), st.integers(0, 255)), min_size=1, max_size=3))
 def test_a_record_changed_anywhere_is_read_alike_by_both(changes: list[tuple[int, int]]) -> None:
     payload = bytearray(WHOLE)
@@ -60,7 +60,7 @@ def test_a_record_changed_anywhere_is_read_alike_by_both(changes: list[tuple[int
     assert by_walk(bytes(payload)) == by_fastavro(bytes(payload))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(body(TINY))), st.binary(max_size=12))
 def test_a_record_cut_or_lengthened_is_read_alike_by_both(at: int, new: bytes) -> None:
     raw = body(TINY)

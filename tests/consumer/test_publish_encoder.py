@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.container import Cursor, avro_long
-from consumer.publish import SCHEMAS, Encoder
+from consumer.publish import Encoder
+from consumer.published import SCHEMAS
 from consumer.settings import OutputSettings
 from model_zoo.taxonomy import CLASSES
 from schemas import load_schema

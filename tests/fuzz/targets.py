@@ -62,9 +62,9 @@ TARGETS: dict[str, Target] = {"packet": packet, "stamp": stamp, "image": image}
 
 
 def timed(target: Target, data: bytes) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     target(data)
-    if (took := time.monotonic() - started) > SOON_S:
+    if (took := time.thread_time() - started) > SOON_S:
         raise TooSlow(f"{took:.1f} s for {len(data)} bytes, {data[:40].hex(' ')} …")
 
 

@@ -9,7 +9,7 @@ import zlib
 
 import fastavro
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.alert import Alert, read_alerts
@@ -18,7 +18,7 @@ from consumer.stamps import read_stamp
 from tests.fuzz.targets import LIMITS, TARGETS, damaged, seeds, timed
 from tests.packets import SCHEMA, Packet, blob, fits
 
-SHORT = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SHORT = settings(max_examples=400)
 MEMORY = 600 * 2**20
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 from numpy.typing import NDArray
@@ -118,14 +118,12 @@ def naive(channel: Pixels) -> Pixels:
     return np.nan_to_num((channel - finite.min()) / (finite.max() - finite.min()))
 
 
-@settings(deadline=None)
 @given(STAMPS)
 def test_scaling_is_alerces_recipe(stamps: Pixels) -> None:
     expected = np.stack([np.stack([naive(channel) for channel in stamp]) for stamp in stamps])
     assert np.array_equal(normalise(stamps), expected)
 
 
-@settings(deadline=None)
 @given(STAMPS)
 def test_a_scaled_stamp_is_finite_within_0_and_1_and_owes_nothing_to_its_batch(stamps: Pixels) -> None:
     before = stamps.copy()

@@ -56,6 +56,7 @@ class KafkaSource:
         self._topics: list[str] = []
         self._assigned: dict[Partition, bool] = {}  # whether it was read to its end
         self._missing: set[str] = set()
+        self._member: str | None = None
         self._joined_at: float | None = None
         self._lag_due = 0.0
         self._stopping = False
@@ -86,13 +87,24 @@ class KafkaSource:
         """Whether partitions are assigned and the broker answers."""
         return bool(self._assigned) and self._watch.up
 
+    @property
+    def committed(self) -> dict[Partition, int]:
+        """Of each partition assigned, the offset before which the group has committed all; negative for nothing."""
+        return self._positions.committed
+
+    def membership(self) -> Any:
+        """Who we are to the group, for a transaction. Raises BrokerError where we are not who was given our part."""
+        found = self._consumer.consumer_group_metadata()  # first: what was asked for while we were a member is checked
+        if self._consumer.memberid() != self._member:
+            raise BrokerError(f"group {self._kafka.group} went on without us: nothing was published; start again")
+        return found
+
     def batches(self) -> Iterator[Batch]:
         """Yield batches of up to `batch.size` messages, each after `batch.wait_ms` at the latest; empty ones too."""
         self._positions.begin(self._consumer, self._partitions_there())
         while not self._stopping:
             self._roll()
-            received = self._consumer.consume(self._batch.size, self._batch.wait_ms / 1000)
-            batch = Batch.from_topics(tuple(_message(one) for one in received if self._is_alert(one)))
+            batch = Batch.from_topics(tuple(_message(one) for one in self._received() if self._is_alert(one)))
             self._watch.check_broker(self._consumer)
             self._watch.check_group(lambda: len(self._partitions_there()))
             self._measure_lag()
@@ -134,7 +146,7 @@ class KafkaSource:
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         placed = self._positions.assigned(consumer, partitions)
         self._assigned |= {(one.topic, one.partition): False for one in placed}
-        self._joined_at = time.monotonic()
+        self._joined_at, self._member = time.monotonic(), consumer.memberid()
         self._watch.answered()
         if "cooperative" in self._config()["partition.assignment.strategy"]:
             consumer.incremental_assign(placed)
@@ -189,6 +201,13 @@ class KafkaSource:
         return waited > 2 * self._kafka.session_timeout_ms / 1000
 
     # Messages and errors
+
+    def _received(self) -> list[KafkaMessage]:
+        try:
+            received: list[KafkaMessage] = self._consumer.consume(self._batch.size, self._batch.wait_ms / 1000)
+        except KafkaException as error:  # a fatal one: another has our group.instance.id
+            raise explain(error.args[0], self._kafka) from error
+        return received
 
     def _is_alert(self, received: KafkaMessage) -> bool:
         """Whether it is a message, and of a partition that is still ours; an event is noted."""

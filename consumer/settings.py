@@ -39,6 +39,12 @@ def _with_password_file(values: Any) -> Any:
         raise ValueError(f"password_file cannot be read: {error.strerror}") from error
 
 
+def time_ms(text: str) -> int:
+    """An ISO time, of UTC unless it names a zone, in milliseconds since 1970. Raises ValueError."""
+    time = datetime.fromisoformat(text)
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 class KafkaSettings(Section):
     """The broker, and who we are to it."""
 
@@ -51,6 +57,12 @@ class KafkaSettings(Section):
     start: str = Field("earliest", description="earliest, latest or a UTC time; for the group's first start only")
     days_back: int = Field(1, ge=0, le=7, description="topics of the night: how many days before today")
     days_ahead: int = Field(1, ge=0, le=2, description="topics of the night: how many days after today")
+    delivery: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once", description="exactly_once: results and offsets in one transaction; experimental"
+    )
+    transactional_id: str | None = Field(
+        None, description="exactly_once: this process's own name, the same at each start; by default drawn at each"
+    )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     username: str | None = None
@@ -68,7 +80,7 @@ class KafkaSettings(Section):
     @classmethod
     def _start(cls, value: str) -> str:
         try:
-            _ = value in {"earliest", "latest"} or datetime.fromisoformat(value)
+            _ = value in {"earliest", "latest"} or time_ms(value)
         except ValueError:
             raise ValueError("give earliest, latest or a UTC time such as 2026-01-31T04:00") from None
         return value
@@ -76,10 +88,7 @@ class KafkaSettings(Section):
     @property
     def start_ms(self) -> int | None:
         """`start` as a time, in the milliseconds since 1970 that Kafka wants; None for earliest and latest."""
-        if self.start in {"earliest", "latest"}:
-            return None
-        time = datetime.fromisoformat(self.start)
-        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+        return None if self.start in {"earliest", "latest"} else time_ms(self.start)
 
 
 class StoreSettings(Section):

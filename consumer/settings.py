@@ -61,7 +61,7 @@ class KafkaSettings(Section):
         "at_least_once", description="exactly_once: results and offsets in one transaction; experimental"
     )
     transactional_id: str | None = Field(
-        None, description="exactly_once: this process's own name, the same at each start; by default drawn at each"
+        None, description="exactly_once: this process's own name, the same at each start"
     )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
@@ -75,6 +75,15 @@ class KafkaSettings(Section):
     librdkafka: dict[str, str | int | float | bool] = Field({}, description="any other librdkafka key, passed as is")
 
     _password = model_validator(mode="before")(_with_password_file)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        """A process that comes back under its name ends the transaction that its end left open; readers wait for it."""
+        if self.delivery == "exactly_once" and not self.transactional_id:
+            raise ValueError(
+                "delivery exactly_once needs transactional_id: this process's own name, the same at each start"
+            )
+        return self
 
     @field_validator("start")
     @classmethod

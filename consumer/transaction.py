@@ -5,7 +5,6 @@ stay when a transaction aborts: it is keyed by candid, and its first latent stay
 """
 
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -40,8 +39,10 @@ class Transaction:
 
     def __init__(self, settings: Settings, source: KafkaSource) -> None:
         self._kafka, self._source = settings.kafka, source
-        name = settings.kafka.transactional_id or f"{settings.kafka.group}-{uuid.uuid4().hex}"
-        ours = {"transactional.id": name, "transaction.timeout.ms": settings.kafka.delivery_timeout_ms}
+        ours = {
+            "transactional.id": settings.kafka.transactional_id,
+            "transaction.timeout.ms": settings.kafka.delivery_timeout_ms,
+        }
         self._sink = KafkaSink(settings, ours)
         self._producer = self._sink.producer
         self._results = Results(0, 0, 0, (), ())

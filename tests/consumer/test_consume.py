@@ -119,7 +119,7 @@ def test_going_back_ends_at_the_time_given_and_skips_nothing_that_was_not_read(l
 
 @pytest.mark.parametrize(("delivery", "times"), [("at_least_once", 2), ("exactly_once", 1)])
 def test_going_back_publishes_again_unless_delivery_is_exactly_once(line: Line, delivery: str, times: int) -> None:
-    settings = line.settings(delivery=delivery)
+    settings = line.settings(delivery=delivery, transactional_id=unique("name"))
     consume(settings, exit_at_end=True)
     whole = state(line.store)
     line.forget("latent:*")

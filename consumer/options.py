@@ -21,13 +21,15 @@ Programids = Annotated[list[int] | None, typer.Option("--programid", help="Progr
 
 
 def configured(config: Path | None, **overrides: dict[str, Any]) -> Any:
-    """The settings, under what the command line gave, with logging set up by them."""
+    """The settings, under what the command line gave, with logging, and the bound on Avro's blocks, set by them."""
+    from consumer.container import limit_blocks
     from consumer.log import configure_logging
     from consumer.settings import load_settings
 
     given = {name: {key: value for key, value in section.items() if value} for name, section in overrides.items()}
     settings = load_settings(config, {name: section for name, section in given.items() if section})
     configure_logging(settings.log)
+    limit_blocks(settings.limits.block_bytes)
     return settings
 
 

@@ -63,11 +63,12 @@ chaos: $(VENV)/.ready  ## faults in every part, over simulated nights; hours. CH
 	mkdir -p build
 	$(BIN)/python -m tests.chaos $(CHAOS) --report build/chaos.json
 
-fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets, stamps and images
+fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets, stamps, images and pickles
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3.0'
 	$(BIN)/python -m tests.fuzz packet
 	$(BIN)/python -m tests.fuzz stamp
 	$(BIN)/python -m tests.fuzz image
+	$(BIN)/python -m tests.fuzz pickle
 
 soak: $(VENV)/.ready  ## an hour at 333 alerts/s: memory, files and latency stay flat. SOAK="--minutes 5" for less
 	$(BIN)/python -m tests.soak $(SOAK)

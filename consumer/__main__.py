@@ -22,6 +22,7 @@ from consumer.options import (
     Summary,
     common,
     configured,
+    past_ms,
     stderr,
     stdout,
     tell,
@@ -48,6 +49,7 @@ def consume(
     model: Model = None,
     device: Device = None,
     batch_size: BatchSize = None,
+    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Read again from this UTC time.")] = None,
     exit_at_end: Annotated[bool, typer.Option("--exit-at-end", help="Stop when all has been read.")] = False,
     summary: Summary = None,
 ) -> None:
@@ -55,12 +57,13 @@ def consume(
 
     Reads ztf_YYYYMMDD_programidN from yesterday to tomorrow, rolling with the days, or the topics given. A batch is
     committed once its classifications are published and its latents stored. SIGTERM finishes the batch in hand.
+    --from goes back, once in each partition, to refill a store or to classify again; it never skips what was not read.
     """
     kafka = {"brokers": brokers, "group": group, "topics": topic, "start": start, "programids": programid}
     settings = configured(config, kafka=kafka, **common(store, model, device, batch_size))
     from consumer.commands.consume import consume as run
 
-    tell(run(settings, exit_at_end=exit_at_end), summary, "consumed")
+    tell(run(settings, exit_at_end=exit_at_end, since_ms=past_ms(since, "--from")), summary, "consumed")
 
 
 @app.command()

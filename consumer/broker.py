@@ -16,6 +16,8 @@ ASK_S: Final = 10.0
 HEAR_S: Final = 0.5
 """How long to listen, when a question failed, for why: a refused password is told apart from the failure."""
 
+FENCED_MEND: Final = "another process has our kafka.transactional_id: give each its own, and start again"
+
 REFUSALS: Final = {
     KafkaError._AUTHENTICATION: "check kafka.username, kafka.password and kafka.mechanism",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check kafka.username, kafka.password and kafka.mechanism",
@@ -24,6 +26,11 @@ REFUSALS: Final = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "ask for the right to write",
     KafkaError._SSL: "check kafka.security and kafka.ca_file",
     KafkaError.MSG_SIZE_TOO_LARGE: "give the topic max.message.bytes above limits.packet_bytes: a dead letter is whole",
+    KafkaError.FENCED_INSTANCE_ID: "another member has our group.instance.id: give each its own, and start again",
+    KafkaError._FENCED: FENCED_MEND,
+    KafkaError.PRODUCER_FENCED: FENCED_MEND,
+    KafkaError.INVALID_PRODUCER_EPOCH: FENCED_MEND,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "ask for the right to write as kafka.transactional_id",
     KafkaError.UNSUPPORTED_SASL_MECHANISM: "set kafka.mechanism to one that the broker takes",
 }
 """Errors that no waiting mends, and what does."""

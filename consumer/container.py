@@ -25,8 +25,10 @@ Buffer = bytes | mmap.mmap
 MAGIC: Final = b"Obj\x01"
 SYNC_SIZE: Final = 16
 CODECS: Final = ("null", "deflate", "snappy")
-MAX_BLOCK_BYTES: Final = 256 * 2**20
-"""A block that inflates past this is refused; a ZTF alert is 0.1 MB, Rubin's largest are several."""
+BLOCK_BYTES: Final = 256 * 2**20
+"""A block that inflates past this is refused, unless `limit_blocks` says otherwise; a ZTF alert is 0.1 MB, Rubin's
+largest are several.
+"""
 
 MALFORMED: Final = (
     *(
@@ -106,6 +108,15 @@ class Cursor:
 
     def bytes(self) -> bytes:
         return self.take(self.long())
+
+
+def limit_blocks(max_bytes: int) -> None:
+    """Refuse blocks that inflate past `max_bytes` from now on, in this process: `limits.block_bytes`."""
+    global _max_block_bytes  # noqa: PLW0603 - as with logging, one for the process
+    _max_block_bytes = max_bytes
+
+
+_max_block_bytes = BLOCK_BYTES
 
 
 def avro_long(value: int) -> bytes:
@@ -203,9 +214,9 @@ def _inflate(data: bytes, codec: str) -> bytes:
 
 def _inflate_deflate(data: bytes) -> bytes:
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = stream.decompress(data, MAX_BLOCK_BYTES)
-    if len(inflated) >= MAX_BLOCK_BYTES:
-        raise BadAlert(Reason.TOO_LARGE, f"block inflates past {MAX_BLOCK_BYTES} bytes, the limit")
+    inflated = stream.decompress(data, _max_block_bytes)
+    if len(inflated) >= _max_block_bytes:
+        raise BadAlert(Reason.TOO_LARGE, f"block inflates past {_max_block_bytes} bytes, limits.block_bytes")
     if not stream.eof:
         raise BadAlert(Reason.CORRUPT, f"block's deflate data ends early, after {len(inflated)} bytes")
     return inflated
@@ -215,8 +226,8 @@ def _inflate_snappy(data: bytes) -> bytes:
     """Avro's snappy blocks end in the big-endian CRC-32 of the inflated bytes."""
     packed, crc = data[:-4], data[-4:]
     size = cramjam.snappy.decompress_raw_len(packed)
-    if size > MAX_BLOCK_BYTES:
-        raise BadAlert(Reason.TOO_LARGE, f"block inflates to {size} bytes; the limit is {MAX_BLOCK_BYTES}")
+    if size > _max_block_bytes:
+        raise BadAlert(Reason.TOO_LARGE, f"block inflates to {size} bytes; limits.block_bytes is {_max_block_bytes}")
     inflated = bytes(cramjam.snappy.decompress_raw(packed))
     if zlib.crc32(inflated) != int.from_bytes(crc, "big"):
         raise BadAlert(Reason.CORRUPT, "block's snappy data fails its CRC-32")

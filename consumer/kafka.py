@@ -3,26 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    TIMESTAMP_NOT_AVAILABLE,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from consumer import metrics
-from consumer.broker import ASK_S, HEAR_S, REFUSALS, UNREACHABLE, client_config, explain, make_client
+from consumer.broker import ASK_S, UNREACHABLE, client_config, explain, make_client
 from consumer.errors import BrokerError, StoreError
 from consumer.message import Batch, Message, Partition
+from consumer.positions import Ledger, Positions
 from consumer.settings import Settings
 from consumer.topics import wanted_topics
+from consumer.watch import Watch
 
 log = structlog.get_logger()
 
@@ -40,18 +34,11 @@ NOTHING_TO_COMMIT: Final = (
 """The partitions are no longer ours, or not for now: whoever has them next reads on from the last commit."""
 
 
-class Ledger(Protocol):
-    """What the store knows of the group's places: see `RedisStore`."""
-
-    def applied(self, partition: Partition) -> int | None: ...
-    def start(self) -> dict[Partition, int] | None: ...
-    def begin(self, offsets: dict[Partition, int]) -> None: ...
-
-
 class KafkaSource:
     """The night's topics as one member of a consumer group.
 
-    exit_at_end: stop once every partition has been read to its end. now: the clock that the window of topics follows.
+    exit_at_end: stop once every partition has been read to its end. since_ms: go back to this time first, milliseconds
+    since 1970. now: the clock that the window of topics follows.
     Raises BrokerError where the broker refuses, or stays away for `kafka.patience_s`.
     """
 
@@ -61,19 +48,20 @@ class KafkaSource:
         ledger: Ledger,
         *,
         exit_at_end: bool = False,
+        since_ms: int | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._kafka, self._store, self._batch = settings.kafka, settings.store, settings.batch
-        self._ledger, self._exit_at_end, self._now = ledger, exit_at_end, now
+        self._kafka, self._batch = settings.kafka, settings.batch
+        self._exit_at_end, self._now = exit_at_end, now
         self._topics: list[str] = []
         self._assigned: dict[Partition, bool] = {}  # whether it was read to its end
         self._missing: set[str] = set()
-        self._fault: BrokerError | StoreError | None = None  # found in a callback, which must not raise
-        self._down_since: float | None = None
+        self._member: str | None = None
         self._joined_at: float | None = None
-        self._waiting_since: float | None = None  # for the group to give us a part, be it none
         self._lag_due = 0.0
         self._stopping = False
+        self._watch = Watch(settings.kafka)
+        self._positions = Positions(settings, ledger, self._watch, since_ms)
         self._consumer = make_client(Consumer, self._config())
 
     def _config(self) -> dict[str, Any]:
@@ -90,24 +78,35 @@ class KafkaSource:
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": self._kafka.session_timeout_ms,
             "heartbeat.interval.ms": max(self._kafka.session_timeout_ms // 10, 100),
-            "error_cb": self._on_error,
+            "error_cb": self._watch.hear,
         }
         return ours | client_config(self._kafka)
 
     @property
     def ready(self) -> bool:
         """Whether partitions are assigned and the broker answers."""
-        return bool(self._assigned) and self._down_since is None
+        return bool(self._assigned) and self._watch.up
+
+    @property
+    def committed(self) -> dict[Partition, int]:
+        """Of each partition assigned, the offset before which the group has committed all; negative for nothing."""
+        return self._positions.committed
+
+    def membership(self) -> Any:
+        """Who we are to the group, for a transaction. Raises BrokerError where we are not who was given our part."""
+        found = self._consumer.consumer_group_metadata()  # first: what was asked for while we were a member is checked
+        if self._consumer.memberid() != self._member:
+            raise BrokerError(f"group {self._kafka.group} went on without us: nothing was published; start again")
+        return found
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches of up to `batch.size` messages, each after `batch.wait_ms` at the latest; empty ones too."""
-        self._begin()
+        self._positions.begin(self._consumer, self._partitions_there())
         while not self._stopping:
             self._roll()
-            received = self._consumer.consume(self._batch.size, self._batch.wait_ms / 1000)
-            batch = Batch.from_topics(tuple(_message(one) for one in received if self._is_alert(one)))
-            self._watch_broker()
-            self._watch_group()
+            batch = Batch.from_topics(tuple(_message(one) for one in self._received() if self._is_alert(one)))
+            self._watch.check_broker(self._consumer)
+            self._watch.check_group(lambda: len(self._partitions_there()))
             self._measure_lag()
             yield batch
             if self._exit_at_end and not batch.messages and self._at_end():
@@ -134,74 +133,34 @@ class KafkaSource:
         self._consumer.close()
         log.info("group_left", group=self._kafka.group)
 
-    # Positions
-
-    def _begin(self) -> None:
-        """At the group's first start, and only then, fix where it begins in the topics that exist."""
-        self._topics_there()  # fails early, with a reason, where the broker is not to be had
-        if self._ledger.start() is not None:
-            return
-        partitions = self._partitions_there()
-        committed = self._ask(lambda: self._consumer.committed(partitions, timeout=ASK_S)) if partitions else []
-        first = all(one.offset < 0 for one in committed)
-        begin = self._start_offsets(partitions) if first and self._kafka.start != "earliest" else {}
-        self._ledger.begin(begin)
-        log.info("group_begins", group=self._kafka.group, start=self._kafka.start, partitions=len(begin))
-
-    def _start_offsets(self, partitions: list[TopicPartition]) -> dict[Partition, int]:
-        """Where `kafka.start` lies in each partition. A time after the last message lies at the end."""
-        time_ms = self._kafka.start_ms
-        offsets = {}
-        for one in partitions:
-            end = self._ask(partial(self._consumer.get_watermark_offsets, one, timeout=ASK_S))[1]
-            offsets[one.topic, one.partition] = end
-        if time_ms is not None:
-            asked = [TopicPartition(one.topic, one.partition, time_ms) for one in partitions]
-            found = self._ask(lambda: self._consumer.offsets_for_times(asked, timeout=ASK_S))
-            offsets |= {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
-        return offsets
+    # The group
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
             self._assign(consumer, partitions)
         except KafkaException as error:
-            self._fault = explain(error.args[0], self._kafka)
+            self._watch.fault = explain(error.args[0], self._kafka)
         except StoreError as error:
-            self._fault = error
+            self._watch.fault = error
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        committed = consumer.committed(partitions, timeout=ASK_S) if partitions else []
-        started = self._ledger.start() or {}
-        for one in committed:
-            place = one.topic, one.partition
-            one.offset = self._position(place, one.offset, started.get(place, OFFSET_BEGINNING))
-            self._assigned[place] = False
-        self._joined_at, self._waiting_since = time.monotonic(), None
+        placed = self._positions.assigned(consumer, partitions)
+        self._assigned |= {(one.topic, one.partition): False for one in placed}
+        self._joined_at, self._member = time.monotonic(), consumer.memberid()
+        self._watch.answered()
         if "cooperative" in self._config()["partition.assignment.strategy"]:
-            consumer.incremental_assign(committed)
+            consumer.incremental_assign(placed)
         else:
-            consumer.assign(committed)
-        log.info("partitions_assigned", partitions=[f"{one.topic}[{one.partition}]@{one.offset}" for one in committed])
-
-    def _position(self, place: Partition, committed: int, start: int) -> int:
-        """Where to read on: what was committed, unless the store holds less than that."""
-        applied = self._ledger.applied(place)
-        if committed < 0:
-            return start
-        if applied is not None and applied >= committed:
-            return committed
-        topic, partition = place
-        if self._store.when_behind == "stop":
-            held = f"store holds {topic} [{partition}] up to {applied}, Kafka committed {committed}"
-            raise StoreError(f"{held}: set store.when_behind to refill, or run `estampa replay --state-only`")
-        log.warning("store_behind", topic=topic, partition=partition, applied=applied, committed=committed)
-        return OFFSET_BEGINNING if applied is None else applied
+            consumer.assign(placed)
+        log.info("partitions_assigned", partitions=[f"{one.topic}[{one.partition}]@{one.offset}" for one in placed])
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         for one in partitions:
             self._assigned.pop((one.topic, one.partition), None)
             metrics.forget_partition(one.topic, one.partition)
-        self._waiting_since = None if self._assigned else time.monotonic()
+        self._positions.revoked(partitions)
+        if not self._assigned:
+            self._watch.waits()
         log.info("partitions_revoked", partitions=[f"{one.topic}[{one.partition}]" for one in partitions])
 
     # Topics
@@ -213,12 +172,13 @@ class KafkaSource:
             return
         self._topics = topics
         if not self._assigned:
-            self._waiting_since = time.monotonic()
+            self._watch.waits()
         self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         log.info("subscribed", topics=topics)
 
     def _topics_there(self) -> dict[str, Any]:
-        topics: dict[str, Any] = self._ask(lambda: self._consumer.list_topics(timeout=ASK_S)).topics
+        asked = self._watch.ask(self._consumer, lambda: self._consumer.list_topics(timeout=ASK_S))
+        topics: dict[str, Any] = asked.topics
         if self._exit_at_end:
             wanted = wanted_topics(self._kafka, self._now())
             missing = [name for name in wanted if name not in topics]
@@ -242,13 +202,21 @@ class KafkaSource:
 
     # Messages and errors
 
+    def _received(self) -> list[KafkaMessage]:
+        try:
+            received: list[KafkaMessage] = self._consumer.consume(self._batch.size, self._batch.wait_ms / 1000)
+        except KafkaException as error:  # a fatal one: another has our group.instance.id
+            raise explain(error.args[0], self._kafka) from error
+        return received
+
     def _is_alert(self, received: KafkaMessage) -> bool:
-        """Whether it is a message; an event is noted."""
+        """Whether it is a message, and of a partition that is still ours; an event is noted."""
         error = received.error()
         place = received.topic(), received.partition()
         if error is None:
-            if place in self._assigned:
-                self._assigned[place] = False
+            if place not in self._assigned:
+                return False
+            self._assigned[place] = False
             return True
         if error.code() == KafkaError._PARTITION_EOF:
             if place in self._assigned:
@@ -256,7 +224,7 @@ class KafkaSource:
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             self._note_missing(str(received.topic()))
         else:
-            self._on_error(error)
+            self._watch.hear(error)
         return False
 
     def _note_missing(self, topic: str) -> None:
@@ -264,45 +232,6 @@ class KafkaSource:
         if topic not in self._missing:
             self._missing.add(topic)
             log.log(30 if self._kafka.topics else 20, "topic_missing", topic=topic, waiting="it is read once it exists")
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.code() in REFUSALS or error.fatal():
-            self._fault = explain(error, self._kafka)
-        elif error.code() in UNREACHABLE and self._down_since is None:
-            self._down_since = time.monotonic()
-            log.warning("broker_away", brokers=self._kafka.brokers, error=error.str())
-
-    def _watch_broker(self) -> None:
-        """A refusal ends the run, and so does a broker that stays away: to wait on would look like a quiet night."""
-        if self._fault:
-            raise self._fault
-        if self._down_since is None:
-            return
-        try:
-            self._consumer.list_topics(timeout=1.0)
-        except KafkaException as error:
-            if time.monotonic() - self._down_since > self._kafka.patience_s:
-                raise explain(error.args[0], self._kafka) from error
-        else:
-            log.info("broker_back", away_s=round(time.monotonic() - self._down_since, 1))
-            self._down_since = None
-
-    def _watch_group(self) -> None:
-        """A group that never answers looks like a quiet night too: where there is something to read, end the run."""
-        patience_s = max(self._kafka.patience_s, 2 * self._kafka.session_timeout_ms / 1000)
-        if self._waiting_since is None or time.monotonic() - self._waiting_since < patience_s:
-            return
-        if there := self._partitions_there():
-            waited = f"group {self._kafka.group} gave us no part of {len(there)} partitions for {patience_s:g} s"
-            raise BrokerError(f"{waited} at {self._kafka.brokers}: start again, and look at the broker if it stays so")
-        self._waiting_since = time.monotonic()
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        try:
-            return question()
-        except KafkaException as error:
-            self._consumer.poll(HEAR_S)  # before subscribing it brings no message, only why the broker refused
-            raise self._fault or explain(error.args[0], self._kafka) from error
 
     def _commit_stored(self) -> None:
         """Commit synchronously. A group in the middle of a rebalance takes it with the next batch."""

@@ -1,6 +1,7 @@
 """What the commands of the command line share: their options, the settings these give, how accounts are told."""
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,19 +21,36 @@ Programids = Annotated[list[int] | None, typer.Option("--programid", help="Progr
 
 
 def configured(config: Path | None, **overrides: dict[str, Any]) -> Any:
-    """The settings, under what the command line gave, with logging set up by them."""
+    """The settings, under what the command line gave, with logging, and the bound on Avro's blocks, set by them."""
+    from consumer.container import limit_blocks
     from consumer.log import configure_logging
     from consumer.settings import load_settings
 
     given = {name: {key: value for key, value in section.items() if value} for name, section in overrides.items()}
     settings = load_settings(config, {name: section for name, section in given.items() if section})
     configure_logging(settings.log)
+    limit_blocks(settings.limits.block_bytes)
     return settings
 
 
 def common(store: str | None, model: str | None, device: str | None, batch_size: int | None) -> dict[str, Any]:
     """The overrides that most commands take."""
     return {"store": {"url": store}, "model": {"checkpoint": model, "device": device}, "batch": {"size": batch_size}}
+
+
+def past_ms(text: str | None, option: str) -> int | None:
+    """A time from the command line, in milliseconds since 1970. Raises ConfigError where it is none, or to come."""
+    from consumer.settings import time_ms
+
+    if text is None:
+        return None
+    try:
+        found = time_ms(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text} is no time; give one of UTC such as 2026-01-31T04:00") from None
+    if found > time.time() * 1000:
+        raise ConfigError(f"{option} {text} is still to come; give a time of UTC that has been")
+    return found
 
 
 def tell(account: dict[str, Any], path: Path | None, title: str) -> None:

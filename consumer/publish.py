@@ -1,6 +1,9 @@
 """Results to Kafka: classifications to one topic, dead letters to another, every record of them acknowledged."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any, Final
 
 import fastavro
@@ -46,9 +49,12 @@ class Encoder:
 
 
 class KafkaSink:
-    """Publishes a batch and waits for the broker's word on every record of it."""
+    """Publishes a batch and waits for the broker's word on every record of it.
 
-    def __init__(self, settings: Settings) -> None:
+    more: further keys for librdkafka. producer: for whoever makes transactions of what is published.
+    """
+
+    def __init__(self, settings: Settings, more: Mapping[str, Any] = MappingProxyType({})) -> None:
         self._kafka, self._output = settings.kafka, settings.output
         self._encoder = Encoder(settings.output)
         self._failures: list[KafkaError] = []
@@ -62,7 +68,11 @@ class KafkaSink:
             "message.max.bytes": settings.limits.packet_bytes + 2**20,  # a dead letter is a whole packet
             "error_cb": self._on_error,
         }
-        self._producer = make_client(Producer, ours | client_config(settings.kafka))
+        self._producer = make_client(Producer, ours | dict(more) | client_config(settings.kafka))
+
+    @property
+    def producer(self) -> Producer:
+        return self._producer
 
     def publish(self, results: Results) -> None:
         """Return when the broker has all of them. Raises BrokerError if it has not, within `delivery_timeout_ms`."""
@@ -71,27 +81,46 @@ class KafkaSink:
             self._produce(self._output.topic, made.objectId, self._encoder.encode(made), [])
         for dead in results.dead_letters:
             self._produce(self._output.dead_letter_topic, None, dead.payload, dead.headers())
-        self._producer.flush(self._kafka.delivery_timeout_ms / 1000 + ASK_S)
+        with self._told():
+            self._producer.flush(self._kafka.delivery_timeout_ms / 1000 + ASK_S)
         wanted = len(results.classifications) + len(results.dead_letters)
-        if self._failures:
-            raise explain(self._failures[0], self._kafka)
+        self.check()
         if self._delivered != wanted:
             raise BrokerError(f"Kafka at {self._kafka.brokers} acknowledged {self._delivered} of {wanted} records")
+
+    def check(self) -> None:
+        """Raise BrokerError where the broker has refused us, or a record."""
+        with self._told():
+            self._producer.poll(0)
+        if self._failures:
+            raise explain(self._failures[0], self._kafka)
 
     def close(self) -> None:
         """Nothing waits: every batch was flushed."""
 
     def _produce(self, topic: str, key: str | None, value: bytes | None, headers: Headers) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key, headers=headers, on_delivery=self._on_delivery)
-            except BufferError:  # the queue is full: let some of it go first
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                raise explain(error.args[0], self._kafka) from error
-            else:
-                self._producer.poll(0)
-                return
+        with self._told():
+            while True:
+                try:
+                    self._producer.produce(topic, value, key, headers=headers, on_delivery=self._on_delivery)
+                except BufferError:  # the queue is full: let some of it go first
+                    self._producer.poll(0.1)
+                else:
+                    self._producer.poll(0)
+                    return
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """One line for what the client raises: a fatal error from any of its calls, under a SystemError where that came
+        between two delivery reports.
+        """
+        try:
+            yield
+        except (KafkaException, SystemError) as error:
+            failure = error if isinstance(error, KafkaException) else error.__cause__
+            if not isinstance(failure, KafkaException):
+                raise
+            raise explain(failure.args[0], self._kafka) from error
 
     def _on_delivery(self, error: KafkaError | None, _: KafkaMessage) -> None:
         if error is None:

@@ -39,6 +39,12 @@ def _with_password_file(values: Any) -> Any:
         raise ValueError(f"password_file cannot be read: {error.strerror}") from error
 
 
+def time_ms(text: str) -> int:
+    """An ISO time, of UTC unless it names a zone, in milliseconds since 1970. Raises ValueError."""
+    time = datetime.fromisoformat(text)
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 class KafkaSettings(Section):
     """The broker, and who we are to it."""
 
@@ -51,6 +57,12 @@ class KafkaSettings(Section):
     start: str = Field("earliest", description="earliest, latest or a UTC time; for the group's first start only")
     days_back: int = Field(1, ge=0, le=7, description="topics of the night: how many days before today")
     days_ahead: int = Field(1, ge=0, le=2, description="topics of the night: how many days after today")
+    delivery: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once", description="exactly_once: results and offsets in one transaction; experimental"
+    )
+    transactional_id: str | None = Field(
+        None, description="exactly_once: this process's own name, the same at each start"
+    )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     username: str | None = None
@@ -64,11 +76,20 @@ class KafkaSettings(Section):
 
     _password = model_validator(mode="before")(_with_password_file)
 
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        """A process that comes back under its name ends the transaction that its end left open; readers wait for it."""
+        if self.delivery == "exactly_once" and not self.transactional_id:
+            raise ValueError(
+                "delivery exactly_once needs transactional_id: this process's own name, the same at each start"
+            )
+        return self
+
     @field_validator("start")
     @classmethod
     def _start(cls, value: str) -> str:
         try:
-            _ = value in {"earliest", "latest"} or datetime.fromisoformat(value)
+            _ = value in {"earliest", "latest"} or time_ms(value)
         except ValueError:
             raise ValueError("give earliest, latest or a UTC time such as 2026-01-31T04:00") from None
         return value
@@ -76,10 +97,7 @@ class KafkaSettings(Section):
     @property
     def start_ms(self) -> int | None:
         """`start` as a time, in the milliseconds since 1970 that Kafka wants; None for earliest and latest."""
-        if self.start in {"earliest", "latest"}:
-            return None
-        time = datetime.fromisoformat(self.start)
-        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+        return None if self.start in {"earliest", "latest"} else time_ms(self.start)
 
 
 class StoreSettings(Section):
@@ -157,6 +175,7 @@ class LimitSettings(Section):
     """Bounds on what comes from outside."""
 
     packet_bytes: int = Field(16 * 2**20, ge=1)
+    block_bytes: int = Field(256 * 2**20, ge=2**16, description="of one block of an Avro container, inflated")
     stamp_bytes: int = Field(2**20, ge=2_880, description="of one stamp, inflated")
     dead_letter_ratio: float = Field(0.5, gt=0, le=1, description="stop when more of the last 1,000 alerts are bad")
     dead_letter_run: int = Field(200, ge=1, description="stop when so many alerts in a row are bad")

@@ -2,33 +2,23 @@
 
 `latent:{encoder id}:{dtype}:{sequence key}`, dtype f4 or f2, is a hash, candid → packed entry, written with HSETNX: the
 first latent of a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset
-before which the store holds everything of that partition.
+before which the store holds everything of that partition; in a Cluster each server has its own, `applied:` followed by
+a tag that keeps it there, and it speaks of what this server holds.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
-import redis
-from redis.backoff import NoBackoff
-from redis.cluster import RedisCluster
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
-from redis.retry import Retry
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from redis.exceptions import RedisError
 
 from consumer.errors import StoreError
 from consumer.history import Entries, Held, History, Window, entry_dtype
 from consumer.message import Partition
+from consumer.servers import Client, Servers, Share
 from consumer.settings import StoreSettings
 
-T = TypeVar("T")
-Client = Any
-"""`redis.Redis` or `RedisCluster`: one command set, two unrelated classes."""
-
 DAY_S: Final = 86_400
-SOCKET_TIMEOUT_S: Final = 10.0
-CONNECT_S: Final = 5.0
-"""Patience at the start, where a wrong address is likelier than a store that restarts."""
 SURPLUS_OBJECTS: Final = 100_000
 """Objects whose surplus is remembered until their next visit; those beyond are noticed again at the visit after."""
 
@@ -46,8 +36,8 @@ up to 2^53 whole."""
 BEGUN: Final = b""
 """The field, no partition's name, that is written last of a group's start."""
 
-UNREACHABLE: Final = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError)
-REFUSED: Final = (AuthenticationError, NoPermissionError)
+Note = tuple[str, int]
+"""Where an applied offset stands: key, and partition as its field."""
 
 
 class RedisStore:
@@ -64,8 +54,8 @@ class RedisStore:
         self._group = group
         self._window = Window(settings.max_history, settings.history_days)
         self._surplus: dict[str, list[int]] = {}
-        self._written: dict[Partition, int] = {}
-        self._client = self._patiently(lambda: _connect(settings), min(settings.patience_s, CONNECT_S))
+        self._written: dict[Note, int] = {}
+        self._servers = Servers(settings)
 
     def remember(self, entries: Entries, offsets: Mapping[Partition, int]) -> list[History]:
         """Add the entries, and return what each is to be judged on: see `Window.histories`.
@@ -73,11 +63,11 @@ class RedisStore:
         `offsets` are kept with them: partition → the offset before which all is now held.
         """
         rows_by_key = entries.rows_by_key()
-        applied, visits = self._patiently(lambda: self._round_trip(entries, rows_by_key, offsets))
-        self._check_applied(offsets, applied)
+        applied, visits = self._servers.patiently(lambda: self._round_trips(entries, rows_by_key, offsets))
+        self._check_applied(applied)
         histories: dict[int, History] = {}
-        for (key, rows), visit in zip(rows_by_key.items(), visits, strict=True):
-            *added, fields, _ = visit
+        for key, rows in rows_by_key.items():
+            *added, fields, _ = visits[key]
             held = self._unpack(key, fields)
             candids = [int(entries.candid[row]) for row in rows]
             histories |= zip(rows, self._window.histories(held, candids, added), strict=True)
@@ -86,18 +76,24 @@ class RedisStore:
 
     def sequence(self, key: str) -> Held:
         """All that is held of one object, oldest first; empty where it is unknown."""
-        fields = self._patiently(lambda: self._client.hgetall(self._prefix + key))
-        return self._unpack(key, fields)
+        whole = self._prefix + key
+        return self._unpack(key, self._servers.patiently(lambda: self._servers.holding(whole).hgetall(whole)))
 
     def applied(self, partition: Partition) -> int | None:
         """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
-        self._written.pop(partition, None)
-        value = self._patiently(lambda: self._client.hget(self._applied_key(partition[0]), str(partition[1])))
+        held = self._servers.patiently(lambda: [self._noted(share, partition) for share in self._servers.shares()])
+        return None if None in held else min(offset for offset in held if offset is not None)
+
+    def _noted(self, share: Share, partition: Partition) -> int | None:
+        key, number = self._note(share, partition)
+        self._written.pop((key, number), None)
+        value = share.client.hget(key, str(number))
         return None if value is None else int(value)
 
     def start(self) -> dict[Partition, int] | None:
         """Where the group began, of the partitions there were then; None where it has not begun."""
-        fields = self._patiently(lambda: self._client.hgetall(self._start_key))
+        key = f"start:{self._group}"
+        fields = self._servers.patiently(lambda: self._servers.holding(key).hgetall(key))
         if BEGUN not in fields:
             return None
         places = [(field.decode().rpartition(":"), int(offset)) for field, offset in fields.items() if field != BEGUN]
@@ -105,21 +101,21 @@ class RedisStore:
 
     def begin(self, offsets: dict[Partition, int]) -> None:
         """Keep where the group begins. Of members that begin at once, the first to name a partition decides."""
+        key = f"start:{self._group}"
 
         def write() -> None:
-            pipe = self._client.pipeline(transaction=False)
+            pipe = self._servers.holding(key).pipeline(transaction=False)
             for (topic, partition), offset in offsets.items():
-                pipe.hsetnx(self._start_key, f"{topic}:{partition}", offset)
-            pipe.hset(self._start_key, BEGUN, 1)
+                pipe.hsetnx(key, f"{topic}:{partition}", offset)
+            pipe.hset(key, BEGUN, 1)
             pipe.execute()
 
-        self._patiently(write)
+        self._servers.patiently(write)
 
     def check(self) -> None:
         """Raise StoreError unless the store answers and keeps what it is given."""
-        for node in self._patiently(self.nodes):
-            policy = node.info("memory").get("maxmemory_policy")
-            if policy != "noeviction":
+        for memory in self._servers.patiently(lambda: [server.info("memory") for server in self.nodes()]):
+            if (policy := memory.get("maxmemory_policy")) != "noeviction":
                 raise StoreError(
                     f"store {self._settings.address} evicts: its maxmemory-policy is {policy}; set noeviction"
                 )
@@ -133,21 +129,40 @@ class RedisStore:
         return True
 
     def close(self) -> None:
-        self._client.close()
+        self._servers.close()
 
     def nodes(self) -> list[Client]:
         """A connection to each server that holds data: one, or the primaries of a Cluster."""
-        if not self._settings.cluster:
-            return [self._client]
-        return [self._client.get_redis_connection(node) for node in self._client.get_primaries()]
+        return [share.client for share in self._servers.shares()]
+
+    def _round_trips(
+        self, entries: Entries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]
+    ) -> tuple[dict[Note, int], dict[str, list[Any]]]:
+        """One with each server. Replies of the offsets' script, and of each object's commands."""
+        values = entries.packed(self._dtype)
+        key_of = {self._prefix + key: key for key in rows_by_key}
+        applied: dict[Note, int] = {}
+        visits: dict[str, list[Any]] = {}
+        for share in self._servers.shares(key_of):
+            rows_here = {key_of[name]: rows_by_key[key_of[name]] for name in share.keys}
+            notes = {self._note(share, partition): offset for partition, offset in offsets.items()}
+            replies = iter(self._round_trip(share.client, entries, values, rows_here, notes))
+            visits |= {key: [next(replies) for _ in range(len(rows) + 2)] for key, rows in rows_here.items()}
+            applied |= dict(zip(notes, replies, strict=True))
+        for key in rows_by_key:
+            self._surplus.pop(key, None)
+        return applied, visits
 
     def _round_trip(
-        self, entries: Entries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]
-    ) -> tuple[list[int], list[list[Any]]]:
-        """Replies of the offsets' script, and of each object's commands."""
-        values = entries.packed(self._dtype)
+        self,
+        client: Client,
+        entries: Entries,
+        values: list[bytes],
+        rows_by_key: Mapping[str, list[int]],
+        notes: Mapping[Note, int],
+    ) -> list[Any]:
         trims = [(key, self._surplus[key]) for key in rows_by_key if key in self._surplus]
-        pipe = self._client.pipeline(transaction=False)
+        pipe = client.pipeline(transaction=False)
         for key, candids in trims:
             pipe.hdel(self._prefix + key, *candids)
         for key, rows in rows_by_key.items():
@@ -156,25 +171,20 @@ class RedisStore:
             pipe.hgetall(self._prefix + key)
             pipe.expire(self._prefix + key, int(self._settings.expire_days * DAY_S))
         # Last: a log that ends early then holds no offset without its entries.
-        for (topic, partition), offset in offsets.items():
-            written = self._written.get((topic, partition), -1)
-            pipe.execute_command("EVAL", ADVANCE, 1, self._applied_key(topic), partition, written, offset)
-        replies = pipe.execute()[len(trims) :]
-        for key, _ in trims:
-            del self._surplus[key]
-        rest = iter(replies)
-        visits = [[next(rest) for _ in range(len(rows) + 2)] for rows in rows_by_key.values()]
-        return list(rest), visits
+        for (key, partition), offset in notes.items():
+            pipe.execute_command("EVAL", ADVANCE, 1, key, partition, self._written.get((key, partition), -1), offset)
+        replies: list[Any] = pipe.execute() if len(pipe) else []
+        return replies[len(trims) :]
 
-    def _check_applied(self, offsets: Mapping[Partition, int], replies: list[int]) -> None:
-        for partition, held in zip(offsets, replies, strict=True):
-            written = self._written.get(partition, -1)
+    def _check_applied(self, applied: Mapping[Note, int]) -> None:
+        for note, held in applied.items():
+            written = self._written.get(note, -1)
             if held < written:
-                place = f"{partition[0]} [{partition[1]}]"
+                place = f"{note[0].removeprefix('applied:')} [{note[1]}]"
                 raise StoreError(
                     f"store lost writes: it holds {place} up to {held}, not {written}; restart to refill it"
                 )
-            self._written[partition] = held
+            self._written[note] = held
 
     def _note_surplus(self, key: str, held: Held) -> None:
         """Entries past `max_history` go at the next visit, in its own pipeline."""
@@ -188,49 +198,6 @@ class RedisStore:
         except ValueError as error:
             raise StoreError(f"store key {self._prefix + key} is not estampa's: {error}; delete it") from error
 
-    def _applied_key(self, topic: str) -> str:
-        return f"applied:{self._group}:{topic}"
-
-    @property
-    def _start_key(self) -> str:
-        return f"start:{self._group}"
-
-    def _patiently(self, ask: Callable[[], T], patience_s: float | None = None) -> T:
-        """Ask, and ask again while the store cannot be reached: every command here may be repeated."""
-        patience_s = patience_s or self._settings.patience_s
-        attempts = Retrying(
-            retry=retry_if_exception(_may_pass),
-            stop=stop_after_delay(patience_s),
-            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
-            reraise=True,
-        )
-        try:
-            return attempts(ask)
-        except (RedisError, RedisClusterException, OSError) as error:
-            raise StoreError(_explained(error, self._settings)) from error
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, UNREACHABLE) and not isinstance(error, REFUSED)
-
-
-def _connect(settings: StoreSettings) -> Client:
-    password = settings.password.get_secret_value() if settings.password else None
-    options: dict[str, Any] = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
-    if password is not None:
-        options["password"] = password
-    url = settings.url.get_secret_value()
-    if settings.cluster:
-        return RedisCluster.from_url(url, **options)
-    client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
-    client.ping()
-    return client
-
-
-def _explained(error: Exception, settings: StoreSettings) -> str:
-    where = settings.address
-    if isinstance(error, REFUSED):
-        return f"store {where} refuses us: {error}; check store.url, store.password and the server's ACL"
-    if isinstance(error, UNREACHABLE):
-        return f"store {where} does not answer: {error}; is it up, is store.url right?"
-    return f"store {where} refused a command: {error}"
+    def _note(self, share: Share, partition: Partition) -> Note:
+        topic, number = partition
+        return f"applied:{share.tag}{self._group}:{topic}", number

@@ -104,8 +104,8 @@ class Packet:
 
     def record(self) -> dict[str, Any]:
         names = ("Science", "Template", "Difference")
-        drawn = {name.lower(): packed(blob(self.candid * 3 + place)) for place, name in enumerate(names)}
-        stamps = drawn | self.stamps
+        missing = [(place, name.lower()) for place, name in enumerate(names) if name.lower() not in self.stamps]
+        stamps = self.stamps | {name: packed(blob(self.candid * 3 + place)) for place, name in missing}
         cutouts = {
             f"cutout{name}": data and {"fileName": f"{name}.fits.gz", "stampData": data}
             for name in names

@@ -1,19 +1,33 @@
 """Pickles of arrays from strangers, read without running what they say.
 
 A pickle is a program: it names functions and calls them. This reader admits those that build numpy arrays, plain
-containers and pandas frames, and refuses every other name before anything is called.
+containers and pandas frames, and refuses every other name before anything is called. What it builds is never larger
+than what the file holds.
 """
 
 import importlib
 import pickle
+import pickletools
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
+from numpy._core import multiarray, numeric
 
-ARRAYS: Final = frozenset({"_reconstruct", "scalar", "_frombuffer"})
-"""Builders of arrays, found under `numpy.core` before numpy 2 and under `numpy._core` since."""
+DAMAGED: Final = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+)
+"""What the standard reader and numpy raise on bytes that are not what they say."""
 
 FRAMES: Final = frozenset(
     {
@@ -41,11 +55,31 @@ def read_pickle(path: Path) -> Any:
     """
     try:
         with path.open("rb") as stream:
-            return _ArraysOnly(stream, path).load()
+            return unpickled(stream, path)
+    except OSError as error:
+        raise PickleError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def unpickled(stream: IO[bytes], path: Path) -> Any:
+    """The same, of an open file. path: what errors call it."""
+    try:
+        _check_claims(stream)
+        return _ArraysOnly(stream, path).load()
     except PickleError:
         raise
-    except (pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except DAMAGED as error:
         raise PickleError(f"{path} cannot be read as a pickle of arrays: {type(error).__name__}: {error}") from error
+
+
+def _check_claims(stream: IO[bytes]) -> None:
+    """Raise ValueError where a number in the program has memory set aside for what the file cannot hold."""
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    for opcode, argument, position in pickletools.genops(stream):
+        claims = opcode.name == "FRAME" or opcode.name.endswith("PUT")
+        if claims and int(argument or 0) > size:
+            raise ValueError(f"{opcode.name} at byte {position} claims {argument}, the file has {size} bytes")
+    stream.seek(0)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -56,8 +90,8 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in PLAIN:
             return PLAIN[module, name]
-        if name in ARRAYS and module in {f"numpy.{core}.{part}" for core in ("core", "_core") for part in PARTS}:
-            return getattr(_numpy_part(module.rsplit(".", 1)[1]), name)
+        if name in ARRAYS and module in MODULES:
+            return ARRAYS[name]
         if (module, name) in FRAMES:
             return self._pandas(module, name)
         raise PickleError(
@@ -78,8 +112,23 @@ class _ArraysOnly(pickle.Unpickler):
             ) from error
 
 
-def _numpy_part(part: str) -> Any:
-    return importlib.import_module(f"numpy._core.{part}")
+ARRAY: Final = object()
+"""What stands for `numpy.ndarray` in a pickle: handed to `_reconstruct`, and not to be called for an array of any size.
+"""
+
+
+def _reconstruct(kind: object, shape: object, _: object) -> Any:
+    """An empty array, which its state will fill: numpy itself asks for nothing else."""
+    if kind is not ARRAY or shape != (0,):
+        raise PickleError(f"a pickle asks for an array of shape {shape!r} before it has given its values")
+    return multiarray._reconstruct(np.ndarray, (0,), b"b")
+
+
+def _scalar(dtype: Any, *values: Any) -> Any:
+    """A number, of the bytes given for it."""
+    if not isinstance(dtype, np.dtype) or not values or not (dtype.hasobject or len(values[0]) == dtype.itemsize):
+        raise PickleError(f"a pickle asks for a scalar of {dtype!r} without its bytes")
+    return multiarray.scalar(dtype, *values)
 
 
 def _encode(text: str, codec: str) -> bytes:
@@ -89,10 +138,12 @@ def _encode(text: str, codec: str) -> bytes:
     return text.encode(codec)
 
 
-PARTS: Final = ("multiarray", "numeric")
+ARRAYS: Final = {"_reconstruct": _reconstruct, "scalar": _scalar, "_frombuffer": numeric._frombuffer}  # type: ignore[attr-defined] # its stubs leave this one out
+MODULES: Final = frozenset(f"numpy.{core}.{part}" for core in ("core", "_core") for part in ("multiarray", "numeric"))
+"""Where numpy keeps its builders of arrays: under `core` before numpy 2, under `_core` since."""
 
 PLAIN: Final[dict[tuple[str, str], Any]] = {
-    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "ndarray"): ARRAY,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,

@@ -15,7 +15,8 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from consumer.embedded import Server, create_topics, free_port, start_broker, start_store
 from tests.chaos.night import Sent, by_partition
 from tests.chaos.proxy import Proxy
-from tests.line import consuming, read_topic, unique
+from tests.cluster import Cluster
+from tests.line import consuming, read_topic, state, unique
 
 PATIENCE_S = 180.0
 CLEAN_S = 60.0
@@ -45,7 +46,10 @@ class Member:
 
 @dataclass
 class Ground:
-    """Everything that a scenario needs. broker, store: servers of our own, reached through the proxies."""
+    """Everything that a scenario needs. broker, store: servers of our own, reached through the proxies.
+
+    cluster: what stands in for the store where it is a Cluster, reached directly.
+    """
 
     folder: Path
     env: dict[str, str]
@@ -57,6 +61,7 @@ class Ground:
     to_broker: Proxy
     to_store: Proxy
     storage: str
+    cluster: Cluster | None = None
     members: list[Member] = field(default_factory=list)
     faults: int = 0
     struck_at: list[int] = field(default_factory=list)
@@ -145,6 +150,10 @@ class Ground:
         """Every message of an output topic: `output` or `dead`."""
         return read_topic(self.broker.address, self.topics[name])
 
+    def state(self) -> dict[bytes, dict[bytes, bytes]]:
+        """All sequences in the store."""
+        return self.cluster.state() if self.cluster else state(f"redis://{self.store.address}")
+
     # Servers
 
     def restart_store(self, *, keep: bool) -> None:
@@ -180,7 +189,12 @@ class Ground:
 
 @contextmanager
 def ground(
-    folder: Path, checkpoint: Path, night: Sequence[Sent], storage: str = "memory://tansu/", **settings: str
+    folder: Path,
+    checkpoint: Path,
+    night: Sequence[Sent],
+    storage: str = "memory://tansu/",
+    cluster: Cluster | None = None,
+    **settings: str,
 ) -> Iterator[Ground]:
     """Servers up, the night in its topic, nobody reading yet. Whatever happens, nothing is left running."""
     to_broker, to_store = Proxy(), Proxy()
@@ -193,10 +207,11 @@ def ground(
         partitions = len(by_partition(night))
         create_topics(broker.address, {topics["topic"]: partitions, topics["output"]: 1, topics["dead"]: 1})
         send(to_broker.address, topics["topic"], night)
-        group, url = unique("chaos"), f"redis://{to_store.address}/0"
+        group, url = unique("chaos"), cluster.url if cluster else f"redis://{to_store.address}/0"
         quick = {"limits__dead_letter_ratio": "1", "batch__size": "32", "kafka__delivery_timeout_ms": "30000"}
+        quick["store__cluster"] = "true" if cluster else "false"
         env = consuming(checkpoint, to_broker.address, url, topics, group, **(quick | settings))
-        made = Ground(folder, env, topics, group, night, broker, store, to_broker, to_store, storage)
+        made = Ground(folder, env, topics, group, night, broker, store, to_broker, to_store, storage, cluster)
         yield made
     finally:
         for member in made.members if made else ():

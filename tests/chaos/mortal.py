@@ -13,6 +13,7 @@ from consumer.__main__ import main as estampa
 from consumer.kafka import KafkaSource
 from consumer.publish import KafkaSink
 from consumer.state import RedisStore
+from consumer.transaction import Transaction
 
 STAGES: dict[str, tuple[type, str, str]] = {
     "before_assign": (KafkaSource, "_assign", "before"),
@@ -26,6 +27,15 @@ STAGES: dict[str, tuple[type, str, str]] = {
     "after_commit": (KafkaSource, "commit", "after"),
 }
 """Stage → class, method, and when of its n-th call."""
+
+TRANSACTION_STAGES: dict[str, tuple[type, str, str]] = {
+    "between_state_and_transaction": (Transaction, "publish", "before"),
+    "in_the_middle_of_a_transaction": (KafkaSink, "_produce", "after"),
+    "between_results_and_offsets": (KafkaSource, "membership", "before"),
+    "between_offsets_and_end_of_transaction": (Transaction, "_insist", "after"),
+    "after_transaction": (Transaction, "commit", "after"),
+}
+"""The same, of `delivery = "exactly_once"`."""
 
 
 def die() -> None:
@@ -66,7 +76,7 @@ class Unflushed:
 
 def main() -> None:
     stage, calls, *words = sys.argv[1:]
-    kind, name, when = STAGES[stage]
+    kind, name, when = (STAGES | TRANSACTION_STAGES)[stage]
     setattr(kind, name, mortal(getattr(kind, name), int(calls), when))
     sys.argv = ["estampa", *words]
     estampa()

@@ -3,24 +3,35 @@
 import os
 import random
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos.ground import CLEAN_S, PATIENCE_S, Ground, Member
-from tests.chaos.mortal import STAGES
+from tests.chaos.mortal import STAGES, TRANSACTION_STAGES
+from tests.cluster import Cluster
 from tests.line import wait_until
+
+KILLS = 100
+LONG = 10_000
+"""A night of more alerts than these leaves time for the longest faults."""
 
 Deed = Callable[[Ground, random.Random], None]
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """settings: of every member. durable: the broker must outlive a kill. share: of the alerts of the run."""
+    """settings: of every member. durable: the broker must outlive a kill. cluster: of the store, with replicas or not.
+
+    share: of the alerts of the run.
+    """
 
     deed: Deed
     settings: Mapping[str, str] = field(default_factory=dict)
     durable: bool = False
+    cluster: bool = False
+    replicas: bool = False
     share: float = 1.0
 
     @property
@@ -55,9 +66,17 @@ def killed_at_every_stage(ground: Ground, chance: random.Random) -> None:
     ground.recover()
 
 
+def killed_at_every_stage_of_a_transaction(ground: Ground, chance: random.Random) -> None:
+    """Results and offsets together. (The embedded broker shows what was aborted: it counts as repeated.)"""
+    for stage in TRANSACTION_STAGES:
+        kill_at(ground, stage, _calls(stage, chance))
+    ground.join()
+    ground.recover()
+
+
 def killed_again_and_again(ground: Ground, chance: random.Random) -> None:
-    """Until little of the night is left, by stages drawn at random."""
-    while ground.committed() < 0.9 * len(ground.night):
+    """At stages drawn at random, until little of the night is left or the kills are many."""
+    while ground.faults < KILLS and ground.committed() < 0.9 * len(ground.night):
         stage = chance.choice(list(STAGES))
         kill_at(ground, stage, _calls(stage, chance))
     ground.join()
@@ -67,79 +86,108 @@ def killed_again_and_again(ground: Ground, chance: random.Random) -> None:
 def _calls(stage: str, chance: random.Random) -> int:
     if stage.endswith("assign"):
         return 1
-    return chance.randrange(5, 60) if "publishing" in stage else chance.randrange(1, 5)
+    return chance.randrange(5, 60) if "middle" in stage else chance.randrange(1, 5)
 
 
 def broker_frozen(ground: Ground, chance: random.Random) -> None:
-    _begun(ground)
-    for _ in range(2):
-        with ground.frozen(ground.broker.process):
-            time.sleep(chance.uniform(1, 12))
-        ground.strike()
-        ground.recover()
-
-
-def broker_killed(ground: Ground, chance: random.Random) -> None:
-    _begun(ground)
-    time.sleep(chance.uniform(0, 1))
-    ground.restart_broker()
-    ground.strike()
-    ground.recover()
+    _frozen(ground, ground.broker.process, (chance.uniform(1, 12), _longest(ground)))
 
 
 def store_frozen(ground: Ground, chance: random.Random) -> None:
     """Once for less than a command may take, once for more."""
+    _frozen(ground, ground.store.process, (chance.uniform(1, 5), 12))
+
+
+def _frozen(ground: Ground, server: subprocess.Popen[bytes], spells: Sequence[float]) -> None:
     _begun(ground)
-    for seconds in (chance.uniform(1, 5), 12):
-        with ground.frozen(ground.store.process):
+    for seconds in spells:
+        with ground.frozen(server):
             time.sleep(seconds)
         ground.strike()
         ground.recover()
 
 
+def _longest(ground: Ground) -> float:
+    """A minute, in a night that lasts longer."""
+    return 60 if len(ground.night) > LONG else 12
+
+
+def broker_killed(ground: Ground, chance: random.Random) -> None:
+    _struck(ground, lambda: (time.sleep(chance.uniform(0, 1)), ground.restart_broker()))
+
+
 def store_killed_and_back_from_its_log(ground: Ground, chance: random.Random) -> None:
-    _begun(ground)
-    ground.restart_store(keep=True)
-    ground.strike()
-    ground.recover()
+    _struck(ground, lambda: ground.restart_store(keep=True))
+
+
+def store_back_empty(ground: Ground, chance: random.Random) -> None:
+    _struck(ground, lambda: ground.restart_store(keep=False))
 
 
 def store_back_from_a_log_that_lost_its_end(ground: Ground, chance: random.Random) -> None:
     """Its append-only file ends in the middle of a command, some time before the kill."""
+
+    def lose() -> None:
+        [log] = (ground.folder / "store" / "appendonlydir").glob("*.incr.aof")
+        size = log.stat().st_size
+        time.sleep(0.5)
+        ground.kill_store()
+        os.truncate(log, chance.randrange(size // 2, size))
+        ground.restart_store(keep=True)
+
+    _struck(ground, lose)
+
+
+def cluster_node_lost_and_back(ground: Ground, chance: random.Random) -> None:
+    """Of three: one from a log that lost its end, then another empty. The rest keep what they hold."""
+    cut, emptied = chance.sample(_cluster(ground).primaries, 2)
     _begun(ground)
-    [log] = (ground.folder / "store" / "appendonlydir").glob("*.incr.aof")
-    size = log.stat().st_size
+    size = cut.log().stat().st_size
     time.sleep(0.5)
-    ground.kill_store()
-    os.truncate(log, chance.randrange(size // 2, size))
-    ground.restart_store(keep=True)
+    cut.kill()
+    os.truncate(cut.log(), chance.randrange(size // 2, size))
+    ground.to_broker.delay_s = 0.1  # so that something is left for the second
+    cut.restart(keep=True)
+    ground.strike()
+    ground.recover()
+    emptied.kill()
+    emptied.restart(keep=False)
+    ground.to_broker.delay_s = 0
     ground.strike()
     ground.recover()
 
 
-def store_back_empty(ground: Ground, chance: random.Random) -> None:
+def cluster_node_lost_and_taken_over(ground: Ground, chance: random.Random) -> None:
+    """Its replica is elected, with what it had heard until then."""
+    _struck(ground, chance.choice(_cluster(ground).primaries[1:]).kill)
+
+
+def _cluster(ground: Ground) -> Cluster:
+    assert ground.cluster
+    return ground.cluster
+
+
+def _struck(ground: Ground, deed: Callable[[], object]) -> None:
+    """One blow, a little way into the night."""
     _begun(ground)
-    ground.restart_store(keep=False)
+    deed()
     ground.strike()
     ground.recover()
 
 
 def store_full(ground: Ground, chance: random.Random) -> None:
-    _begun(ground)
-    with_refusal(ground, lambda: ground.redis().config_set("maxmemory", 1))
-    ground.redis().config_set("maxmemory", 0)
-    ground.recover()
+    store = ground.redis()
+    _refused(ground, lambda: store.config_set("maxmemory", 1), lambda: store.config_set("maxmemory", 0))
 
 
 def store_read_only(ground: Ground, chance: random.Random) -> None:
-    _begun(ground)
-    with_refusal(ground, lambda: ground.redis().replicaof("127.0.0.1", 1))
-    ground.redis().replicaof("NO", "ONE")
-    ground.recover()
+    store = ground.redis()
+    _refused(ground, lambda: store.replicaof("127.0.0.1", 1), lambda: store.replicaof("NO", "ONE"))
 
 
-def with_refusal(ground: Ground, refuse: Callable[[], object]) -> None:
+def _refused(ground: Ground, refuse: Callable[[], object], relent: Callable[[], object]) -> None:
     """A store that takes no writes ends the process within the time allowed, with one clear line."""
+    _begun(ground)
     [member], started = ground.members, time.monotonic()
     refuse()
     ground.strike()
@@ -147,6 +195,8 @@ def with_refusal(ground: Ground, refuse: Callable[[], object]) -> None:
     assert time.monotonic() - started < CLEAN_S
     ground.tend()
     assert "store" in ground.exits[-1], ground.exits
+    relent()
+    ground.recover()
 
 
 def members_join_and_leave(ground: Ground, chance: random.Random) -> None:
@@ -229,6 +279,10 @@ SCENARIOS: dict[str, Scenario] = {
     for one in (
         Scenario(killed_at_every_stage),
         Scenario(killed_again_and_again),
+        Scenario(
+            killed_at_every_stage_of_a_transaction,
+            {"kafka__delivery": "exactly_once", "kafka__transactional_id": "the one member"},
+        ),
         Scenario(broker_frozen),
         Scenario(broker_killed, durable=True, share=0.5),
         Scenario(store_frozen),
@@ -237,6 +291,8 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(store_back_empty),
         Scenario(store_full),
         Scenario(store_read_only),
+        Scenario(cluster_node_lost_and_back, cluster=True),
+        Scenario(cluster_node_lost_and_taken_over, cluster=True, replicas=True),
         Scenario(members_join_and_leave),
         Scenario(member_frozen_past_its_session),
         Scenario(static_member_killed_and_back, {"kafka__librdkafka": '{"group.instance.id": "one"}'}),

@@ -89,7 +89,7 @@ def judge(scenario: str, ground: Ground, reference: Undisturbed) -> Verdict:
         lost=lost,
         wrong=strange + sum(1 for _ in wrong(records, ground.night, reference)),
         repeated=told.total() - len(told) + letters.total() - len(letters),
-        state=state(f"redis://{ground.store.address}") == reference.state,
+        state=ground.state() == reference.state,
         struck_at=ground.struck_at,
         recovery_s=ground.recovery_s,
         exits=sorted(set(ground.exits)),

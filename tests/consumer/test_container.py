@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer import container
 from consumer.alert import Alert, read_alerts
-from consumer.container import Cursor, layout, read_blocks, read_header, read_records
+from consumer.container import BLOCK_BYTES, Cursor, layout, limit_blocks, read_blocks, read_header, read_records
 from consumer.errors import BadAlert, Reason
 from tests.packets import SCHEMA, Packet
 from tests.packets import container as container_of_packets
@@ -215,10 +214,10 @@ def test_damaged_codec_data_is_told_as_such(codec: str, data: bytes, said: str) 
 
 
 @pytest.fixture
-def small_limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(container, "MAX_BLOCK_BYTES", 100_000)
+def small_limit() -> Iterator[int]:
+    limit_blocks(100_000)
     yield 100_000
-    assert container.MAX_BLOCK_BYTES == 100_000
+    limit_blocks(BLOCK_BYTES)
 
 
 @pytest.mark.parametrize(("codec", "pack"), [("deflate", deflated), ("snappy", snapped)])
@@ -228,6 +227,7 @@ def test_a_block_that_inflates_past_the_limit_is_too_large_and_never_inflated_wh
     bad = refusal(container_of(SCHEMA, [block(pack(b"\0" * (small_limit + 1)))], codec))
     assert bad.reason is Reason.TOO_LARGE
     assert str(small_limit) in str(bad)
+    assert "limits.block_bytes" in str(bad)
 
 
 def test_a_snappy_block_that_claims_4_gigabytes_is_refused_by_its_claim() -> None:

@@ -226,3 +226,9 @@ def test_any_librdkafka_key_is_passed_over_ours() -> None:
 def test_a_key_that_librdkafka_does_not_know_is_one_clear_line() -> None:
     with pytest.raises(ConfigError, match=r'No such configuration property: "bogus.key"'):
         make_client(Producer, config_of(librdkafka={"bogus.key": 1}))
+
+
+def test_exactly_once_asks_for_a_name_of_this_process() -> None:
+    with pytest.raises(ConfigError, match="exactly_once needs transactional_id"):
+        load_settings(None, {"kafka": {"delivery": "exactly_once"}})
+    assert load_settings(None, {"kafka": {"delivery": "exactly_once", "transactional_id": "pod-0"}})

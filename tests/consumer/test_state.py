@@ -1,6 +1,8 @@
 """Sequences in a real store: what decisions 3, 4, 7 and 11 of the architecture promise."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,14 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from consumer.embedded import Server, free_port, start_store
+from consumer.embedded import start_store
 from consumer.errors import StoreError
 from consumer.history import Entries
 from consumer.settings import StoreSettings
 from consumer.state import RedisStore
+from tests.cluster import Cluster
+from tests.cluster import cluster as started
+from tests.line import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -185,38 +190,85 @@ def test_a_store_that_comes_back_within_patience_is_waited_for(tmp_path: Path) -
         again.stop()
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with started(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[str]:
-    """URL of a three-node cluster."""
-    nodes: list[Server] = []
-    bus: list[int] = []
-    try:
-        for number in range(3):
-            bus.append(free_port())  # by default the port plus 10,000, which may be none
-            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(bus[-1]))
-            nodes.append(start_store(tmp_path / str(number), options=options))
-        ports = [int(node.address.split(":")[1]) for node in nodes]
-        clients = [redis.Redis(port=port) for port in ports]
-        bounds = (0, 5461, 10923, 16384)
-        for number, client in enumerate(clients):
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], bus[0])
-        while not all(client.cluster("INFO")["cluster_state"] == "ok" for client in clients):
-            pass
-        while not all(len(client.cluster("NODES")) == 3 for client in clients):
-            pass
-        yield f"redis://127.0.0.1:{ports[0]}"
-    finally:
-        for node in nodes:
-            node.stop()
+def cluster(running: Cluster) -> Cluster:
+    """A Cluster that is empty and whole."""
+    for node in running.primaries:
+        if node.server.process.poll() is not None:
+            node.restart(keep=False)
+        node.client.flushall()
+    wait_until(running.whole, 20, "the Cluster")
+    return running
 
 
-def test_a_cluster_gives_the_same_answers(cluster: str, store_url: str) -> None:
-    stream = entries(*[(f"o{candid % 12}", candid, float(candid % 17)) for candid in range(80)])
-    offsets = {("t", 0): 40, ("t", 1): 40}
-    one, other = store(cluster, cluster=True), store(store_url)
+MANY = [(f"o{candid % 12}", candid, float(candid % 17)) for candid in range(80)]
+
+
+def test_a_cluster_gives_the_same_answers(cluster: Cluster, store_url: str) -> None:
+    stream, offsets = entries(*MANY), {("t", 0): 40, ("t", 1): 40}
+    one, other = store(cluster.url, cluster=True), store(store_url)
     one.check()
     for mine, theirs in zip(one.remember(stream, offsets), other.remember(stream, offsets), strict=True):
         np.testing.assert_array_equal(mine.latents, theirs.latents)
     assert one.applied(("t", 1)) == other.applied(("t", 1)) == 40
     assert one.sequence("o3").candid.tolist() == other.sequence("o3").candid.tolist()
+
+
+def test_a_batch_takes_one_round_trip_with_each_server_of_a_cluster(cluster: Cluster) -> None:
+    one = store(cluster.url, cluster=True)
+    one.remember(entries(*MANY), {("t", 0): 1})
+    clients = [node.client for node in cluster.primaries]
+
+    def reads() -> list[int]:
+        return [int(client.info("stats")["total_reads_processed"]) for client in clients]
+
+    alone = [after - before for before, after in zip(reads(), reads(), strict=True)]
+    before = reads()
+    one.remember(entries(*[(f"o{candid % 12}", 1000 + candid, 20.0) for candid in range(40)]), {("t", 0): 5})
+    spent = [after - then - idle for after, then, idle in zip(reads(), before, alone, strict=True)]
+    assert max(spent) <= 2, spent  # the servers' own talk may come between
+
+
+def test_each_server_of_a_cluster_says_what_it_holds_itself(cluster: Cluster) -> None:
+    """So a server that lost its last writes is noticed, whichever server holds another's note."""
+    one = store(cluster.url, cluster=True)
+    for lost in range(3):
+        one.remember(entries(*MANY), {("t", 0): 40 + lost})
+        assert one.applied(("t", 0)) == 40 + lost
+        one.remember(entries(("o1", 1, 1.0)), {("t", 0): 40 + lost})
+        cluster.primaries[lost].client.flushall()
+        with pytest.raises(StoreError, match="lost writes"):
+            one.remember(entries(("o1", 1, 1.0)), {("t", 0): 60 + lost})
+        assert store(cluster.url, cluster=True).applied(("t", 0)) is None
+        one = store(cluster.url, cluster=True)
+
+
+def test_a_cluster_s_server_that_comes_back_within_patience_is_waited_for(cluster: Cluster) -> None:
+    one = store(cluster.url, cluster=True, patience_s=20.0)
+    one.remember(entries(*MANY), {("t", 0): 1})
+    node = cluster.primaries[1]
+    node.kill()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            one.remember, entries(*[(key, candid + 500, jd) for key, candid, jd in MANY]), {("t", 0): 2}
+        )
+        wait([asked], timeout=1)
+        assert not asked.done()
+        node.restart(keep=True)
+        assert len(asked.result(30)) == 80
+    assert len(one.sequence("o1").candid) == 14
+
+
+def test_a_cluster_whose_server_stays_away_is_one_clear_line_in_time(cluster: Cluster) -> None:
+    one = store(cluster.url, cluster=True)
+    cluster.primaries[2].kill()
+    started = time.monotonic()
+    with pytest.raises(StoreError, match=r"look at its nodes|does not answer"):
+        one.remember(entries(*MANY), {("t", 0): 1})
+    assert time.monotonic() - started < 30

@@ -1,9 +1,14 @@
-"""What is fed, and what must hold whatever is fed: an alert or a BadAlert, soon, and in bounded memory."""
+"""What is fed, and what must hold whatever is fed: an answer or its named refusal, soon, and in bounded memory."""
 
 import gzip
+import io
+import pickle
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +19,7 @@ from consumer.stamps import cut_stamps, read_stamp
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing
 from tests.packets import Packet, blob, fits, night, packed
 from tests.packets import container as container_of
+from train.pickles import PickleError, unpickled
 
 LIMITS = LimitSettings()
 PREPROCESSING = Preprocessing()
@@ -57,8 +63,20 @@ def image(data: bytes) -> None:
     stamp(gzip.compress(data, 1))
 
 
+def unpickler(data: bytes) -> None:
+    """A stranger's pickle: arrays and plain containers, or a PickleError."""
+    with suppress(PickleError):
+        unpickled(io.BytesIO(data), Path("fuzz"))
+
+
 Target = Callable[[bytes], None]
-TARGETS: dict[str, Target] = {"packet": packet, "stamp": stamp, "image": image}
+TARGETS: dict[str, Target] = {"packet": packet, "stamp": stamp, "image": image, "pickle": unpickler}
+CORPUS = Path(__file__).parent / "corpus"
+"""Of each target, the fewest inputs that reach all that a million reached: drawn from our own seeds alone."""
+
+
+def corpus(name: str) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
 
 
 def timed(target: Target, data: bytes) -> None:
@@ -79,10 +97,23 @@ def seeds(name: str) -> list[bytes]:
             fits(blob(1), bitpix=16),
             fits(blob(3, side=65)),
         ]
+    if name == "pickle":
+        return [pickle.dumps(content, protocol) for protocol in range(6) for content in _contents()]
     small: dict[str, bytes | None] = {name: packed(blob(1, side=21)) for name in ("science", "template", "difference")}
     one = Packet(stamps=small, xpos=10.0, ypos=10.0)
     whole = [container_of([one], codec) for codec in ("null", "deflate", "snappy")]
     return [*whole, container_of(night(2, 1)), container_of([one.at(candid=7), one.at(stamps=dict.fromkeys(small))])]
+
+
+def _contents() -> list[Any]:
+    """What the data sets of a classifier are made of."""
+    names = np.array(["AGN", "SN"], dtype=object)
+    whole = {"Train": {"images": np.ones((2, 3, 3, 3), np.float32), "labels": names, "features": np.eye(2)}}
+    return [
+        whole,
+        [np.float64(2.5), np.int64(1), b"x", (None, True)],
+        {"a": [slice(1, 2), {frozenset({1})}], "b": 2**70},
+    ]
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:

@@ -6,6 +6,7 @@ import random
 import struct
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import fastavro
 import pytest
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from consumer.alert import Alert, read_alerts
 from consumer.errors import BadAlert, Reason
 from consumer.stamps import read_stamp
-from tests.fuzz.targets import LIMITS, TARGETS, damaged, seeds, timed
+from tests.fuzz.targets import LIMITS, TARGETS, corpus, damaged, seeds, timed
 from tests.packets import SCHEMA, Packet, blob, fits
+from train.pickles import PickleError, unpickled
 
 SHORT = settings(max_examples=400)
 MEMORY = 600 * 2**20
@@ -29,6 +31,14 @@ def test_whole_inputs_are_good_ones(name: str) -> None:
         TARGETS[name](data)
     if name == "packet":
         assert all(isinstance(next(iter(read_alerts(data, LIMITS.packet_bytes))), Alert) for data in seeds(name))
+
+
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_what_a_million_inputs_reached_is_reached_again_and_soon(name: str) -> None:
+    kept = corpus(name)
+    assert len(kept) > 10
+    for data in kept:
+        timed(TARGETS[name], data)
 
 
 @SHORT
@@ -118,3 +128,30 @@ def test_a_stamp_that_claims_gigabytes_is_refused_before_they_are_there(bomb: ob
         tracemalloc.stop()
     assert refused.value.reason is reason
     assert peak < 8 * LIMITS.stamp_bytes
+
+
+def pickled(*operations: bytes) -> bytes:
+    return b"".join((b"\x80\x04", *operations, b"."))
+
+
+BUILDER = b"cnumpy.core.multiarray\n"
+PICKLES = {
+    "array called": b"cnumpy\nndarray\n((I8589934592\nttR",
+    "array reconstructed": BUILDER + b"_reconstruct\n(cnumpy\nndarray\n(I8589934592\ntVb\ntR",
+    "scalar of 2 GB": BUILDER + b"scalar\n(cnumpy\ndtype\n(VV2000000000\ntRtR",
+    "memo of 2 milliards": b"]r" + struct.pack("<I", 2**31 - 1),
+    "frame of 8 GB": b"\x95" + struct.pack("<Q", 2**33) + b"N",
+    "bytes of 4 GB": b"\x8e" + struct.pack("<Q", 2**32) + b"abc",
+}
+
+
+@pytest.mark.parametrize("operations", PICKLES.values(), ids=list(PICKLES))
+def test_a_pickle_that_claims_gigabytes_is_refused_before_they_are_there(operations: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(PickleError):
+            unpickled(io.BytesIO(pickled(operations)), Path("bomb"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20

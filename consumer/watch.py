@@ -1,0 +1,81 @@
+"""Whether the broker answers, and whether the group gives us a part: silence of either looks like a quiet night."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from consumer.broker import HEAR_S, REFUSALS, UNREACHABLE, explain
+from consumer.errors import BrokerError, StoreError
+from consumer.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+
+class Watch:
+    """Over one consumer. What callbacks hear is noted here, for they must not raise; the checks raise it.
+
+    fault: what must end the run. up: whether the broker answers, as far as was heard.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._kafka = settings
+        self.fault: BrokerError | StoreError | None = None
+        self._down_since: float | None = None
+        self._waiting_since: float | None = None  # for the group to give us a part, be it none
+
+    @property
+    def up(self) -> bool:
+        return self._down_since is None
+
+    def hear(self, error: KafkaError) -> None:
+        """Note an error that librdkafka tells of."""
+        if error.code() in REFUSALS or error.fatal():
+            self.fault = explain(error, self._kafka)
+        elif error.code() in UNREACHABLE and self._down_since is None:
+            self._down_since = time.monotonic()
+            log.warning("broker_away", brokers=self._kafka.brokers, error=error.str())
+
+    def waits(self) -> None:
+        """The group owes us an answer from now on."""
+        self._waiting_since = time.monotonic()
+
+    def answered(self) -> None:
+        """The group has given us a part, or said that there is none."""
+        self._waiting_since = None
+
+    def ask(self, consumer: Consumer, question: Callable[[], Any]) -> Any:
+        """Ask the broker before anything is subscribed to. Raises BrokerError with the reason of a refusal."""
+        try:
+            return question()
+        except KafkaException as error:
+            consumer.poll(HEAR_S)  # brings no message yet, only why the broker refused
+            raise self.fault or explain(error.args[0], self._kafka) from error
+
+    def check_broker(self, consumer: Consumer) -> None:
+        """A refusal ends the run, and so does a broker that stays away: to wait on would look like a quiet night."""
+        if self.fault:
+            raise self.fault
+        if self._down_since is None:
+            return
+        away_s = time.monotonic() - self._down_since
+        try:
+            consumer.list_topics(timeout=1.0)
+        except KafkaException as error:
+            if away_s > self._kafka.patience_s:
+                raise explain(error.args[0], self._kafka) from error
+        else:
+            log.info("broker_back", away_s=round(away_s, 1))
+            self._down_since = None
+
+    def check_group(self, partitions: Callable[[], int]) -> None:
+        """A group that never answers: where there is something to read, end the run. partitions: how many there are."""
+        patience_s = max(self._kafka.patience_s, 2 * self._kafka.session_timeout_ms / 1000)
+        if self._waiting_since is None or time.monotonic() - self._waiting_since < patience_s:
+            return
+        if there := partitions():
+            waited = f"group {self._kafka.group} gave us no part of {there} partitions for {patience_s:g} s"
+            raise BrokerError(f"{waited} at {self._kafka.brokers}: start again, and look at the broker if it stays so")
+        self.waits()

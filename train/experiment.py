@@ -28,7 +28,9 @@ class Experiment:
     weighted: classes count alike in the loss. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
     epochs: at most. patience: epochs without a better validation loss. probe_*: the linear probe's own.
     seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
-    compiled: the model's kernels are fused, and on a GPU captured as a CUDA graph; worth its seconds in a long run.
+    rows: training stamps at most, as many of each class, 0 for all: what a short trial learns from.
+    mixed: convolutions in bfloat16, losses and weights in float32. compiled: the model's kernels are fused, worth its
+    seconds in a long run.
     teachers, simulated, steps, folds: of the served model, see `train.serving.Serving`.
     """
 
@@ -58,6 +60,8 @@ class Experiment:
     probe_batch: int = 100
     seeds: int = 5
     seed: int = 1
+    rows: int = 0
+    mixed: bool = False
     compiled: bool = False
     teachers: int = 2
     simulated: float = 0.5
@@ -73,6 +77,8 @@ class Experiment:
         for name in ("size", "latent", "batch", "epochs", "patience", "probe_epochs", "probe_batch", "seeds"):
             if getattr(self, name) < 1:
                 raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)}; 1 is the least")
+        if self.rows < 0:
+            raise ExperimentError(f"{self.name}: rows is {self.rows}; 0 is the least, and stands for all")
 
     @property
     def run(self) -> str:

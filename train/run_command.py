@@ -10,11 +10,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model_zoo.errors import CheckpointError
 from train.compare import comparison, scoreboard_lines
+from train.errors import TrainingError
 from train.experiment import Experiment, ExperimentError, names, read_experiment
 from train.inspection import inspect
 from train.layouts import LAYOUTS, read_layout
 from train.loop import Progress as Training
-from train.loop import TrainingError, Watch
+from train.loop import Watch
 from train.material import prepare
 from train.pickles import PickleError
 from train.report import write_report

@@ -90,10 +90,10 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def read_experiment(name: str, settings: Sequence[str] = ()) -> list[Experiment]:
+def read_experiment(name: str, settings: Sequence[str] = (), only: Sequence[str] = ()) -> list[Experiment]:
     """The runs of experiment `name`, one for each of its variants, with `key=value` settings put over all of them.
 
-    Raises ExperimentError naming the nearest experiment or setting.
+    only: the variants wanted, by default all. Raises ExperimentError naming the nearest experiment, variant or setting.
     """
     path = FOLDER / f"{name}.toml"
     if not path.is_file():
@@ -101,7 +101,12 @@ def read_experiment(name: str, settings: Sequence[str] = ()) -> list[Experiment]
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     variants = table.pop("variants", [{}])
     changes = dict(_setting(text) for text in settings)
-    return [_experiment({"name": name} | table | variant | changes, name) for variant in variants]
+    known = [variant.get("variant", "") for variant in variants]
+    for wanted in only:
+        if wanted not in known:
+            raise ExperimentError(f"{name} has no variant {wanted!r}{_nearest(wanted, list(filter(None, known)))}")
+    chosen = [variant for variant in variants if not only or variant.get("variant") in only]
+    return [_experiment({"name": name} | table | variant | changes, name) for variant in chosen]
 
 
 def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
@@ -155,4 +160,4 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _nearest(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known) or 'none'}"

@@ -38,16 +38,17 @@ class Schedule:
 
 @dataclass(slots=True)
 class Progress:
-    """Where a training stands. records: one a finished epoch, as in metrics.jsonl."""
+    """Where a training stands. records: one a finished epoch, as in metrics.jsonl. part: of the running epoch, done."""
 
     epoch: int = 0
+    part: float = 0.0
     best: float = float("inf")
     since_best: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
 
     def seen(self, record: dict[str, Any]) -> bool:
         """Take the record of one more epoch; True if it is the best so far. A tie counts as better, as in seed 001."""
-        self.epoch += 1
+        self.epoch, self.part = self.epoch + 1, 0.0
         self.records.append(record)
         better = bool(record["validation"] <= self.best)
         self.best, self.since_best = (record["validation"], 0) if better else (self.best, self.since_best + 1)
@@ -58,8 +59,8 @@ class Progress:
 class Objective:
     """What is learned. step: the loss of a batch, training mode. validate: the validation loss, and what else to note.
 
-    examples: how many an epoch has, copies of an augmentation counted, as the seeds did. watch: told of every
-    finished epoch.
+    examples: how many an epoch has, copies of an augmentation counted, as the seeds did. watch: told of every batch
+    and of every finished epoch, `part` being 0 then.
     """
 
     step: Step
@@ -85,7 +86,7 @@ def train(
     progress = _resumed(model, optimiser, generator, folder)
     _write_metrics(folder, progress.records)
     while progress.epoch < schedule.epochs and progress.since_best < schedule.patience:
-        loss = _epoch(model, update, objective.examples, schedule, generator)
+        loss = _epoch(model, update, objective, schedule, generator, progress)
         model.eval()
         with torch.no_grad():
             record = {"epoch": progress.epoch + 1, "train": loss, **objective.validate()}
@@ -128,14 +129,24 @@ def _optimiser(model: nn.Module, step: Step, schedule: Schedule) -> tuple[torch.
     return optimiser, eager(step, optimiser, mixed=schedule.mixed)
 
 
-def _epoch(model: nn.Module, update: Update, examples: int, schedule: Schedule, generator: torch.Generator) -> float:
+def _epoch(
+    model: nn.Module,
+    update: Update,
+    objective: Objective,
+    schedule: Schedule,
+    generator: torch.Generator,
+    progress: Progress,
+) -> float:
     """Mean loss over the epoch's mini-batches. Summed on the device: to ask for it is to wait for it."""
     model.train()
     device = next(model.parameters()).device
     total, steps = torch.zeros((), dtype=torch.float64, device=device), 0
-    for which in batches(examples, schedule.batch, generator, device):
+    for which in batches(objective.examples, schedule.batch, generator, device):
         total += update(which)
         steps += 1
+        if objective.watch and steps * schedule.batch < objective.examples:
+            progress.part = steps * schedule.batch / objective.examples
+            objective.watch(progress)
     mean = float(total) / steps
     if not math.isfinite(mean):
         raise TrainingError(

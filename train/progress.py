@@ -32,7 +32,7 @@ def tensorboard(folder: Path) -> Watch:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
     except ImportError as error:
         raise ExperimentError("--tensorboard needs a package that is not here: pip install tensorboard") from error
-    writer: Any = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(folder)
 
     def seen(training: Training) -> None:
         if not training.part:

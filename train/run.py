@@ -67,11 +67,14 @@ def run(
         for place in range(experiment.seeds)
     ]
     fit, probability = runs[0]
+    figures, pooled = parity(experiment, material, fit)
     summary = {
         "run": experiment.run,
         "title": experiment.title,
+        "kind": experiment.kind,
         "source": asdict(source),
-        "parity": parity(experiment, material, fit),
+        "parity": figures,
+        "pooled": pooled,
         "reference": dict(experiment.reference),
         "honest": honest(material, [each for _, each in runs], experiment.seed),
         "baseline": baseline(experiment, material),
@@ -84,14 +87,17 @@ def run(
     return Outcome(summary, fit, probability)
 
 
-def parity(experiment: Experiment, material: Material, fit: Fit) -> dict[str, float]:
-    """The seed's own figures by the seed's own protocol, in its units: percent, and losses per pixel."""
+def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[str, float], list[list[int]]]:
+    """The seed's own figures by the seed's own protocol, in its units: percent, and losses per pixel.
+
+    And the matrix of its linear probe, truth on rows, pooled over the probe's epochs; empty where it had none.
+    """
     records = fit.progress.records
     if experiment.kind not in RECONSTRUCTING:
         found = score(material.test.true, _softmax(answers(fit.model, material.test)))
-        return {"test_accuracy": 100 * found.accuracy, "test_f1": 100 * found.f1}
+        return {"test_accuracy": 100 * found.accuracy, "test_f1": 100 * found.f1}, []
     if experiment.loss == "rmse":
-        return {"rmse_first": records[0]["train"], "rmse_last": records[-1]["train"]}
+        return {"rmse_first": records[0]["train"], "rmse_last": records[-1]["train"]}, []
     model = freeze(_last(experiment, fit))
     latents = {
         name: Latents(split_latents(model, material.split(name)), material.split(name).label)
@@ -102,12 +108,13 @@ def parity(experiment: Experiment, material: Material, fit: Fit) -> dict[str, fl
     torch.manual_seed(experiment.seed)
     _, pooled = pooled_probe(latents["train"], latents["validation"], probe, len(material.classes), generator)
     right, asked, said = np.diag(pooled), pooled.sum(axis=1), pooled.sum(axis=0)
-    return {
+    figures = {
         "precision": 100 * float((right / np.maximum(said, 1)).mean()),
         "recall": 100 * float((right / np.maximum(asked, 1)).mean()),
         "f1": 100 * float((2 * right / np.maximum(asked + said, 1)).mean()),
         "mse": float(np.mean([record["train"] for record in records])),
     }
+    return figures, pooled.tolist()
 
 
 def honest(material: Material, runs: list[Mapping[str, NDArray[np.float64]]], seed: int) -> dict[str, dict[str, Any]]:

@@ -82,7 +82,7 @@ def train(
     TrainingError on a loss that is no number; the last good epoch stays on disk, as it does on Ctrl-C.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optimiser, update = _optimiser(model, objective.step, schedule)
+    optimiser, update = optimiser_of(model, objective.step, schedule)
     progress = _resumed(model, optimiser, generator, folder)
     _write_metrics(folder, progress.records)
     while progress.epoch < schedule.epochs and progress.since_best < schedule.patience:
@@ -118,7 +118,7 @@ def batches(
     yield from torch.randperm(examples, generator=generator).to(device or "cpu").split(size)
 
 
-def _optimiser(model: nn.Module, step: Step, schedule: Schedule) -> tuple[torch.optim.Optimizer, Update]:
+def optimiser_of(model: nn.Module, step: Step, schedule: Schedule) -> tuple[torch.optim.Optimizer, Update]:
     """Adam, and what takes one step of it: on a GPU a CUDA graph."""
     on_gpu = next(model.parameters()).is_cuda
     optimiser = torch.optim.Adam(

@@ -1,6 +1,7 @@
 """Runs beside each other, and beside the lines to beat."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,18 @@ class Line:
     reference: str
     run: str
     figure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table of texts. head: names of the columns."""
+
+    head: tuple[str, ...]
+    body: Sequence[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        ruled = [self.head, tuple("---" for _ in self.head), *self.body]
+        return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
 
 
 LINES: Final = (
@@ -60,18 +73,32 @@ def paired(first: Path, second: Path) -> float:
     return mcnemar(ours["test_label"], *answers)
 
 
-def scoreboard_lines(out: Path) -> Table:
+def lines_to_beat(out: Path) -> Rows:
     """The lines to beat; a run that was not made has a dash, and every figure of ours says its data."""
-    table = Table("protocol", "reference", "ours", "on", title="Lines to beat")
+    rows = []
     for line in LINES:
-        folder = out / line.run
-        if not (folder / SUMMARY).is_file():
-            table.add_row(line.protocol, line.reference, "—", "")
-            continue
+        made = (out / line.run / SUMMARY).is_file()
+        ours = read_summary(out / line.run)["parity"].get(line.figure) if made else None
+        rows.append((line.protocol, line.reference, *(_ours(out / line.run, ours) if ours is not None else ("—", ""))))
+    return Rows(("protocol", "reference", "ours", "data"), rows)
+
+
+def beside_the_seeds(out: Path) -> Rows:
+    """Every figure that a seed published, and ours from the finished runs under `out`, with its data and its length."""
+    rows = []
+    for folder in sorted(path.parent for path in out.glob(f"*/{SUMMARY}")):
         summary = read_summary(folder)
-        ours = summary["parity"].get(line.figure)
-        shown = "—" if ours is None else f"{ours:.2f}"
-        table.add_row(line.protocol, line.reference, shown, f"{summary['source']['origin']} data")
+        for name, theirs in summary["reference"].items():
+            ours = summary["parity"][name]
+            shown = _figure(ours), f"{ours - theirs:+.{_digits(ours)}f}"
+            rows.append((summary["run"], name, _figure(theirs), shown[0], shown[1], _data(folder)))
+    return Rows(("run", "figure", "seed's, real data", "ours", "difference", "our data"), rows)
+
+
+def rich_table(title: str, rows: Rows) -> Table:
+    table = Table(*rows.head, title=title)
+    for row in rows.body:
+        table.add_row(*row)
     return table
 
 
@@ -86,3 +113,22 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 def _spread(found: dict[str, float]) -> str:
     return f"{found['mean']:.3f} ± {found['sd']:.3f}"
+
+
+def _ours(folder: Path, figure: float) -> tuple[str, str]:
+    return _figure(figure), _data(folder)
+
+
+def _data(folder: Path) -> str:
+    """Whether real or simulated, and how much of it was learned from: a short trial is no match for a full run."""
+    summary = read_summary(folder)
+    rows, epochs = summary.get("rows", "?"), max(summary["epochs"])
+    return f"{summary['source']['origin']}, {rows} stamps, {epochs} epochs"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    return 2 if value >= 1 else 6

@@ -1,13 +1,16 @@
 """`estampa-train dataset …`: data sets from archived alerts and a table of labels."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from train.terminal import check_free, console, fail
+
+if TYPE_CHECKING:
+    from train.dataset_file import Summary
 
 app = typer.Typer(help="Data sets from archived alerts, and what is in them.", no_args_is_help=True)
 
@@ -47,25 +50,38 @@ def build(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A data set that `dataset build` made.")],
+    path: Annotated[Path, typer.Argument(help="A data set (.npz), or one of the seeds' pickles.")],
     page: Annotated[Path | None, typer.Option(help="Write a page of stamps to this PNG file.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Of a pickle; by default from its name.")] = None,
 ) -> None:
     """Describe a data set: arrays, classes by split, repeats and leaks, value ranges; and show a page of stamps."""
     from train import dataset_file
+    from train.inspection import inspect as inspect_stamps
+    from train.layouts import read_layout
+    from train.stamp_set import StampSet
 
+    out = Console()
     try:
-        arrays = dataset_file.load(path)
-        summary = dataset_file.describe(arrays)
+        if dataset_file.is_built(path):
+            arrays = dataset_file.load(path)
+            _describe(dataset_file.describe(arrays), out)
+        else:
+            stamps = StampSet.load(path) if path.suffix == ".npz" else read_layout(path, layout)
+            arrays = stamps.arrays()
+            for line in inspect_stamps(stamps).lines():
+                out.print(line, highlight=False)
         if page is not None:
             dataset_file.draw_page(arrays, page)
     except (ValueError, OSError) as error:
         raise fail(error) from error
+
+
+def _describe(summary: "Summary", out: Console) -> None:
     shown = Table("array", "shape", "type", "range")
     for row in summary.arrays:
         shown.add_row(*row)
     counted = Table("class", *summary.splits)
     for name, counts in summary.classes.items():
         counted.add_row(name, *map(str, counts))
-    out = Console()
     out.print(shown, counted)
     out.print(f"{summary.objects} objects; {summary.repeats} repeated images; {summary.leaks} objects in two splits")

@@ -34,6 +34,17 @@ def save(arrays: Arrays, path: Path) -> None:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # arrays by name
 
 
+def is_built(path: Path) -> bool:
+    """Whether `path` is to be read here: every .npz but one that was converted from a pickle, which has no candids."""
+    if path.suffix != ".npz":
+        return False
+    if not zipfile.is_zipfile(path):
+        return True
+    with zipfile.ZipFile(path) as members:
+        names = members.namelist()
+    return "candid.npy" in names or "feature_names.npy" not in names
+
+
 def load(path: Path) -> Arrays:
     """Read a data set. Raises ValueError for a file that is none, naming what is missing; runs no pickle."""
     if not path.is_file():
@@ -79,7 +90,7 @@ def describe(arrays: Arrays) -> Summary:
 def draw_page(arrays: Arrays, path: Path) -> None:
     """A PNG of a few stamps of each class, a row a class, channels side by side."""
     plt.switch_backend("Agg")
-    images = arrays["images"][:, 0] if "lengths" in arrays else arrays["images"]
+    images = arrays["images"][:, 0] if arrays["images"].ndim == 5 else arrays["images"]
     codes = [code for code in range(len(arrays["classes"])) if (arrays["labels"] == code).any()]
     figure, axes = plt.subplots(len(codes), SHOWN_A_CLASS, figsize=(3 * SHOWN_A_CLASS, 1.2 * len(codes)), squeeze=False)
     for row, code in zip(axes, codes, strict=True):

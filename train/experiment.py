@@ -28,7 +28,9 @@ class Experiment:
     weighted: classes count alike in the loss. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
     epochs: at most. patience: epochs without a better validation loss. probe_*: the linear probe's own.
     seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
-    compiled: the model's kernels are fused, and on a GPU captured as a CUDA graph; worth its seconds in a long run.
+    rows: training stamps at most, as many of each class, 0 for all: what a short trial learns from.
+    mixed: convolutions in bfloat16, losses and weights in float32. compiled: the model's kernels are fused, worth its
+    seconds in a long run.
     teachers, simulated, steps, folds: of the served model, see `train.serving.Serving`.
     """
 
@@ -58,6 +60,8 @@ class Experiment:
     probe_batch: int = 100
     seeds: int = 5
     seed: int = 1
+    rows: int = 0
+    mixed: bool = False
     compiled: bool = False
     teachers: int = 2
     simulated: float = 0.5
@@ -73,6 +77,8 @@ class Experiment:
         for name in ("size", "latent", "batch", "epochs", "patience", "probe_epochs", "probe_batch", "seeds"):
             if getattr(self, name) < 1:
                 raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)}; 1 is the least")
+        if self.rows < 0:
+            raise ExperimentError(f"{self.name}: rows is {self.rows}; 0 is the least, and stands for all")
 
     @property
     def run(self) -> str:
@@ -84,10 +90,10 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def read_experiment(name: str, settings: Sequence[str] = ()) -> list[Experiment]:
+def read_experiment(name: str, settings: Sequence[str] = (), only: Sequence[str] = ()) -> list[Experiment]:
     """The runs of experiment `name`, one for each of its variants, with `key=value` settings put over all of them.
 
-    Raises ExperimentError naming the nearest experiment or setting.
+    only: the variants wanted, by default all. Raises ExperimentError naming the nearest experiment, variant or setting.
     """
     path = FOLDER / f"{name}.toml"
     if not path.is_file():
@@ -95,7 +101,12 @@ def read_experiment(name: str, settings: Sequence[str] = ()) -> list[Experiment]
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     variants = table.pop("variants", [{}])
     changes = dict(_setting(text) for text in settings)
-    return [_experiment({"name": name} | table | variant | changes, name) for variant in variants]
+    known = [variant.get("variant", "") for variant in variants]
+    for wanted in only:
+        if wanted not in known:
+            raise ExperimentError(f"{name} has no variant {wanted!r}{_nearest(wanted, list(filter(None, known)))}")
+    chosen = [variant for variant in variants if not only or variant.get("variant") in only]
+    return [_experiment({"name": name} | table | variant | changes, name) for variant in chosen]
 
 
 def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
@@ -149,4 +160,4 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _nearest(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known) or 'none'}"

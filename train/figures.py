@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from train.evaluate import per_class, reliability
@@ -13,6 +15,8 @@ from train.evaluate import per_class, reliability
 COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Paul Tol's bright scheme: distinct to the colour-blind."""
 UMAP_POINTS: Final = 3000
+RESIDUAL: Final = 0.3
+"""Residuals are shown to this, of stamps between 0 and 1."""
 STYLE: Final[Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -20,7 +24,6 @@ STYLE: Final[Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "legend.frameon": False,
-    "figure.dpi": 110,
     "savefig.bbox": "tight",
 }
 mpl.rcParams.update(STYLE)
@@ -36,6 +39,7 @@ def learning_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
     best = min(records, key=lambda record: (record["validation"], -record["epoch"]))
     axes.axvline(best["epoch"], color="#888888", linestyle=":", label=f"best, epoch {best['epoch']}")
     axes.set(xlabel="epoch", ylabel="loss", title="Learning curves")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if all(record[name] > 0 for record in records for name in ("train", "validation")):
         axes.set_yscale("log")
     axes.legend()
@@ -44,7 +48,7 @@ def learning_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
 
 def confusion(matrix: NDArray[np.integer], classes: Sequence[str], title: str) -> Figure:
     """Confusion matrix (C, C), truth on rows: counts, coloured by the share of the row."""
-    figure = Figure(figsize=(4.2, 3.8))
+    figure = Figure(figsize=(3.7, 3.5))
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -60,7 +64,7 @@ def confusion(matrix: NDArray[np.integer], classes: Sequence[str], title: str) -
 
 def calibration(label: NDArray[np.int64], probability: NDArray[np.floating], error: float) -> Figure:
     """How often the answer is right against how sure the model is; the size of a point is its share of examples."""
-    figure = Figure(figsize=(3.8, 3.6))
+    figure = Figure(figsize=(3.3, 3.2))
     axes = figure.subplots()
     bins = reliability(label, probability)
     axes.plot([0, 1], [0, 1], color="#888888", linestyle=":")
@@ -75,22 +79,28 @@ def reconstructions(
     stamps: NDArray[np.float32], seen: NDArray[np.float32], channels: Sequence[str], titles: Sequence[str]
 ) -> Figure:
     """Stamps (N, C, S, S) beside their reconstructions and residuals, channel by channel; one column an example."""
-    rows = 3 * len(channels)
-    figure = Figure(figsize=(1.15 * len(stamps) + 1, 1.15 * rows))
-    grid = figure.subplots(rows, len(stamps), squeeze=False)
-    for column in range(len(stamps)):
-        for place, channel in enumerate(channels):
+    figure = Figure(figsize=(1.08 * len(stamps) + 0.6, 3.3 * len(channels)), layout="constrained")
+    for panel, (place, channel) in zip(
+        figure.subfigures(len(channels), squeeze=False)[:, 0], enumerate(channels), strict=True
+    ):
+        panel.suptitle(channel, fontsize=9, fontweight="bold", x=0.01, ha="left")
+        grid = panel.subplots(3, len(stamps), squeeze=False)
+        for column, title in enumerate(titles):
             original, made = stamps[column, place], seen[column, place]
-            planes = ((original, "original"), (made, "reconstruction"), (original - made, "residual"))
-            for offset, (plane, kind) in enumerate(planes):
-                axes = grid[3 * place + offset, column]
-                limits = (-0.3, 0.3) if kind == "residual" else (0, 1)
-                axes.imshow(plane, cmap="RdBu" if kind == "residual" else "gray", vmin=limits[0], vmax=limits[1])
-                axes.set(xticks=[], yticks=[])
-                if column == 0:
-                    axes.set_ylabel(f"{channel}\n{kind}", fontsize=6)
-        grid[0, column].set_title(titles[column], fontsize=8)
+            _triplet(grid[:, column], original, made)
+            grid[0, column].set_title(title, fontsize=8, fontweight="normal")
+        for row, kind in enumerate(("original", "reconstruction", "residual")):
+            grid[row, 0].set_ylabel(kind, fontsize=7)
     return figure
+
+
+def _triplet(axes: Sequence[Axes], original: NDArray[np.float32], made: NDArray[np.float32]) -> None:
+    axes[0].imshow(original, cmap="gray", vmin=0, vmax=1)
+    axes[1].imshow(made, cmap="gray", vmin=0, vmax=1)
+    axes[2].imshow(original - made, cmap="RdBu", vmin=-RESIDUAL, vmax=RESIDUAL)
+    for one in axes:
+        one.set(xticks=[], yticks=[])
+        one.spines[:].set_visible(False)
 
 
 def projection(values: NDArray[np.floating], label: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
@@ -106,13 +116,14 @@ def projection(values: NDArray[np.floating], label: NDArray[np.int64], classes: 
         some = flat[label[rows] == place]
         axes.scatter(some[:, 0], some[:, 1], s=8, alpha=0.7, color=COLOURS[place % len(COLOURS)], label=name)
     axes.set(xticks=[], yticks=[], title=title)
-    axes.legend(markerscale=2)
+    axes.spines[:].set_visible(False)
+    axes.legend(markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
 def class_table(label: NDArray[np.int64], probability: NDArray[np.floating], classes: Sequence[str]) -> Figure:
     """Precision, recall and F1 of each class as bars, with the number of examples."""
-    figure = Figure(figsize=(5, 3))
+    figure = Figure(figsize=(4.4, 2.9))
     axes = figure.subplots()
     table = per_class(label, probability)
     places = np.arange(len(classes))

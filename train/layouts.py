@@ -1,7 +1,7 @@
 """The five layouts of the seeds' pickles → one StampSet. What each file leaves out is said here."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,20 +71,27 @@ def read_layout(path: Path, layout: str | None = None, channels: tuple[str, ...]
     `channels` overrides the layout's order. Raises DatasetError where the file does not have the layout, or where its
     difference is not the channel that it should be.
     """
-    known = LAYOUTS[layout or _layout_of(path)]
+    name = layout or _layout_of(path)
+    if name not in LAYOUTS:
+        raise DatasetError(f"no layout is called {name!r}; give one of {', '.join(LAYOUTS)}")
+    known = LAYOUTS[name]
     content = read_pickle(path)
     if not isinstance(content, Mapping):
         raise DatasetError(f"{path} holds a {type(content).__name__}; a dictionary is needed")
     parts = _splits(content, path)
     read = _sequences if known.sequence else _images
-    columns = [read(part, known, f"{path}: {name}") for name, part in parts.items()]
-    lengths = [len(column[1]) for column in columns]
+    wheres = [f"{path}: {name}" for name in parts]
+    planes = [read(part, known, where) for part, where in zip(parts.values(), wheres, strict=True)]
+    lengths = [len(part[0]) for part in planes]
+    labels = [
+        _labels(part, known, where, rows) for part, where, rows in zip(parts.values(), wheres, lengths, strict=True)
+    ]
     whole = "All" in parts
     split = np.repeat([SPLIT_NAMES.get(name, "train") for name in parts], lengths)
     found = StampSet(
-        images=np.concatenate([column[0] for column in columns]),
+        images=_joined(planes, wheres),
         channels=channels or known.channels,
-        labels=np.concatenate([column[1] for column in columns]),
+        labels=np.concatenate(labels),
         classes=known.classes,
         split=_split_by_template(parts["All"]) if whole else split,
         features=_features(parts, lengths),
@@ -136,23 +143,34 @@ def _splits(content: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, An
     raise DatasetError(f"{path} has the keys {sorted(map(str, content))}; Train, Validation and Test are needed")
 
 
-def _images(part: Mapping[str, Any], layout: Layout, where: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    images = _finite(np.asarray(_key(part, where, "images")), where)
+def _images(part: Mapping[str, Any], layout: Layout, where: str) -> list[NDArray[Any]]:
+    """The channels, each (N, S, S), as views of what the file holds."""
+    images = np.asarray(_key(part, where, "images"))
     wanted = (layout.side, layout.side, len(layout.channels))
     if images.ndim != 4 or images.shape[1:] != wanted:
         raise DatasetError(f"{where}: images are {images.shape}; (N, {', '.join(map(str, wanted))}) is needed")
-    return images, _labels(part, layout, where, len(images))
+    return list(np.moveaxis(images, -1, 0))
 
 
-def _sequences(part: Mapping[str, Any], layout: Layout, where: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _sequences(part: Mapping[str, Any], layout: Layout, where: str) -> list[NDArray[Any]]:
+    """The channels, each (N, T, S, S), the one template repeated along T, as views of what the file holds."""
     science, difference = (np.asarray(_key(part, where, name)) for name in ("science", "difference"))
     template = np.asarray(_key(part, where, "template"))
     if science.ndim != 4 or science.shape != difference.shape or template.shape != science[:, 0].shape:
         shapes = f"science {science.shape}, difference {difference.shape}, template {template.shape}"
         raise DatasetError(f"{where}: {shapes}; (N, T, {layout.side}, {layout.side}) twice and one template are needed")
-    repeated = np.broadcast_to(template[:, None], science.shape)
-    images = _finite(np.stack([science, repeated, difference], axis=-1), where)
-    return images, _labels(part, layout, where, len(images))
+    return [science, np.broadcast_to(template[:, None], science.shape), difference]
+
+
+def _joined(planes: Sequence[Sequence[NDArray[Any]]], wheres: Sequence[str]) -> NDArray[np.float32]:
+    """The parts one after another, channels last: the only copy, for a full-size file fills gigabytes."""
+    lengths, first = [len(part[0]) for part in planes], planes[0]
+    whole = np.empty((sum(lengths), *first[0].shape[1:], len(first)), np.float32)
+    for rows, part, where in zip(np.split(whole, np.cumsum(lengths)[:-1]), planes, wheres, strict=True):
+        for place, plane in enumerate(part):
+            rows[..., place] = plane
+        _check_finite(rows, where)
+    return whole
 
 
 def _labels(part: Mapping[str, Any], layout: Layout, where: str, rows: int) -> NDArray[np.int64]:
@@ -182,15 +200,16 @@ def _key(part: Mapping[str, Any], where: str, *names: str) -> Any:
     raise DatasetError(f"{where} has no {' or '.join(names)}; its keys are {', '.join(sorted(map(str, part)))}")
 
 
-def _finite(images: NDArray[Any], where: str) -> NDArray[np.float32]:
-    found = images.astype(np.float32)
-    bad = ~np.isfinite(found)
+def _check_finite(images: NDArray[np.float32], where: str, chunk: int = 4096) -> None:
+    bad = np.concatenate([_bad_pixels(images[start : start + chunk]) for start in range(0, len(images), chunk)])
     if bad.any():
-        row = int(np.argwhere(bad)[0][0])
-        raise DatasetError(
-            f"{where}: {int(bad.sum())} pixels are NaN or infinite, the first in row {row}; mend the file"
-        )
-    return found
+        row = int(np.flatnonzero(bad)[0])
+        raise DatasetError(f"{where}: {bad.sum()} pixels are NaN or infinite, the first in row {row}; mend the file")
+
+
+def _bad_pixels(images: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(N,): how many of each stamp are no number."""
+    return np.asarray((~np.isfinite(images)).reshape(len(images), -1).sum(axis=1), np.int64)
 
 
 def _features(parts: Mapping[str, Mapping[str, Any]], lengths: list[int]) -> NDArray[np.float32]:

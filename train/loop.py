@@ -10,42 +10,45 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from train.errors import TrainingError
+from train.finished import finished
+from train.update import Captured, Step, Update, eager
+
 BEST: Final = "best.pt"
 LAST: Final = "last.pt"
 METRICS: Final = "metrics.jsonl"
 
-Step = Callable[[torch.Tensor], torch.Tensor]
-"""Places of the examples of a batch, (B,) int64 → its loss, a scalar."""
 Watch = Callable[["Progress"], None]
-
-
-class TrainingError(RuntimeError):
-    """A training that cannot go on: its loss is no number, or its folder cannot be written or read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast. epochs: at most. patience: epochs without a better validation. rate, decay: Adam's."""
+    """How long and how fast. epochs: at most. patience: epochs without a better validation. rate, decay: Adam's.
+
+    mixed: convolutions in bfloat16.
+    """
 
     epochs: int
     batch: int
     rate: float
     decay: float = 0.0
     patience: int = 15
+    mixed: bool = False
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where a training stands. records: one a finished epoch, as in metrics.jsonl."""
+    """Where a training stands. records: one a finished epoch, as in metrics.jsonl. part: of the running epoch, done."""
 
     epoch: int = 0
+    part: float = 0.0
     best: float = float("inf")
     since_best: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
 
     def seen(self, record: dict[str, Any]) -> bool:
         """Take the record of one more epoch; True if it is the best so far. A tie counts as better, as in seed 001."""
-        self.epoch += 1
+        self.epoch, self.part = self.epoch + 1, 0.0
         self.records.append(record)
         better = bool(record["validation"] <= self.best)
         self.best, self.since_best = (record["validation"], 0) if better else (self.best, self.since_best + 1)
@@ -56,8 +59,8 @@ class Progress:
 class Objective:
     """What is learned. step: the loss of a batch, training mode. validate: the validation loss, and what else to note.
 
-    examples: how many an epoch has, copies of an augmentation counted, as the seeds did. watch: told of every
-    finished epoch.
+    examples: how many an epoch has, copies of an augmentation counted, as the seeds did. watch: told of every batch
+    and of every finished epoch, `part` being 0 then.
     """
 
     step: Step
@@ -79,12 +82,11 @@ def train(
     TrainingError on a loss that is no number; the last good epoch stays on disk, as it does on Ctrl-C.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fused = next(model.parameters()).is_cuda
-    optimiser = torch.optim.Adam(model.parameters(), lr=schedule.rate, weight_decay=schedule.decay, fused=fused)
+    optimiser, update = optimiser_of(model, objective.step, schedule)
     progress = _resumed(model, optimiser, generator, folder)
     _write_metrics(folder, progress.records)
     while progress.epoch < schedule.epochs and progress.since_best < schedule.patience:
-        loss = _epoch(model, optimiser, objective, schedule, generator)
+        loss = _epoch(model, update, objective, schedule, generator, progress)
         model.eval()
         with torch.no_grad():
             record = {"epoch": progress.epoch + 1, "train": loss, **objective.validate()}
@@ -116,27 +118,41 @@ def batches(
     yield from torch.randperm(examples, generator=generator).to(device or "cpu").split(size)
 
 
+def optimiser_of(model: nn.Module, step: Step, schedule: Schedule) -> tuple[torch.optim.Optimizer, Update]:
+    """Adam, and what takes one step of it: on a GPU a CUDA graph."""
+    on_gpu = next(model.parameters()).is_cuda
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=schedule.rate, weight_decay=schedule.decay, fused=True, capturable=on_gpu
+    )
+    if on_gpu:
+        return optimiser, Captured(step, optimiser, schedule.batch, mixed=schedule.mixed)
+    return optimiser, eager(step, optimiser, mixed=schedule.mixed)
+
+
 def _epoch(
     model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    update: Update,
     objective: Objective,
     schedule: Schedule,
     generator: torch.Generator,
+    progress: Progress,
 ) -> float:
     """Mean loss over the epoch's mini-batches. Summed on the device: to ask for it is to wait for it."""
     model.train()
-    total, steps = torch.zeros((), dtype=torch.float64), 0
     device = next(model.parameters()).device
+    total, steps = torch.zeros((), dtype=torch.float64, device=device), 0
     for which in batches(objective.examples, schedule.batch, generator, device):
-        loss = objective.step(which)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        total = total.to(loss.device) + loss.detach()
+        total += update(which)
         steps += 1
+        if objective.watch and steps * schedule.batch < objective.examples:
+            progress.part = steps * schedule.batch / objective.examples
+            objective.watch(progress)
     mean = float(total) / steps
     if not math.isfinite(mean):
-        raise TrainingError(f"the loss is {mean} at a rate of {schedule.rate}; lower it with --set rate=…")
+        raise TrainingError(
+            f"the loss is {mean} at a rate of {schedule.rate}; the epoch before is kept; "
+            "lower it with --set rate=… and another --out"
+        )
     return mean
 
 
@@ -181,15 +197,17 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _save(path: Path, state: dict[str, Any]) -> None:
     """Whole or not at all: a full disk or a kill leaves the file of the epoch before."""
-    partial = path.with_name(path.name + ".partial")
     try:
-        torch.save(state, partial)
-        partial.replace(path)
+        with finished(path) as partial:
+            torch.save(state, partial)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        raise TrainingError(f"{path} cannot be written: {error}; the epoch before is kept") from error
+        raise TrainingError(f"{path} cannot be written: {error}; is the disk full? The epoch before is kept") from error
 
 
 def _write_metrics(folder: Path, records: list[dict[str, Any]]) -> None:
     lines = "".join(json.dumps(record) + "\n" for record in records)
-    (folder / METRICS).write_text(lines, encoding="utf-8")
+    try:
+        with finished(folder / METRICS) as partial:
+            partial.write_text(lines, encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"{folder / METRICS} cannot be written: {error}; is the disk full?") from error

@@ -82,6 +82,8 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> M
     parts = {}
     for name in SPLITS:
         rows = _rows(stamps, name)
+        if name == "train" and experiment.rows:
+            rows = _some(rows, stamps.labels[rows], experiment.rows)
         cut = np.moveaxis(stamps.images[rows][..., window, window, :][..., planes], -1, -3)
         repeats = 1
         if cut.ndim == 5 and experiment.kind != "sequence":
@@ -107,6 +109,14 @@ def _rows(stamps: StampSet, split: str) -> NDArray[np.int64]:
     if not len(rows) or absent:
         raise DatasetError(f"split {split} of {len(rows)} stamps has no {' and no '.join(absent) or 'stamp'}")
     return rows
+
+
+def _some(rows: NDArray[np.int64], label: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+    """About `wanted` of `rows`, as many of each class, the same ones each time."""
+    mixed = np.random.default_rng(0).permutation(len(rows))
+    classes = np.unique(label)
+    each = max(wanted // len(classes), 1)
+    return np.sort(np.concatenate([rows[mixed[label[mixed] == one][:each]] for one in classes]))
 
 
 def _metadata(stamps: StampSet) -> NDArray[np.float32]:

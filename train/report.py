@@ -1,9 +1,7 @@
 """A run to read: `table.md`, the figures as PNG, and one `report.html` that holds them all."""
 
-import base64
-import html
 import io
-import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,47 +11,52 @@ import torch
 from matplotlib.figure import Figure
 
 from train import figures
-from train.evaluate import calibration_error, score
+from train.evaluate import calibration_error, per_class, score
+from train.finished import finished
 from train.material import Material
-from train.run import RECONSTRUCTING, Outcome
+from train.page import PIXELS_A_POINT, Picture, Section, Table, page
+from train.run import CONFIG, PREDICTIONS, RECONSTRUCTING, Outcome
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
 EXAMPLES: Final = 2
-
-PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; margin: 1rem 0 }} td, th {{ padding: .25rem .8rem; border-bottom: 1px solid #ddd }}
-td:not(:first-child), th:not(:first-child) {{ text-align: right; font-variant-numeric: tabular-nums }}
-.source {{ background: #fff3d6; border-left: 4px solid #e0a800; padding: .5rem 1rem }}
-.figures {{ display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }}
-figure {{ margin: 0 }} img {{ max-width: 100% }} pre {{ background: #f6f6f6; padding: 1rem; overflow: auto }}
-</style>
-<h1>{title}</h1><p>{subtitle}</p><p class="source">{source}</p>
-<h2>By the seed's protocol, and the honest one</h2>{table}
-<h2>Figures</h2><div class="figures">{pictures}</div>
-<h2>Settings</h2><pre>{settings}</pre></html>
-"""
+DPI: Final = 100 * PIXELS_A_POINT
 
 
 def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bool = True) -> None:
     """Write table.md, figures/*.png and report.html of a finished run into `folder`."""
-    rows = table_rows(outcome.summary)
-    (folder / "table.md").write_text(markdown(rows, outcome.summary), encoding="utf-8")
-    drawn = {name: _png(figure) for name, figure in _figures(outcome, material, umap=umap).items()}
+    summary = outcome.summary
+    sections = [
+        Section("Against the seed, by its own protocol", _scale(summary), _parity_parts(outcome, material)),
+        Section("By the honest protocol", HONEST, _honest_parts(outcome, material)),
+        *(_reconstruction_section(outcome, material) if _reconstructs(outcome) else []),
+        Section("The latent space", LATENT, _latent_parts(outcome, material, folder, umap=umap)),
+    ]
     (folder / "figures").mkdir(exist_ok=True)
-    for name, content in drawn.items():
-        (folder / "figures" / f"{name}.png").write_bytes(content)
-    page = PAGE.format(
-        title=html.escape(outcome.summary["run"]),
-        subtitle=html.escape(outcome.summary["title"]),
-        source=html.escape(source_line(outcome.summary)),
-        table=_table(rows),
-        pictures="".join(_picture(name, content) for name, content in drawn.items()),
-        settings=html.escape((folder / "config.json").read_text(encoding="utf-8")),
-    )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    for picture in [part for section in sections for part in section.parts if isinstance(part, Picture)]:
+        (folder / "figures" / f"{picture.name}.png").write_bytes(picture.png)
+    facts = {
+        "title": summary["run"],
+        "subtitle": summary["title"],
+        "source": source_line(summary),
+        "settings": (folder / CONFIG).read_text(encoding="utf-8"),
+    }
+    _write(folder / "table.md", markdown(table_rows(summary), summary))
+    _write(folder / "report.html", page(facts, sections))
+
+
+HONEST: Final = (
+    "Best weights on validation and test: mean and deviation over the seeds of the run, a bootstrap interval over the "
+    "examples, and as many principal components of the pixels, read by the same converged logistic regression. "
+    "Pictures are of the first seed's answers on test."
+)
+LATENT: Final = (
+    "Two groupings of the test stamps' latents that were told nothing of the classes, as many groups as classes, and "
+    "how they agree with these; and the latents and the answers laid flat by UMAP, coloured by the true class."
+)
+RECONSTRUCTED: Final = (
+    "Two test stamps of each class, best weights. Stamps are shown from 0 to 1, residuals (original less "
+    "reconstruction) from −0.3, red, to 0.3, blue."
+)
 
 
 def source_line(summary: Mapping[str, Any]) -> str:
@@ -64,26 +67,36 @@ def source_line(summary: Mapping[str, Any]) -> str:
 
 def table_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """(what, ours, the seed's, difference) as text; the first row is the head."""
+    return [
+        *_parity_rows(summary),
+        *(row for split in ("validation", "test") for row in _honest_rows(summary, split)),
+    ]
+
+
+def markdown(rows: list[tuple[str, str, str, str]], summary: Mapping[str, Any]) -> str:
+    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    lines = [f"# {summary['run']}", "", source_line(summary), _scale(summary), "", head, "|---|--:|--:|--:|", *body, ""]
+    return "\n".join(lines)
+
+
+def _scale(summary: Mapping[str, Any]) -> str:
+    epochs = summary["epochs"]
+    return (
+        f"Learned from {summary['rows']:,} {summary['source']['origin']} stamps in {epochs[0]} epochs"
+        f"{f', {len(epochs)} seeds' if len(epochs) > 1 else ''}."
+    )
+
+
+def _parity_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     origin = summary["source"]["origin"]
     rows = [("figure", f"ours ({origin} data)", "seed's", "difference")]
     for name, ours in summary["parity"].items():
         theirs = summary["reference"].get(name)
         unit = f" {UNITS[name]}" if name in UNITS else ""
         digits = 2 if unit else 6
-        rows.append(
-            (
-                f"parity: {name}{unit}",
-                f"{ours:.{digits}f}",
-                "—" if theirs is None else f"{theirs:.{digits}f}",
-                "—" if theirs is None else f"{ours - theirs:+.{digits}f}",
-            )
-        )
-    return rows + [row for split in ("validation", "test") for row in _honest_rows(summary, split)]
-
-
-def markdown(rows: list[tuple[str, str, str, str]], summary: Mapping[str, Any]) -> str:
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"# {summary['run']}", "", source_line(summary), "", head, "|---|--:|--:|--:|", *body, ""])
+        compared = ("—", "—") if theirs is None else (f"{theirs:.{digits}f}", f"{ours - theirs:+.{digits}f}")
+        rows.append((f"parity: {name}{unit}", f"{ours:.{digits}f}", *compared))
+    return rows
 
 
 def _honest_rows(summary: Mapping[str, Any], split: str) -> list[tuple[str, str, str, str]]:
@@ -97,36 +110,72 @@ def _honest_rows(summary: Mapping[str, Any], split: str) -> list[tuple[str, str,
     return rows
 
 
-def _figures(outcome: Outcome, material: Material, *, umap: bool) -> dict[str, Figure]:
-    test, probability = material.test, outcome.probability["test"]
-    drawn = {
-        "learning_curves": figures.learning_curves(outcome.fit.progress.records),
-        "confusion_test": figures.confusion(
-            score(test.true, probability).confusion, material.classes, "Test, best weights"
+def _parity_parts(outcome: Outcome, material: Material) -> list[Table | Picture]:
+    summary = outcome.summary
+    rows = [[cell.removeprefix("parity: ") for cell in row] for row in _parity_rows(summary)]
+    parts: list[Table | Picture] = [Table("Parity", rows)]
+    parts.append(_picture("learning_curves", figures.learning_curves(outcome.fit.progress.records)))
+    if summary["pooled"]:
+        drawn = figures.confusion(np.array(summary["pooled"]), material.classes, "Validation, pooled over probe epochs")
+        parts.append(_picture("confusion_pooled", drawn, "What the seed's table is made of: no test result."))
+    return parts
+
+
+def _honest_parts(outcome: Outcome, material: Material) -> list[Table | Picture]:
+    true, probability = material.test.true, outcome.probability["test"]
+    matrix, error = score(true, probability).confusion, calibration_error(true, probability)
+    return [
+        Table("Scores, %", _score_rows(outcome.summary)),
+        Table("Test, by class, %", _class_rows(outcome, material)),
+        _picture("confusion_test", figures.confusion(matrix, material.classes, "Test, best weights")),
+        _picture("classes", figures.class_table(true, probability, material.classes)),
+        _picture(
+            "calibration", figures.calibration(true, probability, error), "A point's size is its share of stamps."
         ),
-        "classes": figures.class_table(test.true, probability, material.classes),
-        "calibration": figures.calibration(test.true, probability, calibration_error(test.true, probability)),
-    }
-    if _reconstructs(outcome):
-        drawn["reconstructions"] = _reconstructed(outcome, material)
-    if umap:
-        latents = np.load(_predictions(outcome))["test_latents"]
-        drawn["umap_latents"] = figures.projection(latents, test.true, material.classes, "Latents of test stamps")
-        logits = np.log(np.maximum(probability, 1e-9))
-        drawn["umap_probe"] = figures.projection(logits, test.true, material.classes, "Answers on test stamps")
-    return drawn
+    ]
 
 
-def _predictions(outcome: Outcome) -> Path:
-    return outcome.fit.folder.parent / "predictions.npz"
+def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    held = [summary["honest"][split] for split in ("validation", "test")]
+    names = {"f1": "macro-F1", "accuracy": "accuracy", "calibration_error": "calibration error"}
+    rows: list[tuple[str, ...]] = [("", "validation", "test")]
+    for key, shown in names.items():
+        rows.append((shown, *(f"{100 * one[key]['mean']:.1f} ± {100 * one[key]['sd']:.1f}" for one in held)))
+    rows.append(("macro-F1, 95 %", *(f"{100 * one['f1']['low']:.1f} … {100 * one['f1']['high']:.1f}" for one in held)))
+    pca = [summary["baseline"][split]["f1"] for split in ("validation", "test")]
+    return [*rows, ("macro-F1 of PCA", *(f"{100 * one:.1f}" for one in pca))]
+
+
+def _class_rows(outcome: Outcome, material: Material) -> list[tuple[str, ...]]:
+    table = per_class(material.test.true, outcome.probability["test"])
+    rows = [
+        (name, *(f"{100 * value:.1f}" for value in table[place, :3]), f"{table[place, 3]:.0f}")
+        for place, name in enumerate(material.classes)
+    ]
+    return [("", "precision", "recall", "F1", "stamps"), *rows]
+
+
+def _latent_parts(outcome: Outcome, material: Material, folder: Path, *, umap: bool) -> list[Table | Picture]:
+    found = outcome.summary["clustering"]
+    rows = [(name, *(f"{one[key]:.3f}" for key in ("purity", "ari", "nmi"))) for name, one in found.items()]
+    table = Table("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
+    if not umap:
+        return [table]
+    true, classes = material.test.true, material.classes
+    latents = np.load(folder / PREDICTIONS)["test_latents"]
+    logits = np.log(np.maximum(outcome.probability["test"], 1e-9))
+    return [
+        table,
+        _picture("umap_latents", figures.projection(latents, true, classes, "Latents of test stamps")),
+        _picture("umap_probe", figures.projection(logits, true, classes, "Answers on test stamps")),
+    ]
 
 
 def _reconstructs(outcome: Outcome) -> bool:
-    config = json.loads((outcome.fit.folder.parent / "config.json").read_text(encoding="utf-8"))
-    return config["kind"] in RECONSTRUCTING
+    return outcome.summary["kind"] in RECONSTRUCTING
 
 
-def _reconstructed(outcome: Outcome, material: Material) -> Figure:
+def _reconstruction_section(outcome: Outcome, material: Material) -> list[Section]:
     """Two test stamps of each class."""
     true = material.test.true
     rows = np.concatenate([np.flatnonzero(true == place)[:EXAMPLES] for place in range(len(material.classes))])
@@ -135,22 +184,18 @@ def _reconstructed(outcome: Outcome, material: Material) -> Figure:
         answer = outcome.fit.model(stamps)
     seen = answer[0] if isinstance(answer, tuple) else answer
     titles = [material.classes[true[row]] for row in rows]
-    return figures.reconstructions(stamps.cpu().numpy(), seen.cpu().numpy(), material.channels, titles)
+    drawn = figures.reconstructions(stamps.cpu().numpy(), seen.cpu().numpy(), material.channels, titles)
+    return [Section("Reconstructions", RECONSTRUCTED, [_picture("reconstructions", drawn)])]
 
 
-def _png(figure: Figure) -> bytes:
+def _picture(name: str, figure: Figure, caption: str = "") -> Picture:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()
+    figure.savefig(stream, format="png", dpi=DPI)
+    png = stream.getvalue()
+    (width,) = struct.unpack(">I", png[16:20])  # of a PNG's header
+    return Picture(name, png, round(width / PIXELS_A_POINT), caption)
 
 
-def _picture(name: str, content: bytes) -> str:
-    encoded = base64.b64encode(content).decode()
-    return f'<figure><img alt="{name}" src="data:image/png;base64,{encoded}"></figure>'
-
-
-def _table(rows: list[tuple[str, str, str, str]]) -> str:
-    head, *body = rows
-    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
-    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+def _write(path: Path, text: str) -> None:
+    with finished(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -15,7 +15,8 @@ from torch import nn
 
 from model_zoo.encoder import freeze
 from train.evaluate import bootstrap_interval, clustering, score
-from train.experiment import Experiment, changed
+from train.experiment import Experiment, ExperimentError, changed
+from train.finished import finished
 from train.fits import Fit, answers, fit_classifier, fit_reconstruction, reconstructing_model, split_latents
 from train.loop import Watch, load_last
 from train.material import Material
@@ -23,8 +24,11 @@ from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pool
 
 RECONSTRUCTING: Final = ("autoencoder", "vae", "reconstructor")
 HELD: Final = ("validation", "test")
+CONFIG: Final = "config.json"
+DATA: Final = "data.json"
 SUMMARY: Final = "summary.json"
 PREDICTIONS: Final = "predictions.npz"
+MAY_CHANGE: Final = ("epochs", "patience", "seeds", "probe_epochs", "title", "reference", "name", "origin")
 Protocol = dict[str, Any]
 
 
@@ -49,25 +53,33 @@ class Outcome:
 def run(
     experiment: Experiment, material: Material, source: Source, folder: Path, watch: Watch | None = None
 ) -> Outcome:
-    """Fit `experiment` with each of its seeds and write the run's folder; goes on where a run before was stopped."""
+    """Fit `experiment` with each of its seeds and write the run's folder; goes on where a run before was stopped.
+
+    Raises ExperimentError where the folder holds a run of other settings or data: going on would mix the two.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "config.json", asdict(experiment))
+    _check_same(folder, experiment, source)
+    _write(folder / CONFIG, asdict(experiment))
     _write(folder / "environment.json", environment(material.train.stamps.device))
-    _write(folder / "data.json", asdict(source) | {"examples": {name: len(material.split(name)) for name in HELD}})
+    _write(folder / DATA, asdict(source) | {"examples": {name: len(material.split(name)) for name in HELD}})
     runs = [
         _one_seed(changed(experiment, {"seed": experiment.seed + place}), material, folder, watch)
         for place in range(experiment.seeds)
     ]
     fit, probability = runs[0]
+    figures, pooled = parity(experiment, material, fit)
     summary = {
         "run": experiment.run,
         "title": experiment.title,
+        "kind": experiment.kind,
         "source": asdict(source),
-        "parity": parity(experiment, material, fit),
+        "parity": figures,
+        "pooled": pooled,
         "reference": dict(experiment.reference),
         "honest": honest(material, [each for _, each in runs], experiment.seed),
         "baseline": baseline(experiment, material),
         "clustering": clusters(material, fit, experiment.seed),
+        "rows": len(material.train),
         "epochs": [len(each.progress.records) for each, _ in runs],
     }
     _write(folder / SUMMARY, summary)
@@ -75,14 +87,17 @@ def run(
     return Outcome(summary, fit, probability)
 
 
-def parity(experiment: Experiment, material: Material, fit: Fit) -> dict[str, float]:
-    """The seed's own figures by the seed's own protocol, in its units: percent, and losses per pixel."""
+def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[str, float], list[list[int]]]:
+    """The seed's own figures by the seed's own protocol, in its units: percent, and losses per pixel.
+
+    And the matrix of its linear probe, truth on rows, pooled over the probe's epochs; empty where it had none.
+    """
     records = fit.progress.records
     if experiment.kind not in RECONSTRUCTING:
         found = score(material.test.true, _softmax(answers(fit.model, material.test)))
-        return {"test_accuracy": 100 * found.accuracy, "test_f1": 100 * found.f1}
+        return {"test_accuracy": 100 * found.accuracy, "test_f1": 100 * found.f1}, []
     if experiment.loss == "rmse":
-        return {"rmse_first": records[0]["train"], "rmse_last": records[-1]["train"]}
+        return {"rmse_first": records[0]["train"], "rmse_last": records[-1]["train"]}, []
     model = freeze(_last(experiment, fit))
     latents = {
         name: Latents(split_latents(model, material.split(name)), material.split(name).label)
@@ -93,12 +108,13 @@ def parity(experiment: Experiment, material: Material, fit: Fit) -> dict[str, fl
     torch.manual_seed(experiment.seed)
     _, pooled = pooled_probe(latents["train"], latents["validation"], probe, len(material.classes), generator)
     right, asked, said = np.diag(pooled), pooled.sum(axis=1), pooled.sum(axis=0)
-    return {
+    figures = {
         "precision": 100 * float((right / np.maximum(said, 1)).mean()),
         "recall": 100 * float((right / np.maximum(asked, 1)).mean()),
         "f1": 100 * float((2 * right / np.maximum(asked + said, 1)).mean()),
         "mse": float(np.mean([record["train"] for record in records])),
     }
+    return figures, pooled.tolist()
 
 
 def honest(material: Material, runs: list[Mapping[str, NDArray[np.float64]]], seed: int) -> dict[str, dict[str, Any]]:
@@ -183,8 +199,21 @@ def _save_predictions(
     arrays: dict[str, NDArray[Any]] = {f"{name}_label": material.split(name).true for name in HELD}
     arrays |= {f"{name}_probability": probability[name] for name in HELD}
     latents = split_latents(fit.model, material.test).cpu().numpy()
-    np.savez(folder / PREDICTIONS, allow_pickle=False, test_latents=latents, **arrays)
+    with finished(folder / PREDICTIONS) as partial, partial.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, test_latents=latents, **arrays)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with finished(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_same(folder: Path, experiment: Experiment, source: Source) -> None:
+    """More epochs, patience or seeds of a run begun before are a continuation; any other change is another run."""
+    for name, now in ((CONFIG, asdict(experiment)), (DATA, asdict(source))):
+        before = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+        for key, value in json.loads(json.dumps(now)).items():
+            if key in before and before[key] != value and key not in MAY_CHANGE:
+                raise ExperimentError(
+                    f"{folder} holds a run with {key} = {before[key]!r}, and {value!r} is asked for; give another --out"
+                )

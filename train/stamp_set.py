@@ -76,13 +76,14 @@ class StampSet:
         partial = path.with_name(path.name + ".partial")
         try:
             with partial.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **self._arrays())
+                np.savez(stream, allow_pickle=False, **self.arrays())
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise DatasetError(f"{path} cannot be written: {error}; is the disk full?") from error
         partial.replace(path)
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `save` writes, by name."""
         names = ("images", "labels", "split", "oid", "features")
         texts = {name: np.array(getattr(self, name), np.str_) for name in ("channels", "classes", "feature_names")}
         return {name: getattr(self, name) for name in names} | texts

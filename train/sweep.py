@@ -10,7 +10,7 @@ import torch
 from rich.table import Table
 
 from train.experiment import Experiment, ExperimentError, changed
-from train.material import Material, prepare
+from train.material import prepare
 from train.run import SUMMARY, Source, run
 from train.stamp_set import StampSet
 
@@ -32,16 +32,18 @@ def read_grid(texts: Sequence[str], draws: int | None, seed: int) -> list[Point]
     return points if draws is None else random.Random(seed).sample(points, min(draws, len(points)))  # noqa: S311
 
 
-def sweep(experiment: Experiment, stamps: StampSet, points: Sequence[Point], out: Path, device: torch.device) -> Table:
-    """Run every point that has no summary yet; a table of all, best on validation first."""
-    out.mkdir(parents=True, exist_ok=True)
-    source = Source("sweep", stamps.fingerprint)
-    for point in points:
-        folder = out / _name(point)
+def sweep(
+    experiment: Experiment, stamps: StampSet, source: Source, points: Sequence[Point], out: Path, device: torch.device
+) -> Table:
+    """Run every point that has no summary yet; a table of all, best on validation first.
+
+    A point that was stopped half-way goes on from its last epoch. Raises ExperimentError on a setting that is none,
+    before anything is run.
+    """
+    for chosen in [changed(experiment, point | {"variant": _name(point)}) for point in points]:
+        folder = out / chosen.variant
         if not (folder / SUMMARY).is_file():
-            chosen = changed(experiment, point)
-            material: Material = prepare(stamps, chosen, device)
-            run(chosen, material, source, folder)
+            run(chosen, prepare(stamps, chosen, device), source, folder)
     return _table(points, out)
 
 

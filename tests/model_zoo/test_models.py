@@ -68,6 +68,15 @@ def test_alerce_does_not_depend_on_quarter_turns() -> None:
         model(some)
 
 
+def test_alerces_layers_are_those_it_published() -> None:
+    model = Alerce(AlerceConfig(metadata=23))
+    shapes = [tuple(weight.shape) for name, weight in model.named_parameters() if weight.ndim > 1]
+    convolutions = [(32, 3, 4, 4), (32, 32, 5, 5), (64, 32, 5, 5), (64, 64, 5, 5), (64, 64, 5, 5)]
+    assert shapes == [*convolutions, (64, 2304), (64, 87), (64, 64), (5, 64)]
+    assert [layer.p for layer in model.modules() if isinstance(layer, torch.nn.Dropout)] == [0.5, 0.5, 0.5]
+    assert model.encoder[:4](stamps(1, 3)).shape == (1, 32, 24, 24)
+
+
 def test_entropy_rewards_doubt() -> None:
     logits, label = torch.tensor([[4.0, 0.0]]), torch.tensor([0])
     plain = torch.nn.functional.cross_entropy(logits, label)

@@ -1,8 +1,11 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 
 from train.augment import COPIES, Copies, random_views, view
+from train.loop import batches
 
 
 def offline(stamps: np.ndarray) -> np.ndarray:
@@ -57,3 +60,29 @@ def test_the_eight_views_are_all_different_and_equally_likely() -> None:
     shares = [sum(torch.equal(one, seen[None]) for seen in drawn) / 4000 for one in views]
     assert sum(shares) == pytest.approx(1)
     assert shares == pytest.approx([0.125] * 8, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "golden"),
+    [("none", "5438d94c59643aa4"), ("views", "db308b9ce6339450"), ("tiles", "4d5637c9811a9d8d")],
+)
+def test_the_sequence_of_augmented_images_is_pinned(augmentation: str, golden: str) -> None:
+    """The order of an epoch's examples and the pixels of each: a change of either shows here."""
+    draw = generator()
+    stamps = torch.arange(4 * 2 * 81, dtype=torch.float32).view(4, 2, 9, 9)
+    copies = Copies(stamps, augmentation, draw)
+    seen = torch.cat([copies.take(which)[0] for which in batches(len(copies), 5, draw)])
+    assert hashlib.sha256(seen.contiguous().numpy().tobytes()).hexdigest()[:16] == golden
+
+
+@pytest.mark.parametrize("augmentation", ["none", "views", "tiles"])
+def test_an_epoch_sees_every_stamp_as_often_as_the_seeds_wrote_it(augmentation: str) -> None:
+    """The same sum over an epoch, pixel by pixel, as over copies written beforehand: only the order is drawn."""
+    draw = generator()
+    stamps = torch.rand(11, 2, 9, 9, generator=draw)
+    copies = Copies(stamps, augmentation, draw)
+    written = copies.take(torch.arange(len(copies)))
+    parts = [copies.take(which) for which in batches(len(copies), 5, draw)]
+    rows = torch.cat([rows for _, rows in parts])
+    assert torch.bincount(rows).tolist() == [COPIES[augmentation]] * 11
+    torch.testing.assert_close(torch.cat([seen for seen, _ in parts]).sum(0), written[0].sum(0))

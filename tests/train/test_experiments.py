@@ -104,7 +104,7 @@ def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path: Path) -> None
         pytest.skip("a GPU is here")
     data = write(tmp_path / "stamp_dataset_21_new.pkl", single())
     found = CliRunner().invoke(app, ["run", "seed001-ae", "--data", str(data), "--device", "cuda"])
-    assert found.exit_code == 1
+    assert found.exit_code == 2
     assert "no CUDA device is visible" in found.output
 
 

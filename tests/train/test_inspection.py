@@ -1,11 +1,16 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+from typer.testing import CliRunner
 
-from tests.train.seeds import single, write
+from tests.train.seeds import sequences, single, write
+from train.__main__ import app
 from train.inspection import inspect
 from train.layouts import read_layout
 from train.stamp_set import StampSet
+
+runner = CliRunner()
 
 
 def test_repeats_and_leaks_are_found_by_content(tmp_path: Path) -> None:
@@ -36,3 +41,33 @@ def test_a_set_of_numbered_splits_is_read_by_their_names(tmp_path: Path) -> None
         features=np.zeros((3, 0), np.float32),
     )
     assert StampSet.load(path).split.tolist() == ["train", "test", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("stamp_dataset_21_new.pkl", single()),
+        ("stamp_dataset_28.pkl", single(28, "labels")),
+        ("td_ztf_stamp_17_06_20.pkl", single(63, "labels")),
+        ("5stamps_dataset.pkl", sequences()),
+        ("recurrent_dataset.pk", sequences(3, 27)["Train"]),
+    ],
+)
+def test_every_layout_is_inspected_as_a_pickle_and_once_converted(name: str, content: object, tmp_path: Path) -> None:
+    pickle, page = write(tmp_path / name, content), tmp_path / "page.png"
+    channels = ["--channels", "difference,science,template"] if name.startswith("td") else []
+    assert runner.invoke(app, ["convert", str(pickle), "--out", str(tmp_path / "set.npz"), *channels]).exit_code == 0
+    shown = runner.invoke(app, ["dataset", "inspect", str(tmp_path / "set.npz"), "--page", str(page)])
+    assert shown.exit_code == 0, shown.output
+    assert "repeats" in shown.output
+    assert "difference: " in shown.output
+    assert page.read_bytes().startswith(b"\x89PNG")
+    if not channels:
+        assert runner.invoke(app, ["dataset", "inspect", str(pickle)]).output == shown.output
+
+
+def test_a_pickle_of_an_unknown_name_asks_for_its_layout(tmp_path: Path) -> None:
+    pickle = write(tmp_path / "mine.pkl", single())
+    assert "give one of stamp_dataset_21_new" in runner.invoke(app, ["dataset", "inspect", str(pickle)]).output
+    found = runner.invoke(app, ["dataset", "inspect", str(pickle), "--layout", "stamp_dataset_21_new"])
+    assert found.exit_code == 0, found.output

@@ -73,6 +73,8 @@ def test_damage_is_named(tmp_path: Path, damage: object, message: str) -> None:
 def test_an_unknown_name_lists_the_layouts(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="give one of stamp_dataset_21_new"):
         read_layout(write(tmp_path / "mine.pkl", single()))
+    with pytest.raises(DatasetError, match="no layout is called 'mnist'"):
+        read_layout(write(tmp_path / "mine.pkl", single()), "mnist")
 
 
 def test_converted_once_the_images_are_mapped_from_disk(tmp_path: Path) -> None:

@@ -1,0 +1,204 @@
+"""The commands from outside: what they print, what they leave, and how they refuse."""
+
+import importlib.util
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from tests.train.seeds import single, write
+from train.__main__ import app
+
+CHEAP = "seed000-reconstructor-v1"
+SHORT = ["--set", "epochs=1", "--set", "probe_epochs=1", "--set", "seeds=1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("data") / "stamp_dataset_21_new.pkl", single())
+
+
+@pytest.fixture(scope="module")
+def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two finished runs."""
+    out = tmp_path_factory.mktemp("runs")
+    for name, only in (("seed000-clasificador-v1", []), ("seed001-latent", ["--only", "42"])):
+        found = invoke("run", name, "--data", data, "--out", out, "--origin", "simulated", "--no-umap", *only, *SHORT)
+        assert found.exit_code == 0, found.output
+    return out
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
+
+
+@contextmanager
+def small_files(limit: int) -> Iterator[None]:
+    """No file may grow past `limit` bytes: what a disk that fills up does to a write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_compare_puts_runs_side_by_side_with_their_data(runs: Path) -> None:
+    found = invoke("compare", runs / "seed000-clasificador-v1", runs / "seed001-latent-42")
+    assert found.exit_code == 0, found.output
+    assert "seed001-latent-42" in found.output
+    assert found.output.count("simulated") == 2
+
+
+def test_compare_refuses_a_folder_that_holds_no_run(tmp_path: Path) -> None:
+    found = invoke("compare", tmp_path)
+    assert found.exit_code == 2
+    assert "is not the folder of a finished run" in found.output
+
+
+def test_the_scoreboard_has_a_dash_for_what_was_not_run_and_says_what_data_ours_is_of(runs: Path) -> None:
+    found = invoke("scoreboard", "--out", runs, "--markdown")
+    assert found.exit_code == 0, found.output
+    lines = found.output.splitlines()
+    (made,) = [line for line in lines if line.startswith("| frozen autoencoder, L = 42")]
+    assert made.split("|")[4].strip() == "simulated, 60 stamps, 1 epochs"
+    (missing,) = [line for line in lines if "L = 130" in line]
+    assert missing.split("|")[3].strip() == "—"
+    beside = [line for line in lines if line.startswith("| seed001-latent-42 ")]
+    assert [line.split("|")[2].strip() for line in beside] == ["precision", "recall", "f1", "mse"]
+    assert all("simulated" in line for line in beside)
+
+
+def test_sweep_prints_its_points_and_runs_none_again(data: Path, tmp_path: Path) -> None:
+    arguments = ("sweep", "alerce-stamp", "--only", "images", "--data", data, "--out", tmp_path, *SHORT)
+    for _ in range(2):
+        found = invoke(*arguments, "--grid", "rate=1e-3,1e-4", "--grid", "batch=20,30", "--draws", "2")
+        assert found.exit_code == 0, found.output
+        assert found.output.count("batch=") == 2
+    made = list((tmp_path / "alerce-stamp-images").iterdir())
+    assert len(made) == 2
+
+
+def test_sweep_asks_which_variant(data: Path, tmp_path: Path) -> None:
+    found = invoke("sweep", "seed001-latent", "--data", data, "--out", tmp_path, "--grid", "rate=1e-3")
+    assert found.exit_code == 2
+    assert "name the one to search with --only" in found.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "epoch=3"], "did you mean epochs"),
+        (["--only", "41"], "has no variant '41'; there are 10, 21, 42, 130"),
+    ],
+)
+def test_a_wrong_option_is_one_line(arguments: list[str], message: str, data: Path, tmp_path: Path) -> None:
+    found = invoke("run", "seed001-latent", "--data", data, "--out", tmp_path, *SHORT, *arguments)
+    assert found.exit_code == 2
+    assert message in found.output
+    assert len(found.output.splitlines()) <= 2  # the device, the error
+
+
+def test_tensorboard_is_optional(data: Path, tmp_path: Path) -> None:
+    found = invoke("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", "--tensorboard", *SHORT)
+    if importlib.util.find_spec("tensorboard"):
+        assert list((tmp_path / CHEAP / "tensorboard").iterdir())
+    else:
+        assert found.exit_code == 2
+        assert "pip install tensorboard" in found.output
+
+
+def test_not_a_number_in_the_data_is_named_with_its_row(tmp_path: Path) -> None:
+    content = single()
+    content["Train"]["images"][7, 3, 3, 1] = np.nan
+    path = write(tmp_path / "stamp_dataset_21_new.pkl", content)
+    found = invoke("run", CHEAP, "--data", path, "--out", tmp_path, *SHORT)
+    assert found.exit_code == 2
+    assert "the first in row 7" in found.output
+
+
+def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:
+    content = single()
+    content["Validation"]["class"][:] = 3
+    path = write(tmp_path / "stamp_dataset_21_new.pkl", content)
+    found = invoke("run", CHEAP, "--data", path, "--out", tmp_path, *SHORT)
+    assert found.exit_code == 2
+    assert "split validation of 15 stamps has no AGN and no SN" in found.output
+
+
+def test_a_rate_that_explodes_keeps_the_epochs_before(data: Path, tmp_path: Path) -> None:
+    arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
+    assert invoke(*arguments).exit_code == 0
+    kept = (tmp_path / CHEAP / "seed-1" / "last.pt").read_bytes()
+    found = invoke(*arguments, "--set", "rate=1e30")
+    assert found.exit_code == 2
+    assert "holds a run with rate = 0.001" in found.output
+    fresh = invoke(
+        *arguments, "--out", tmp_path / "other", "--set", "rate=1e30", "--set", "sigmoid=false", "--set", "epochs=3"
+    )
+    assert fresh.exit_code == 2
+    assert "lower it with --set rate=" in fresh.output
+    assert (tmp_path / CHEAP / "seed-1" / "last.pt").read_bytes() == kept
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_and_kept(data: Path, tmp_path: Path) -> None:
+    arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
+    assert invoke(*arguments, "--set", "channels=science,template").exit_code == 0
+    folder = tmp_path / CHEAP
+    (folder / "config.json").unlink()
+    kept = (folder / "seed-1" / "last.pt").read_bytes()
+    found = invoke(*arguments, "--set", "epochs=2")
+    assert found.exit_code == 2
+    assert "is of another model" in found.output
+    assert (folder / "seed-1" / "last.pt").read_bytes() == kept
+
+
+def test_a_disk_that_fills_up_leaves_the_epoch_before(data: Path, tmp_path: Path) -> None:
+    arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
+    assert invoke(*arguments).exit_code == 0
+    folder = tmp_path / CHEAP / "seed-1"
+    kept = (folder / "last.pt").read_bytes()
+    with small_files(100_000):
+        found = invoke(*arguments, "--set", "epochs=2")
+    assert found.exit_code == 2, found.output
+    assert "is the disk full? The epoch before is kept" in found.output
+    assert (folder / "last.pt").read_bytes() == kept
+    assert not list(folder.glob(".*.partial"))
+    again = invoke(*arguments, "--set", "epochs=2")
+    assert again.exit_code == 0, again.output
+
+
+def test_ctrl_c_in_mid_epoch_stops_cleanly_and_the_same_command_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    path = write(tmp_path / "stamp_dataset_21_new.pkl", single())
+    common = ["--data", path, "--no-umap", *SHORT, "--set", "epochs=40", "--set", "batch=6", "--device", "cpu"]
+    command = [sys.executable, "-m", "train", "run", CHEAP, *map(str, common), "--out", str(tmp_path / "parts")]
+    folder = tmp_path / "parts" / CHEAP / "seed-1"
+    with subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True) as one:
+        while not (folder / "last.pt").exists() and one.poll() is None:
+            time.sleep(0.01)
+        one.send_signal(signal.SIGINT)
+        assert one.stderr
+        said = one.stderr.read()
+    assert one.returncode == 130, said
+    assert "the last finished epoch is kept" in said
+    epochs = len((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    assert 1 <= epochs < 40
+    for out in ("parts", "whole"):
+        assert invoke("run", CHEAP, *common, "--out", tmp_path / out).exit_code == 0
+    last = [torch.load(tmp_path / out / CHEAP / "seed-1" / "last.pt")["model"] for out in ("parts", "whole")]
+    assert all(torch.equal(last[0][name], last[1][name]) for name in last[0])
+
+
+def test_help_answers_before_torch_is_imported() -> None:
+    code = "import sys, train.__main__; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

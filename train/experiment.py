@@ -29,7 +29,8 @@ class Experiment:
     epochs: at most. patience: epochs without a better validation loss. probe_*: the linear probe's own.
     seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
     compiled: the model's kernels are fused, and on a GPU captured as a CUDA graph; worth its seconds in a long run.
-    teachers, simulated, steps, folds: of the served model, see `train.serving.Serving`.
+    teachers, simulated, steps: of the served model, see `train.serving.Serving`. folds: of its score. search: steps of
+    the short fits that choose its input, 0 to choose nothing. For it, metadata makes a second model that sees columns.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Experiment:
     simulated: float = 0.5
     steps: int = 1200
     folds: int = 5
+    search: int = 250
     variant: str = ""
     reference: Mapping[str, float] = field(default_factory=dict)
 

@@ -76,7 +76,8 @@ def run_command(
     try:
         experiments = read_experiment(name, settings or [])
         if experiments[0].kind == "serve":
-            console.print(card_table(run_serving(experiments[0], data, out / name, _fold_done)), highlight=False)
+            for made in run_serving(experiments[0], data, out / name, _told):
+                console.print(card_table(made), highlight=False)
             return
         where, stamps = choose_device(device), load_stamps(data)
         source = Source(data[0].name, stamps.fingerprint, origin)
@@ -172,8 +173,8 @@ def sweep_command(
         raise fail(error) from error
 
 
-def _fold_done(fold: int, f1: float) -> None:
-    console.print(f"fold {fold + 1} held out: macro-F1 {f1:.3f}", highlight=False)
+def _told(line: str) -> None:
+    console.print(line, highlight=False)
 
 
 def _run_one(

@@ -67,9 +67,10 @@ class Serving:
         """The same with a seed of its own for each set of folds held out."""
         return replace(self, seed=self.seed + sum(10**place * (fold + 1) for place, fold in enumerate(held)))
 
-    def digest(self) -> str:
-        """Of all that an encoder's weights depend on beside the alerts."""
-        told = {name: value for name, value in asdict(self).items() if name not in {"heads", "columns", "share"}}
+    def digest(self, *, heads: bool = False) -> str:
+        """Of all that an encoder's weights depend on beside the alerts, or those of its heads too."""
+        without = {"columns", "share"} if heads else {"heads", "columns", "share"}
+        told = {name: value for name, value in asdict(self).items() if name not in without}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -85,7 +86,7 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class Encoders:
-    """Fits encoders and keeps them in a folder, so that a run that was stopped does not fit them again."""
+    """Fits encoders, and keeps what was fitted in a folder: a run that was stopped does not fit it again."""
 
     folder: Path
 
@@ -105,28 +106,36 @@ class Encoders:
         return self._kept(serving, key, lambda: _fitted(_taught(plain, spare, teachers, serving), serving)), teachers
 
     def _kept(self, serving: Serving, key: str, make: Callable[[], Supervised]) -> Supervised:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{serving.digest()}-{key}.safetensors"
-        if path.is_file():
-            model = Supervised(serving.config, len(CLASSES), serving.encoder.dropout)
-            model.load_state_dict(safetensors.torch.load_file(path))
-            freeze(model)
-            return model
-        model = make()
-        with finished(path) as whole:
-            safetensors.torch.save_file(
-                {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, whole
-            )
+        model = Supervised(serving.config, len(CLASSES), serving.encoder.dropout)
+        model.load_state_dict(self.keep(f"{serving.digest()}-{key}", make))
+        freeze(model)
         return model
+
+    def keep(self, name: str, make: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
+        """Tensors of a module that was kept under a name, or is now."""
+        path = self.folder / f"{name}.safetensors"
+        if not path.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tensors = {key: tensor.contiguous() for key, tensor in make().state_dict().items()}
+            with finished(path) as whole:
+                safetensors.torch.save_file(tensors, whole)
+        return safetensors.torch.load_file(path)
 
 
 def fit_models(alerts: Alerts, serving: Serving, out: NDArray[np.int64], encoders: Encoders) -> Models:
     """Encoder and both heads that see images, from all alerts but those of the objects of the sequences `out`."""
     kept = alerts.without(out)
     supervised, teachers = encoders.fit(alerts, serving, kept)
-    latents = view_latents(supervised.encoder, alerts.inputs, HEAD_VIEWS)
-    chosen = torch.from_numpy(np.flatnonzero(kept[alerts.sequences.judged.numpy()]))
-    mlp, recurrent = fit_heads(latents, alerts, chosen, serving, serving.generator)
+
+    def make() -> nn.Module:
+        latents = view_latents(supervised.encoder, alerts.inputs, HEAD_VIEWS)
+        chosen = torch.from_numpy(np.flatnonzero(kept[alerts.sequences.judged.numpy()]))
+        return nn.ModuleList(fit_heads(latents, alerts, chosen, serving, serving.generator))
+
+    mlp, recurrent = Mlp(_mlp(serving)), Recurrent(_recurrent(serving))
+    heads = nn.ModuleList((mlp, recurrent))
+    heads.load_state_dict(encoders.keep(f"heads-{serving.digest(heads=True)}-{alerts.fingerprint(kept)}", make))
+    freeze(heads)
     return Models(supervised.encoder, mlp, recurrent, tuple(teachers))
 
 
@@ -137,13 +146,16 @@ def fit_heads(
     some = alerts.sequences.only(chosen)
     weight = weights(alerts, some.judged.numpy(), serving.simulated, serving.balance)
     weighted = Sequences(some.rows, some.lengths, some.label, weight, some.jd, some.band)
-    shape = {"latent": serving.latent, "classes": len(CLASSES)}
     mlp = fit_mlp(latents[some.judged], Target(some.label, weight), _mlp(serving), serving.heads, generator)
-    return mlp, fit_recurrent(latents, weighted, RecurrentConfig(**shape), serving.heads, generator)
+    return mlp, fit_recurrent(latents, weighted, _recurrent(serving), serving.heads, generator)
 
 
 def _mlp(serving: Serving) -> MlpConfig:
     return MlpConfig(latent=serving.latent, classes=len(CLASSES))
+
+
+def _recurrent(serving: Serving) -> RecurrentConfig:
+    return RecurrentConfig(latent=serving.latent, classes=len(CLASSES))
 
 
 def metadata_table(alerts: Alerts, kept: NDArray[np.bool_], serving: Serving) -> Table:

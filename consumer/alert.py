@@ -17,7 +17,10 @@ SOLAR_SYSTEM_RADIUS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert. jd: days. xpos, ypos: pixels on the quadrant, None where not given. cutouts: channel → gzip FITS."""
+    """One alert. jd: days. xpos, ypos: pixels on the quadrant, None where not given. cutouts: channel → gzip FITS.
+
+    metadata: values of the fields that the reader was asked for, None where null or absent.
+    """
 
     object_id: str
     candid: int
@@ -29,18 +32,19 @@ class Alert:
     xpos: float | None
     ypos: float | None
     cutouts: dict[str, bytes | memoryview | None]
+    metadata: tuple[float | None, ...] = ()
 
 
 READER: Final = PacketReader()
 
 
-def read_alerts(payload: bytes | None, max_bytes: int) -> Iterator[Alert | BadAlert]:
+def read_alerts(payload: bytes | None, max_bytes: int, reader: PacketReader = READER) -> Iterator[Alert | BadAlert]:
     """The outcome of each record of a packet, in order: an Alert, or why it is none.
 
     A record that cannot be read ends the packet: what follows it in the container has no known start.
     """
     try:
-        for fields in READER.read(_whole(payload, max_bytes)):
+        for fields in reader.read(_whole(payload, max_bytes)):
             yield _checked(fields)
     except BadAlert as bad:
         yield bad
@@ -77,6 +81,7 @@ def _alert(fields: Fields) -> Alert:
         xpos=_position(fields.xpos),
         ypos=_position(fields.ypos),
         cutouts={channel: getattr(fields, channel) or None for channel in CHANNELS},
+        metadata=fields.metadata,
     )
 
 

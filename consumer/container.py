@@ -165,27 +165,29 @@ def read_blocks(payload: Buffer, header: Header) -> Iterator[Block]:
 
 
 @lru_cache(maxsize=256)
-def layout(schema: bytes) -> Layout:
+def layout(schema: bytes, metadata: tuple[str, ...] = ()) -> Layout:
     """Parse a writer schema: once for each distinct schema, whatever the number of packets.
+
+    metadata: fields of the candidate that are wanted beside those always read.
 
     Raises BadAlert where it is no schema, or not that of a ZTF alert.
     """
     try:
         spelled = json.loads(schema)
         writer = fastavro.parse_schema(spelled)
-        reader = fastavro.parse_schema(project(writer))
+        reader = fastavro.parse_schema(project(writer, metadata))
     except MALFORMED as error:
         raise BadAlert(Reason.WRONG_SCHEMA, f"container's schema cannot be parsed: {_named(error)}") from error
     return Layout(writer, reader, str(spelled.get("version", "")))
 
 
-def read_records(payload: Buffer) -> Iterator[tuple[dict[str, Any], Layout]]:
+def read_records(payload: Buffer, metadata: tuple[str, ...] = ()) -> Iterator[tuple[dict[str, Any], Layout]]:
     """Each record of a container, wanted fields only, with its layout.
 
     Raises BadAlert at the first thing that cannot be read; the records before it have been yielded.
     """
     header = read_header(payload)
-    known = layout(header.schema)
+    known = layout(header.schema, metadata)
     for block in read_blocks(payload, header):
         body = BytesIO(_inflate(block.data, header.codec))
         for _ in range(block.count):

@@ -16,6 +16,7 @@ from consumer.encoding import ready
 from consumer.errors import ConfigError
 from consumer.history import History
 from model_zoo.checkpoint import Checkpoint
+from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import encoder_input
 
 CPU_ROWS: Final = (8, 16, 32, 64)
@@ -65,16 +66,23 @@ class Inference:
             module.to(device)
 
     @torch.inference_mode()
-    def encode(self, stamps: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """N raw cuts (C, size, size) → latents (N, L) and each alert's own probabilities (N, classes), float32."""
+    def encode(
+        self, stamps: Sequence[NDArray[np.float32]], metadata: Sequence[tuple[float | None, ...]] = ()
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """N raw cuts (C, size, size) → latents (N, L) and each alert's own probabilities (N, classes), float32.
+
+        metadata: of each alert the values of `mlp.config.fields`, None where missing; not looked at where it has none.
+        """
         config = self.checkpoint.encoder_config
         latents = [torch.empty(0, config.latent)]
         probabilities = [torch.empty(0, len(self.checkpoint.classes))]
+        columns = self._columns(metadata)
         for start, stop, rows in _chunks(len(stamps), self._rows):
             pixels = encoder_input(np.stack(stamps[start:stop]), self.checkpoint.preprocessing)
             latent = self._encoder(torch.from_numpy(_padded(pixels, rows)).to(self.device))
             latents.append(latent[: stop - start].cpu())
-            probabilities.append(self.checkpoint.mlp(latent).softmax(dim=1)[: stop - start].cpu())
+            beside = None if columns is None else torch.from_numpy(_padded(columns[start:stop], rows)).to(self.device)
+            probabilities.append(self.checkpoint.mlp(latent, beside).softmax(dim=1)[: stop - start].cpu())
         return torch.cat(latents).numpy(), torch.cat(probabilities).numpy()
 
     @torch.inference_mode()
@@ -87,6 +95,13 @@ class Inference:
             tensors = self._stacked([histories[row] for row in chosen], rows)
             results[chosen] = self.checkpoint.recurrent(*tensors).softmax(dim=1)[: stop - start].cpu().numpy()
         return results
+
+    def _columns(self, metadata: Sequence[tuple[float | None, ...]]) -> NDArray[np.float32] | None:
+        """(N, 2M), or None where the head takes no metadata."""
+        config = self.checkpoint.mlp.config
+        if not config.metadata:
+            return None
+        return metadata_input(np.array(metadata, np.float64).reshape(-1, len(config.fields)), config.metadata)
 
     def _stacked(self, histories: Sequence[History], rows: int) -> tuple[torch.Tensor, ...]:
         """latents (rows, T, L) float32, jd (rows, T) float64, band (rows, T) int64, lengths (rows,) int64."""

@@ -22,7 +22,7 @@ class Fields(NamedTuple):
     """A record's wanted fields, as its writer typed them; None where absent or null.
 
     Stamps are gzip FITS: bytes, or a view of the packet, which a stamp need not be copied from.
-    version: of the schema, as its writer noted it there.
+    version: of the schema, as its writer noted it there. metadata: numbers, of the fields that a reader was asked for.
     """
 
     candid: Any
@@ -39,8 +39,10 @@ class Fields(NamedTuple):
     template: Any
     difference: Any
     version: str
+    metadata: tuple[float | None, ...] = ()
 
 
+PLAIN: Final = Fields._fields[:-2]
 TEXTS: Final = {"objectId": "objectId", "schemavsn": "schemavsn", "ssnamenr": "candidate.ssnamenr"}
 STAMPS: Final = {name.lower(): f"cutout{name}.stampData" for name in ("Science", "Template", "Difference")}
 NUMBERS: Final = {name: f"candidate.{name}" for name in ("jd", "fid", "programid", "xpos", "ypos", "ssdistnr")}
@@ -50,9 +52,10 @@ PATHS: Final = {"candid": "candid", **TEXTS, **NUMBERS, **STAMPS}
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A schema met before. prefix: a container's header, up to its sync marker. places: of `Fields`, in the program.
+    """A schema met before. prefix: a container's header, up to its sync marker.
 
-    Each place is (slot, kind): kind 0 an integer, 1 a float, 2 text, 3 bytes; slot -1 a field that the schema lacks.
+    places: in the program, of PLAIN and then of the metadata asked for. Each is (slot, kind): kind 0 an integer,
+    1 a float, 2 text, 3 bytes; slot -1 a field that the schema lacks.
     """
 
     prefix: bytes
@@ -64,7 +67,8 @@ class Known:
 class PacketReader:
     """Reads packets, remembering the schemas it met. It may be used from several threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, metadata: tuple[str, ...] = ()) -> None:
+        self._metadata = metadata
         self._known: list[Known] = []
 
     def read(self, payload: bytes) -> Iterator[Fields]:
@@ -73,8 +77,8 @@ class PacketReader:
         if fields is not None:
             yield fields
             return
-        for record, known in read_records(payload):
-            yield fields_of(record, known.version)
+        for record, known in read_records(payload, self._metadata):
+            yield fields_of(record, known.version, self._metadata)
 
     def _walked(self, payload: bytes) -> Fields | None:
         """The one record of a usual packet; None for any other, and for one in which anything is unexpected."""
@@ -99,14 +103,15 @@ class PacketReader:
                 return known
         if len(self._known) >= KNOWN_SCHEMAS:
             return None
-        known = _meet(payload, read_header(payload))
+        known = _meet(payload, read_header(payload), self._metadata)
         self._known.append(known)
         return known
 
 
-def fields_of(record: dict[str, Any], version: str) -> Fields:
+def fields_of(record: dict[str, Any], version: str, metadata: tuple[str, ...] = ()) -> Fields:
     """From a record as fastavro gives it."""
-    return Fields._make([*(_at(record, PATHS[name]) for name in Fields._fields[:-1]), version])
+    plain = (_at(record, PATHS[name]) for name in PLAIN)
+    return Fields._make([*plain, version, tuple(_at(record, f"candidate.{name}") for name in metadata)])
 
 
 def _at(record: dict[str, Any], path: str) -> Any:
@@ -116,21 +121,22 @@ def _at(record: dict[str, Any], path: str) -> Any:
     return value
 
 
-def _meet(payload: bytes, header: Header) -> Known:
+def _meet(payload: bytes, header: Header, metadata: tuple[str, ...]) -> Known:
     prefix = payload[: header.size - SYNC_SIZE]
-    known = layout(header.schema)
+    known = layout(header.schema, metadata)
     try:
-        program = compile_program(known.writer) if header.codec == "null" else None
+        program = compile_program(known.writer, metadata) if header.codec == "null" else None
     except UnsupportedSchema:
         program = None
-    places = tuple(_place(name, program) for name in Fields._fields[:-1]) if program else ()
+    paths = [*(PATHS[name] for name in PLAIN), *(f"candidate.{name}" for name in metadata)]
+    places = tuple(_place(path, program) for path in paths) if program else ()
     return Known(prefix, program, places, known.version)
 
 
-def _place(name: str, program: Program) -> tuple[int, int]:
-    slot = program.slots.get(PATHS[name], -1)
-    if name in TEXTS or name in STAMPS:
-        return slot, 2 if name in TEXTS else 3
+def _place(path: str, program: Program) -> tuple[int, int]:
+    slot = program.slots.get(path, -1)
+    if path in TEXTS.values() or path in STAMPS.values():
+        return slot, 2 if path in TEXTS.values() else 3
     return slot, int(slot in program.floats)
 
 
@@ -160,4 +166,5 @@ def _collected(payload: bytes, known: Known, taken: list[list[int]], numbers: li
             values.append(numbers[slot])
         else:
             values.append(payload[value:end].decode() if kind == 2 else whole[value:end])
-    return Fields._make([*values, known.version])
+    plain = len(PLAIN)
+    return Fields._make([*values[:plain], known.version, tuple(values[plain:])])

@@ -17,6 +17,7 @@ from consumer.health import Pulse
 from consumer.history import Entries
 from consumer.inference import Inference
 from consumer.message import Batch, Message
+from consumer.packet import PacketReader
 from consumer.protocols import Sink, Source, Store
 from consumer.recent import RecentCandids
 from consumer.report import Report
@@ -63,6 +64,7 @@ class Pipeline:
         self._admitted = frozenset(settings.kafka.programids)
         self._bound = Bound(self._limits.dead_letter_ratio, self._limits.dead_letter_run)
         self._judge = Judge.of(inference.checkpoint)
+        self._reader = PacketReader(inference.checkpoint.mlp.config.fields)
         self.recent = RecentCandids(self._limits.recent_candids)
         self.report = Report(self._judge, str(inference.device))
 
@@ -114,7 +116,8 @@ class Pipeline:
         decoded = Decoded()
         with metrics.stage("decode"):
             for message in batch.messages:
-                for record, outcome in enumerate(read_alerts(message.payload, self._limits.packet_bytes)):
+                outcomes = read_alerts(message.payload, self._limits.packet_bytes, self._reader)
+                for record, outcome in enumerate(outcomes):
                     if self._share.has(message, outcome):
                         self._sort(decoded, message, record, outcome)
         return decoded
@@ -148,7 +151,8 @@ class Pipeline:
     def _judged(self, items: Sequence[Item], batch: Batch) -> list[Classification]:
         """Encode, remember and classify. A batch without a good alert still tells the store how far it got."""
         with metrics.stage("encode"):
-            latents, alone = self._inference.encode([item.stamps.pixels for item in items])
+            metadata = [item.alert.metadata for item in items]
+            latents, alone = self._inference.encode([item.stamps.pixels for item in items], metadata)
         alerts = [item.alert for item in items]
         entries = Entries(
             keys=[alert.sequence_key for alert in alerts],

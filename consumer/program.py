@@ -56,10 +56,10 @@ class Program:
     floats: frozenset[int]
 
 
-def compile_program(writer: Schema) -> Program:
-    """The program for a parsed writer schema. Raises UnsupportedSchema."""
+def compile_program(writer: Schema, metadata: tuple[str, ...] = ()) -> Program:
+    """The program for a parsed writer schema, and the metadata that is wanted too. Raises UnsupportedSchema."""
     compiler = _Compiler(dict(records(writer)))
-    compiler.record(writer, wanted_fields(), "")
+    compiler.record(writer, wanted_fields(metadata), "")
     compiler.emit(Op.END)
     instructions = np.array(compiler.instructions, np.int32)
     takers: dict[int, set[Op]] = {}

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import fastavro
 
 from consumer.errors import BadAlert, Reason
+from model_zoo.metadata import FIELDS
 from schemas import load_schema
 
 Schema = Any
@@ -26,8 +27,8 @@ READ_AS: Final = {
 
 
 @cache
-def wanted_fields() -> Wanted:
-    """The tree of field names of `schemas/ztf/projection.avsc`."""
+def wanted_fields(metadata: tuple[str, ...] = ()) -> Wanted:
+    """The tree of field names of `schemas/ztf/projection.avsc`, with those of `metadata` in the candidate."""
     schema = fastavro.parse_schema(load_schema("ztf/projection"))
     named = dict(records(schema))
 
@@ -38,16 +39,21 @@ def wanted_fields() -> Wanted:
         record = _record_of(kind, named)
         return tree(record) if record is not None else next(part for part in _branches(kind) if part != "null")
 
-    return tree(schema)
+    wanted = tree(schema)
+    candidate = cast("Wanted", wanted["candidate"])
+    return wanted | {"candidate": {**dict.fromkeys(metadata, "double"), **candidate}}
 
 
 OPTIONAL: Final = frozenset(
     {"schemavsn", "cutoutScience", "cutoutTemplate", "cutoutDifference", "xpos", "ypos", "ssdistnr", "ssnamenr"}
 )
-"""Fields whose absence from the schema is read as null. Without any other, no packet of that schema can be read."""
+"""Fields whose absence from the schema is read as null, as is that of metadata: a head knows what is missing.
+
+Without any other, no packet of that schema can be read.
+"""
 
 
-def project(writer: Schema) -> Schema:
+def project(writer: Schema, metadata: tuple[str, ...] = ()) -> Schema:
     """The reader schema: `writer`, an alert's record, with only the wanted fields, in the writer's own types.
 
     Names and types stay the writer's, so the projection resolves against every version and writer (IPAC's
@@ -60,12 +66,12 @@ def project(writer: Schema) -> Schema:
             "the container's schema is a union or a value, not an alert's record",
         )
     _check_bounded(writer, frozenset())
-    return _prune(writer, wanted_fields(), dict(records(writer)), set(), "")
+    return _prune(writer, wanted_fields(metadata), dict(records(writer)), set(), "")
 
 
 def _prune(record: Schema, wanted: Wanted, named: dict[str, Schema], done: set[str], path: str) -> Schema:
     present = {field["name"]: field for field in record["fields"]}
-    missing = [name for name in wanted if name not in present and name not in OPTIONAL]
+    missing = [name for name in wanted if name not in present and name not in OPTIONAL | FIELDS]
     if missing:
         names = ", ".join(path + name for name in missing)
         raise BadAlert(Reason.WRONG_SCHEMA, f"schema {record.get('name')!r} has no field {names}; is this a ZTF alert?")

@@ -52,7 +52,7 @@ class Checkpoint:
         return {"encoder": asdict(self.encoder_config), "preprocessing": self.preprocessing.to_dict()}
 
     def _description(self) -> dict[str, Any]:
-        heads = {"mlp": asdict(self.mlp.config), "recurrent": asdict(self.recurrent.config)}
+        heads = {"mlp": self.mlp.config.to_dict(), "recurrent": asdict(self.recurrent.config)}
         return self._encoder_description() | heads | {"classes": list(self.classes)}
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -117,7 +117,7 @@ def _build(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Checkpoint
         classes=tuple(description["classes"]),
         encoder_config=encoder_config,
         encoder=build_encoder(encoder_config),
-        mlp=Mlp(MlpConfig(**description["mlp"])),
+        mlp=Mlp(MlpConfig.from_dict(description["mlp"])),
         recurrent=Recurrent(RecurrentConfig(**description["recurrent"])),
         metadata=card["metadata"],
     )

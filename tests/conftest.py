@@ -2,7 +2,7 @@
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +13,7 @@ import torch
 from consumer.embedded import local_broker, local_store
 from model_zoo.checkpoint import Checkpoint, save
 from model_zoo.encoder import EncoderConfig, build_encoder, freeze
+from model_zoo.metadata import Column
 from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.preprocess import Preprocessing
 from model_zoo.recurrent import Recurrent, RecurrentConfig
@@ -25,11 +26,12 @@ hypothesis.settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("patient")
 
 
-def random_checkpoint(seed: int = 0) -> Checkpoint:
+def random_checkpoint(seed: int = 0, metadata: Sequence[str] = ()) -> Checkpoint:
     """An untrained model: every stage does its arithmetic, only the classes mean nothing."""
     torch.manual_seed(seed)
     config = EncoderConfig()
-    parts = build_encoder(config), Mlp(MlpConfig()), Recurrent(RecurrentConfig())
+    columns = tuple(Column(name, (0.0, 20.0), (-1.0, 1.0)) for name in metadata)
+    parts = build_encoder(config), Mlp(MlpConfig(metadata=columns)), Recurrent(RecurrentConfig())
     for part in parts:
         freeze(part)
     return Checkpoint(f"random-{seed}", Preprocessing(), CLASSES, config, *parts)

@@ -1,6 +1,5 @@
 """Data sets from archived alerts and a table of labels, through the decode and the preprocessing that serve."""
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,27 +50,6 @@ class Report:
     repeated: int
     unlabelled: int
     refused: dict[str, int]
-
-
-def read_labels(path: Path) -> dict[int, int]:
-    """candid → place in CLASSES, from a CSV table with the columns `candid` and `label`.
-
-    Raises ValueError naming the file, the line and what is wrong there.
-    """
-    labels: dict[int, int] = {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        rows = csv.DictReader(lines)
-        if missing := {"candid", "label"} - set(rows.fieldnames or ()):
-            raise ValueError(
-                f"{path} has no column {', '.join(sorted(missing))}: its first line must name candid,label"
-            )
-        for number, row in enumerate(rows, start=2):
-            if row["label"] not in CLASSES:
-                raise ValueError(f"{path}:{number}: label {row['label']!r} is none of {', '.join(CLASSES)}")
-            if not row["candid"].isdecimal():
-                raise ValueError(f"{path}:{number}: candid {row['candid']!r} is no number")
-            labels[int(row["candid"])] = CLASSES.index(row["label"])
-    return labels
 
 
 def read_examples(archives: Sequence[Path], preprocessing: Preprocessing) -> Iterator[Example | BadAlert]:

@@ -28,10 +28,11 @@ def build(
     from consumer.errors import EstampaError
     from model_zoo.preprocess import Preprocessing
     from train import archive_dataset, dataset_file
+    from train.labels import read_labels
 
     try:
         check_free(out, ".npz")
-        table, preprocessing = archive_dataset.read_labels(labels), Preprocessing(size)
+        table, preprocessing = read_labels(labels), Preprocessing(size)
         examples, report = archive_dataset.collect(archives, table, preprocessing)
         if sequences:
             arrays = archive_dataset.sequence_set(examples, table, preprocessing, seed, sequences)

@@ -31,7 +31,8 @@ class Experiment:
     rows: training stamps at most, as many of each class, 0 for all: what a short trial learns from.
     mixed: convolutions in bfloat16, losses and weights in float32. compiled: the model's kernels are fused, worth its
     seconds in a long run.
-    teachers, simulated, steps, folds: of the served model, see `train.serving.Serving`.
+    teachers, simulated, steps: of the served model, see `train.serving.Serving`. folds: of its score. search: steps of
+    the short fits that choose its input, 0 to choose nothing. For it, metadata makes a second model that sees columns.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Experiment:
     simulated: float = 0.5
     steps: int = 1200
     folds: int = 5
+    search: int = 250
     variant: str = ""
     reference: Mapping[str, float] = field(default_factory=dict)
 

@@ -1,6 +1,5 @@
 """Archives of alerts → arrays to train on, read and cut by the very code that serves."""
 
-import csv
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +7,20 @@ from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from consumer.alert import Alert, read_alerts
 from consumer.errors import BadAlert
+from consumer.packet import PacketReader
 from consumer.stamps import cut_stamps
+from model_zoo.metadata import COLUMNS, metadata_fields
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing
-from model_zoo.taxonomy import CLASSES
 
 MAX_BYTES: Final = 1 << 26
 """Archives here were chosen by hand; the consumer's own limits guard a stream."""
 
 UNLABELLED: Final = -1
+FIELDS: Final = metadata_fields(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Observed:
     """N alerts, in (jd, candid) order.
 
     stamps: (N, 3, size, size) float32, raw, NaN where there is nothing. jd: (N,) float64 days. band: (N,) int64.
-    candid: (N,) int64. object_id, key: (N,) str. label: (N,) int64, place in CLASSES, -1 for none.
+    candid: (N,) int64. object_id, key: (N,) str. label: (N,) int64, place in the classes, -1 for none.
+    metadata: (N, F) float64, values of FIELDS, NaN where null or absent.
     """
 
     stamps: NDArray[np.float32]
@@ -38,6 +39,7 @@ class Observed:
     object_id: NDArray[np.str_]
     key: NDArray[np.str_]
     label: NDArray[np.int64]
+    metadata: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.jd)
@@ -56,32 +58,6 @@ class Observed:
         return np.isin(np.arange(len(self)), first)
 
 
-def read_labels(path: Path) -> dict[int, int]:
-    """candid → place in CLASSES, from a table with the columns `candid` and `label`.
-
-    Raises ValueError naming the line of a label outside the classes.
-    """
-    labels = {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines), start=2):
-            if row["label"] not in CLASSES:
-                raise ValueError(f"{path}:{number}: label {row['label']!r} is none of {', '.join(CLASSES)}")
-            labels[int(row["candid"])] = CLASSES.index(row["label"])
-    return labels
-
-
-def labels_beside(archive: Path) -> dict[int, int]:
-    """Labels of an archive's alerts: a simulated night's truth table, or the folder's `labels.csv`, or none."""
-    truth = archive.with_name(archive.name.removesuffix(".tar.gz") + ".truth.parquet")
-    if truth.is_file():
-        columns = pq.read_table(truth, columns=["candid", "class"]).to_pydict()
-        return {candid: CLASSES.index(name) for candid, name in zip(*columns.values(), strict=True)}
-    for folder in (archive.parent, archive.parent.parent):
-        if (folder / "labels.csv").is_file():
-            return read_labels(folder / "labels.csv")
-    return {}
-
-
 def joined(parts: Sequence[Observed]) -> Observed:
     """Several tables as one, in (jd, candid) order."""
     columns = (np.concatenate([getattr(part, name) for part in parts]) for name in Observed.__dataclass_fields__)
@@ -93,10 +69,10 @@ def read_observed(
     archives: Sequence[Path], labels: Mapping[int, int], size: int = STAMP_SIDE
 ) -> tuple[Observed, dict[str, int]]:
     """Every alert that can be classified, once a candid, cut to `size`, and how many could not be, by reason."""
-    full, refused = Preprocessing(size=size), dict[str, int]()
+    full, refused, reader = Preprocessing(size=size), dict[str, int](), PacketReader(FIELDS)
     kept: dict[int, tuple[Alert, NDArray[np.float32]]] = {}
     for payload in _payloads(archives):
-        for alert in read_alerts(payload, MAX_BYTES):
+        for alert in read_alerts(payload, MAX_BYTES, reader):
             try:
                 kept.setdefault(*_row(alert, full))
             except BadAlert as bad:
@@ -123,6 +99,7 @@ def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: Mapping[int,
         object_id=np.array([alert.object_id for alert in alerts]),
         key=np.array([alert.sequence_key for alert in alerts]),
         label=np.array([labels.get(alert.candid, UNLABELLED) for alert in alerts], np.int64),
+        metadata=np.array([alert.metadata for alert in alerts], np.float64),
     )
 
 

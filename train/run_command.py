@@ -64,7 +64,8 @@ def run_command(
         if experiments[0].kind == "serve":
             from train.serve import card_table, run_serving
 
-            console.print(card_table(run_serving(experiments[0], data, out / name, _fold_done)), highlight=False)
+            for made in run_serving(experiments[0], data, out / name, _told):
+                console.print(card_table(made), highlight=False)
             return
         from train.launch import Trial, choose_device, launch, load_stamps
         from train.run import Source
@@ -169,5 +170,5 @@ def sweep_command(
         console.print(sweep(experiment, stamps, source, points, out / experiment.run, where))
 
 
-def _fold_done(fold: int, f1: float) -> None:
-    console.print(f"fold {fold + 1} held out: macro-F1 {f1:.3f}", highlight=False)
+def _told(line: str) -> None:
+    console.print(line, highlight=False)

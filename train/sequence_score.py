@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.alerts import Alerts
 from train.evaluate import score
 from train.heads import mlp_logits, recurrent_logits, view_latents
 from train.sequence import Sequences
-from train.serving import Alerts, Models, Serving, fit_heads
+from train.serving import Models, Serving, fit_heads
 
 LENGTHS: Final = (1, 2, 3, 5, 10)
 

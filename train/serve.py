@@ -1,12 +1,11 @@
 """A run of `estampa-serve`: archives in, a folder with the checkpoint and its scores out; and its export."""
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,14 +14,28 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint, load, save
 from model_zoo.preprocess import Preprocessing
 from model_zoo.taxonomy import CLASSES
+from train.alerts import Alerts, gather
+from train.crossvalidation import by_length, held_out, scores, served_temperature
 from train.experiment import Experiment, ExperimentError
-from train.observed import Observed, labels_beside, read_observed
+from train.folds import Folds
+from train.labels import labels_beside, truth_beside
+from train.nested import Plan, Say, choose_encoder, choose_head, fit_fused
+from train.observed import Observed, read_observed
 from train.run import environment
 from train.sequence_score import sequence_scores
-from train.serving import Alerts, Serving, Watch, cross_validate, fit_models, gather
+from train.serving import Encoders, Serving, fit_models
 from train.supervised import EncoderTraining
 
-CHECKPOINT = "checkpoint"
+CHECKPOINT: Final = "checkpoint"
+METADATA: Final = "metadata"
+PROTOCOL: Final = (
+    "real alerts, folds by object, nested: a fold's settings were chosen on other folds, by models that saw neither; "
+    "encoder, heads and temperature of a fold saw no label of it"
+)
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,6 @@ def serving_of(experiment: Experiment) -> Serving:
         latent=experiment.latent,
         teachers=experiment.teachers,
         simulated=experiment.simulated,
-        folds=experiment.folds,
         seed=experiment.seed,
         encoder=EncoderTraining(steps=experiment.steps),
     )
@@ -56,44 +68,81 @@ def find_archives(paths: Sequence[Path]) -> Archives:
         raise ExperimentError(f"no archive of alerts in {', '.join(map(str, paths))}; give .tar.gz, .avro or a folder")
     real, skies = [], defaultdict(list)
     for archive in found:
-        if _truth(archive).is_file():
+        if truth_beside(archive).is_file():
             skies[archive.parent].append(archive)
         else:
             real.append(archive)
     return Archives(tuple(real), tuple(tuple(nights) for nights in skies.values()))
 
 
-def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path, watch: Watch | None = None) -> Checkpoint:
-    """Train, score and write the served model into `folder`. Raises ExperimentError where no real alert has a label."""
-    serving = serving_of(experiment)
+def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path, say: Say = quiet) -> list[Checkpoint]:
+    """Choose, score, train and write the served models into `folder`: one of images, and one of metadata too.
+
+    A run that was stopped goes on: encoders that were fitted are kept. Raises ExperimentError where no real alert has
+    a label.
+    """
     archives = find_archives(paths)
     real, *skies = [_read(group, experiment.size) for group in (archives.real, *archives.skies) if group]
     if not archives.real or not real.labelled.any():
         raise ExperimentError("no real alert has a label: put labels.csv (candid, label) beside its archive")
-    alerts = gather(real, skies, serving)
-    metadata = {"data": described(alerts, archives), "environment": environment(torch.device("cpu"))}
-    checkpoint = fit_checkpoint(experiment.run, alerts, serving, metadata, watch)
-    folder.mkdir(parents=True, exist_ok=True)
+    alerts = gather(real, skies, serving_of(experiment).preprocessing)
+    told = {"data": described(alerts, archives), "environment": environment(torch.device("cpu"))}
+    made = fit_checkpoints(experiment, alerts, Encoders(folder / "encoders"), told, say)
     (folder / "config.json").write_text(json.dumps(asdict(experiment), indent=2) + "\n", encoding="utf-8")
-    (folder / "table.md").write_text(card_table(checkpoint), encoding="utf-8")
-    save(checkpoint, folder / CHECKPOINT)
-    return checkpoint
+    for checkpoint in made:
+        place = folder / METADATA if checkpoint.mlp.config.metadata else folder
+        save(checkpoint, place / CHECKPOINT)
+        (place / "table.md").write_text(card_table(checkpoint), encoding="utf-8")
+    return made
 
 
-def fit_checkpoint(
-    name: str, alerts: Alerts, serving: Serving, metadata: dict[str, Any], watch: Watch | None = None
-) -> Checkpoint:
-    """Cross-validate, then fit on all but some simulated objects: the checkpoint that serves, its score in its card."""
-    scores, temperatures = cross_validate(alerts, serving, watch)
-    held = simulated_held(alerts, serving)
-    models = fit_models(alerts, serving, held)
+def fit_checkpoints(
+    experiment: Experiment, alerts: Alerts, encoders: Encoders, told: dict[str, Any], say: Say
+) -> list[Checkpoint]:
+    """Cross-validate, then fit on all but some simulated objects: the checkpoints that serve, scores in their cards."""
+    serving = serving_of(experiment)
+    folds = Folds.of(alerts, experiment.folds, experiment.seed)
+    plan = choose_encoder(alerts, folds, serving, experiment.search, encoders, say)
+    fused = choose_head(alerts, folds, plan, experiment.search, encoders, say) if experiment.metadata else None
+    alerts = alerts.seen(plan.final.preprocessing)
+    logits = held_out(alerts, folds, plan, fused, encoders, say)
+    found = scores(alerts, folds, logits)
+    say("the model that serves")
+    held = simulated_held(alerts, plan.final)
+    models = fit_models(alerts, plan.final, np.flatnonzero(held), encoders)
+    lengths = {"real_sequences": by_length(alerts, folds, logits)}
     if held.any():
-        scores["simulated_sequences"] = sequence_scores(models, alerts, held, serving)
-    models.mlp.temperature.fill_(temperatures["mlp"])
-    models.recurrent.temperature.fill_(temperatures["recurrent"])
-    card = {"held_out": scores, "settings": asdict(serving), **metadata}
-    parts = (serving.preprocessing, CLASSES, serving.config, models.encoder, models.mlp, models.recurrent)
-    return Checkpoint(name, *parts, card)
+        lengths["simulated_sequences"] = sequence_scores(models, alerts, held, plan.final)
+    heads = {"mlp": models.mlp}
+    if fused:
+        heads["fused"] = fit_fused(alerts, alerts.without(np.flatnonzero(held)), models.mlp, fused.final)
+    for name, head in heads.items():
+        head.temperature.fill_(served_temperature(alerts, folds, logits[name]))
+    models.recurrent.temperature.fill_(served_temperature(alerts, folds, logits["recurrent"]))
+    parts = (plan.final.preprocessing, CLASSES, plan.final.config, models.encoder)
+    made = []
+    for name, chosen in (("mlp", plan), ("fused", fused)):
+        if chosen:
+            card = {"held_out": {"protocol": PROTOCOL, **_of_interest(found, name), **lengths}, **_settings(chosen)}
+            run = experiment.run if name == "mlp" else f"{experiment.run}-{METADATA}"
+            made.append(Checkpoint(run, *parts, heads[name], models.recurrent, card | told))
+    return made
+
+
+def _of_interest(found: Mapping[str, Any], head: str) -> dict[str, Any]:
+    """Scores of what a checkpoint holds; its own head's under `mlp`, the image head's beside it as `images_only`."""
+    if head == "mlp":
+        return {name: value for name, value in found.items() if not name.startswith("fused")}
+    renamed = {f"images_only_{name.removeprefix('mlp_')}": found[name] for name in found if name.startswith("mlp_")}
+    own = {f"mlp_{name.removeprefix('fused_')}": found[name] for name in found if name.startswith("fused_")}
+    return own | renamed | {name: found[name] for name in found if name.startswith("recurrent_")}
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """The settings of the model that serves, and what each fold chose for itself."""
+    final = asdict(plan.final)
+    changed = [{name: value for name, value in asdict(one).items() if value != final[name]} for one in plan.outer]
+    return {"settings": final, "chosen_otherwise_by_fold": changed}
 
 
 def simulated_held(alerts: Alerts, serving: Serving) -> NDArray[np.bool_]:
@@ -118,34 +167,41 @@ def export(run: Path, to: Path) -> Checkpoint:
 def described(alerts: Alerts, archives: Archives) -> dict[str, Any]:
     """What was trained on, for the card: counts, names and a fingerprint of (candid, label)."""
     real = alerts.table.only(~alerts.simulated)
-    content = np.stack([alerts.table.candid, alerts.table.label]).tobytes()
     return {
         "real": [archive.name for archive in archives.real],
         "simulated": [night.name for sky in archives.skies for night in sky],
         "real_alerts": len(real),
         "real_labelled": _counts(real),
         "simulated_alerts": _counts(alerts.table.only(alerts.simulated)),
-        "fingerprint": hashlib.sha256(content).hexdigest()[:16],
+        "fingerprint": alerts.fingerprint(),
     }
 
 
 def card_table(checkpoint: Checkpoint) -> str:
     """The scores of a served model as Markdown."""
     held: Mapping[str, Any] = checkpoint.metadata["held_out"]
-    lines = [f"# {checkpoint.name} ({checkpoint.model_id})", "", "Real alerts, by object, out of fold:", ""]
-    lines += ["| head | macro-F1 | accuracy | calibration error |", "|---|--:|--:|--:|"]
+    lines = [f"# {checkpoint.name} ({checkpoint.model_id})", "", "Real alerts, by object, nested:", ""]
+    lines += ["| judge | macro-F1 | folds | accuracy | calibration error |", "|---|--:|--:|--:|--:|"]
     for name, found in held.items():
         if isinstance(found, Mapping) and "f1" in found:
             cells = (found["f1"], found["accuracy"], found["calibration_error"])
-            lines.append(f"| {name} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
-    sequences = held.get("simulated_sequences", {})
-    if sequences:
-        lines += ["", "Simulated objects held out, macro-F1 by number of alerts:", ""]
-        lines += ["| alerts | objects | recurrent | mean of alerts | times only |", "|--:|--:|--:|--:|--:|"]
-    for length, found in sequences.items():
-        cells = (found["recurrent"], found["mean of alerts"], found["times only"])
-        lines.append(f"| {length} | {found['objects']:.0f} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+            spread = f"± {np.std(found['f1_by_fold']):.3f}" if "f1_by_fold" in found else ""
+            lines.append(f"| {name} | {cells[0]:.3f} | {spread} | {cells[1]:.3f} | {cells[2]:.3f} |")
+    for kind in ("simulated", "real"):
+        lines += _by_length(kind, held.get(f"{kind}_sequences", {}))
     return "\n".join([*lines, ""])
+
+
+def _by_length(kind: str, found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    if not found:
+        return []
+    judges = [name for name in next(iter(found.values())) if name != "objects"]
+    lines = ["", f"{kind.capitalize()} objects held out, macro-F1 by number of alerts:", ""]
+    lines += [f"| alerts | objects | {' | '.join(judges)} |", "|--:" * (len(judges) + 2) + "|"]
+    for length, row in found.items():
+        cells = " | ".join(f"{row[name]:.3f}" for name in judges)
+        lines.append(f"| {length} | {row['objects']:.0f} | {cells} |")
+    return lines
 
 
 def _counts(alerts: Observed) -> dict[str, int]:
@@ -164,7 +220,3 @@ def _archives(path: Path) -> Iterator[Path]:
         yield path
     else:
         raise ExperimentError(f"no archive at {path}")
-
-
-def _truth(archive: Path) -> Path:
-    return archive.with_name(archive.name.removesuffix(".tar.gz") + ".truth.parquet")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def _description(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "classes", ", ".join(checkpoint.classes)
     yield "preprocessing", json.dumps(checkpoint.preprocessing.to_dict())
     yield "encoder", str(checkpoint.encoder_config)
-    yield "mlp", str(checkpoint.mlp.config)
+    yield "mlp", str(replace(checkpoint.mlp.config, metadata=()))
+    yield "metadata", ", ".join(column.name for column in checkpoint.mlp.config.metadata) or "none: images only"
     yield "recurrent", str(checkpoint.recurrent.config)
     for what, value in checkpoint.metadata.items():
         yield from _lines(what, value)

@@ -155,3 +155,27 @@ def test_every_device_here_agrees_with_the_cpu_within_1e_4(
     other = Inference(random_checkpoint(), torch.device(device))
     for ours, theirs in zip(inference.encode(stamps[:70]), other.encode(stamps[:70]), strict=True):
         assert np.allclose(ours, theirs, atol=1e-4)
+
+
+def test_metadata_changes_an_alerts_own_answer_and_never_its_latent(stamps: list[Pixels]) -> None:
+    seeing = Inference(random_checkpoint(metadata=("magpsf", "g_r")), torch.device("cpu"))
+    rows = [(18.0, 19.0, 18.5), (12.0, 19.0, 18.5), (None, None, None), (-999.0, float("nan"), 18.5)]
+    latents, probabilities = seeing.encode([stamps[0]] * 4, rows)
+    assert np.isfinite(probabilities).all()
+    assert (latents == latents[0]).all()
+    assert not np.allclose(probabilities[0], probabilities[1])
+    assert np.array_equal(probabilities[2], probabilities[3])
+
+
+def test_metadata_answers_do_not_depend_on_how_alerts_fall_into_batches(stamps: list[Pixels]) -> None:
+    seeing = Inference(random_checkpoint(metadata=("magpsf",)), torch.device("cpu"))
+    rows = [(float(value),) for value in np.linspace(12, 22, 70)]
+    whole = seeing.encode(stamps[:70], rows)
+    parts = [seeing.encode(stamps[part], rows[part]) for part in in_batches(70, 7)]
+    for all_at_once, piecemeal in zip(whole, zip(*parts, strict=True), strict=True):
+        assert np.array_equal(np.concatenate(piecemeal), all_at_once)
+
+
+def test_an_empty_batch_has_no_metadata() -> None:
+    latents, probabilities = Inference(random_checkpoint(metadata=("magpsf",)), torch.device("cpu")).encode([], [])
+    assert (len(latents), len(probabilities)) == (0, 0)

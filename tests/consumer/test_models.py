@@ -45,3 +45,10 @@ def test_a_name_that_is_none_lists_those_shipped() -> None:
     found = runner.invoke(app, ["show", "secnod"])
     assert found.exit_code == 1
     assert "one of those shipped (" in str(found.exception)
+
+
+def test_show_names_the_columns_of_metadata(tmp_path: Path) -> None:
+    save(random_checkpoint(), tmp_path / "images")
+    save(random_checkpoint(metadata=("magpsf", "g_r")), tmp_path / "both")
+    assert "none: images only" in runner.invoke(app, ["show", str(tmp_path / "images")]).output
+    assert "magpsf, g_r" in runner.invoke(app, ["show", str(tmp_path / "both")]).output

@@ -2,18 +2,21 @@
 
 from itertools import islice
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.container import read_records
 from consumer.errors import BadAlert
-from consumer.packet import Fields, PacketReader, fields_of
+from consumer.packet import PLAIN, Fields, PacketReader, fields_of
 from tests.packets import Packet
-from tests.raw import block, body
+from tests.raw import block, body, changed_schema, written
 
 TINY = Packet(stamps={"science": b"s", "template": b"t", "difference": b"d"})
 WHOLE = TINY.payload()
 START = WHOLE.index(b"0123456789abcdef") + 16
+SEEN = ("magpsf", "srmag1", "xpos", "jd")
+"""Metadata: one field that is read for it alone, one that the schema lacks, two that are read anyway."""
 
 
 def told(fields: Fields) -> str:
@@ -25,8 +28,8 @@ def by_fastavro(payload: bytes) -> str:
     """The fields of each record, or why there are none."""
     found = []
     try:
-        for record, known in islice(read_records(payload), 100):
-            found += [told(fields_of(record, known.version))]
+        for record, known in islice(read_records(payload, SEEN), 100):
+            found += [told(fields_of(record, known.version, SEEN))]
     except BadAlert as bad:
         return f"{found} {bad.reason}"
     return str(found)
@@ -34,7 +37,7 @@ def by_fastavro(payload: bytes) -> str:
 
 def by_walk(payload: bytes) -> str:
     """The same, by a reader that has met the schema."""
-    reader, found = PacketReader(), []
+    reader, found = PacketReader(SEEN), []
     assert list(reader.read(WHOLE))
     try:
         for fields in islice(reader.read(payload), 100):
@@ -67,3 +70,34 @@ def test_a_record_cut_or_lengthened_is_read_alike_by_both(at: int, new: bytes) -
     for changed in (raw[:at] + new, raw[:at] + new + raw[at:]):
         payload = WHOLE[:START] + block(changed)
         assert by_walk(payload) == by_fastavro(payload)
+
+
+def test_metadata_is_read_where_it_is_asked_for_and_absent_fields_are_none() -> None:
+    [first], [second] = (list(PacketReader(SEEN).read(WHOLE)) for _ in range(2))
+    assert first.metadata == second.metadata == (18.5, None, 1500.0, TINY.jd)
+    [without] = PacketReader().read(WHOLE)
+    assert without.metadata == ()
+    assert without == first._replace(metadata=())
+
+
+def test_a_null_is_none_in_metadata() -> None:
+    [fields] = PacketReader(SEEN).read(TINY.at(xpos=None).payload())
+    assert fields.metadata == (18.5, None, None, TINY.jd)
+
+
+def test_a_reader_without_metadata_takes_no_more_from_a_packet_than_before() -> None:
+    plain, seeing = PacketReader(), PacketReader(SEEN)
+    for reader in (plain, seeing):
+        list(reader.read(WHOLE))
+    taken = [len(reader._known[0].program.slots) for reader in (plain, seeing) if reader._known[0].program]
+    assert taken == [len(PLAIN), len(PLAIN) + 1]
+
+
+def test_metadata_of_another_type_is_a_bad_alert_that_names_the_field() -> None:
+    schema = changed_schema(lambda _, candidate: candidate["magpsf"].update(type="string"))
+    record = TINY.record()
+    record["candidate"]["magpsf"] = "18.5"
+    payload = written(schema, record)
+    assert list(PacketReader().read(payload))
+    with pytest.raises(BadAlert, match=r"candidate\.magpsf is of type 'string'; double is needed"):
+        list(PacketReader(SEEN).read(payload))

@@ -17,7 +17,7 @@ from consumer.report import Report
 from consumer.settings import BatchSettings, LimitSettings, Settings
 from tests.conftest import random_checkpoint
 from tests.packets import SCHEMA, Packet, container, night, packed
-from tests.raw import written
+from tests.raw import without, written
 from tests.twins import TOPIC, Data, MemorySink, MemorySource, MemoryStore, batches_of
 
 INFERENCE = Inference(random_checkpoint(), torch.device("cpu"))
@@ -33,12 +33,13 @@ class Line:
     settings: Settings = field(default_factory=Settings)
     source: MemorySource = field(default_factory=lambda: MemorySource([]))
     events: list[str] = field(default_factory=list)
+    inference: Inference = INFERENCE
 
     def __post_init__(self) -> None:
         self.source.events = self.sink.events = self.events
         store = MemoryStore(42, data=self.data, events=self.events)
         pulse = Pulse(60.0)
-        self.pipeline = Pipeline(self.settings, self.source, INFERENCE, store, self.sink, pulse)
+        self.pipeline = Pipeline(self.settings, self.source, self.inference, store, self.sink, pulse)
 
     def run(self, payloads: Payloads, size: int = 512) -> Report:
         self.source.given = batches_of(payloads, size)
@@ -362,3 +363,31 @@ def test_another_schema_version_in_the_same_batch_is_read_by_its_own_layout() ->
     line = Line()
     line.run([GOOD[0], newer, GOOD[1]])
     assert [made.schema_version for made in line.sink.classifications] == ["3.3", "4.02", "3.3"]
+
+
+# Metadata
+
+
+def brightness_seen(payloads: Payloads) -> list[Classification]:
+    line = Line(inference=Inference(random_checkpoint(metadata=("magpsf",)), torch.device("cpu")))
+    line.run(payloads)
+    return line.sink.classifications
+
+
+def test_an_alerts_own_answer_follows_its_metadata_and_its_sequences_does_not() -> None:
+    bright, faint = Packet().record(), Packet().record()
+    bright["candidate"]["magpsf"], faint["candidate"]["magpsf"] = 12.0, 20.0
+    [one], [other] = (brightness_seen([written(SCHEMA, record)]) for record in (bright, faint))
+    assert one.alert_probabilities != other.alert_probabilities
+    assert one.sequence_probabilities == other.sequence_probabilities
+    assert one.encoder_id == other.encoder_id == INFERENCE.checkpoint.encoder_id
+    assert one.model_id != INFERENCE.checkpoint.model_id
+
+
+def test_an_alert_of_a_schema_without_a_wanted_column_is_classified_as_if_it_were_missing() -> None:
+    record = Packet().record()
+    record["candidate"]["magpsf"] = -999.0
+    [unknown] = brightness_seen([written(SCHEMA, record)])
+    del record["candidate"]["magpsf"]
+    [absent] = brightness_seen([written(without(SCHEMA, "candidate.magpsf"), record)])
+    assert absent.alert_probabilities == unknown.alert_probabilities

@@ -17,7 +17,9 @@ from consumer.alert import Alert, read_alerts
 from consumer.archive import ArchiveSource, find_archives
 from consumer.container import layout
 from consumer.errors import BadAlert, Reason
+from consumer.packet import PacketReader
 from consumer.stamps import Stamps, cut_stamps, read_stamp
+from model_zoo.metadata import COLUMNS, metadata_fields
 from model_zoo.preprocess import Preprocessing, cut, normalise, source_pixel
 
 MAX = 16 * 2**20
@@ -274,3 +276,15 @@ def test_containers_of_many_by_spark_and_snappy_are_read(real_alerts: Path) -> N
         for path in sorted((real_alerts / "containers").iterdir())
     ]
     assert sizes == [2, 11, 3]
+
+
+def test_metadata_is_what_fastavro_reads_in_every_schema_version(real_packets: list[bytes]) -> None:
+    fields = metadata_fields(COLUMNS)
+    reader, missing = PacketReader(fields), 0
+    for packet in real_packets:
+        [alert] = read_alerts(packet, MAX, reader)
+        assert isinstance(alert, Alert)
+        candidate = by_fastavro(packet)["candidate"]
+        assert alert.metadata == tuple(candidate.get(field) for field in fields)
+        missing += sum(value is None for value in alert.metadata)
+    assert missing == 0, "all versions have all of these fields"

@@ -238,3 +238,27 @@ def test_every_shipped_checkpoint_loads() -> None:
     assert names
     for name in names:
         assert load(resolve(name)).classes
+
+
+def test_metadata_comes_back_and_is_part_of_the_models_id_and_not_of_the_encoders(tmp_path: Path) -> None:
+    seeing = random_checkpoint(metadata=("magpsf", "g_r"))
+    save(seeing, tmp_path)
+    found = load(tmp_path)
+    assert found.mlp.config == seeing.mlp.config
+    first, second = seeing.mlp.config.metadata
+    moved = Mlp(replace(seeing.mlp.config, metadata=(replace(first, levels=(0.0, 1.0)), second)))
+    moved.load_state_dict(seeing.mlp.state_dict())
+    other = replace(seeing, mlp=moved)
+    assert other.model_id != seeing.model_id
+    assert other.encoder_id == seeing.encoder_id == random_checkpoint().encoder_id
+
+
+def test_a_column_that_would_give_the_label_away_is_refused_on_loading(tmp_path: Path) -> None:
+    save(random_checkpoint(metadata=("magpsf",)), tmp_path)
+    edit_card(tmp_path, lambda card: card["description"]["mlp"]["metadata"][0].update(name="drb"))
+    with pytest.raises(CheckpointError, match="metadata column 'drb' is none that a head may see"):
+        load(tmp_path)
+
+
+def test_the_shipped_models_share_their_encoder() -> None:
+    assert load(WEIGHTS / "estampa-serve").encoder_id == load(WEIGHTS / "estampa-serve-metadata").encoder_id

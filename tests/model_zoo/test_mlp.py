@@ -1,7 +1,13 @@
+import json
+
+import pytest
 import torch
 
 from model_zoo.encoder import freeze
+from model_zoo.metadata import Column
 from model_zoo.mlp import Mlp, MlpConfig
+
+SEEN = (Column("magpsf", (16.0, 20.0), (-1.0, 1.0)), Column("above_reference", (-2.0, 2.0), (-1.0, 1.0)))
 
 
 def seeded(config: MlpConfig | None = None) -> Mlp:
@@ -38,3 +44,26 @@ def test_moments_and_temperature_are_part_of_the_weights() -> None:
 def test_a_frozen_head_drops_nothing_out() -> None:
     mlp, latents = seeded(), torch.rand(4, 42)
     assert torch.equal(mlp(latents), mlp(latents))
+
+
+def test_metadata_joins_the_latents_in_the_first_layer() -> None:
+    mlp = seeded(MlpConfig(latent=7, classes=3, metadata=SEEN))
+    latents, metadata = torch.rand(4, 7), torch.rand(4, 4)
+    assert mlp(latents, metadata).shape == (4, 3)
+    assert not torch.allclose(mlp(latents, metadata), mlp(latents, metadata + 1))
+
+
+def test_a_head_that_takes_metadata_says_so_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match="this head takes 2 columns of metadata beside the latents"):
+        seeded(MlpConfig(metadata=SEEN))(torch.rand(4, 42))
+
+
+def test_the_fields_asked_for_are_those_of_the_columns() -> None:
+    assert MlpConfig(metadata=SEEN).fields == ("magnr", "magpsf")
+    assert MlpConfig().fields == ()
+
+
+def test_a_config_is_written_as_before_there_was_metadata_unless_it_has_some() -> None:
+    assert "metadata" not in MlpConfig().to_dict()
+    config = MlpConfig(metadata=SEEN)
+    assert MlpConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

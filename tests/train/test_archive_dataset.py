@@ -14,7 +14,8 @@ from model_zoo.taxonomy import CLASSES
 from tests.train.simulation.conftest import MadeNight, make_night
 from train import dataset_file
 from train.__main__ import app
-from train.archive_dataset import FEATURES, alert_set, collect, read_labels, sequence_set, split_by_object
+from train.archive_dataset import FEATURES, alert_set, collect, sequence_set, split_by_object
+from train.labels import read_labels
 
 runner = CliRunner()
 SMALL = Preprocessing()

@@ -9,12 +9,15 @@ import torch
 
 from consumer.alert import Alert, read_alerts
 from consumer.inference import Inference
+from consumer.packet import PacketReader
 from consumer.stamps import cut_stamps
-from model_zoo.checkpoint import WEIGHTS, load, save
+from model_zoo.checkpoint import WEIGHTS, Checkpoint, load, save
+from model_zoo.metadata import COLUMNS, metadata_input
 from model_zoo.preprocess import encoder_input
 from tests.conftest import random_checkpoint
 from train.experiment import ExperimentError, changed, read_experiment
-from train.observed import labels_beside, read_observed
+from train.labels import labels_beside
+from train.observed import FIELDS, Observed, read_observed
 from train.serve import card_table, export, find_archives, run_serving
 
 PACKETS = 40
@@ -39,18 +42,28 @@ def test_training_and_serving_see_the_same_stamps_latents_and_probabilities(name
     table, refused = read_observed([few], {}, settings.size)
     assert not refused
     served = Inference(checkpoint, torch.device("cpu"))
+    reader = PacketReader(checkpoint.mlp.config.fields)
     with tarfile.open(few) as archive:
         payloads = [archive.extractfile(member).read() for member in archive]  # type: ignore[union-attr]
-    alerts = [alert for payload in payloads for alert in read_alerts(payload, 1 << 26) if isinstance(alert, Alert)]
+    alerts = [one for payload in payloads for one in read_alerts(payload, 1 << 26, reader) if isinstance(one, Alert)]
     alerts.sort(key=lambda alert: (alert.jd, alert.candid))
     cuts = [cut_stamps(alert, settings, 1 << 26).pixels for alert in alerts]
     np.testing.assert_array_equal(np.stack(cuts), table.stamps)
-    latents, probabilities = served.encode(cuts)
+    latents, probabilities = served.encode(cuts, [alert.metadata for alert in alerts])
     with torch.inference_mode():
         trained = checkpoint.encoder(torch.from_numpy(encoder_input(table.stamps, settings)))
-        answers = checkpoint.mlp(trained).softmax(1)
+        answers = checkpoint.mlp(trained, seen_in_training(checkpoint, table)).softmax(1)
     np.testing.assert_allclose(latents, trained.numpy(), atol=1e-4)
     np.testing.assert_allclose(probabilities, answers.numpy(), atol=1e-4)
+
+
+def seen_in_training(checkpoint: Checkpoint, table: Observed) -> torch.Tensor | None:
+    """The head's columns, from the values that training reads: those of all columns that there are."""
+    columns = checkpoint.mlp.config.metadata
+    if not columns:
+        return None
+    values = table.metadata[:, [FIELDS.index(field) for field in checkpoint.mlp.config.fields]]
+    return torch.from_numpy(metadata_input(values, columns))
 
 
 def test_a_run_is_exported_under_the_name_of_its_folder(tmp_path: Path) -> None:
@@ -89,13 +102,25 @@ def test_a_label_outside_the_classes_is_named_by_its_line(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_short_training_ends_in_a_checkpoint_that_loads(real_alerts: Path, tmp_path: Path) -> None:
-    short = changed(read_experiment("estampa-serve")[0], {"steps": 60, "folds": 2, "teachers": 1})
+def test_a_short_training_ends_in_two_checkpoints_that_load_and_goes_on_where_it_was(
+    real_alerts: Path, tmp_path: Path
+) -> None:
+    short = changed(
+        read_experiment("estampa-serve")[0], {"steps": 60, "search": 10, "folds": 2, "teachers": 1, "metadata": "true"}
+    )
     run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path)
-    checkpoint = load(tmp_path / "checkpoint")
-    held = checkpoint.metadata["held_out"]
+    images, both = load(tmp_path / "checkpoint"), load(tmp_path / "metadata" / "checkpoint")
+    assert images.encoder_id == both.encoder_id
+    assert len(both.mlp.config.metadata) == len(COLUMNS)
+    held = images.metadata["held_out"]
     assert held["mlp_first_alert"]["f1"] > 0.4
-    assert set(held) == {
-        f"{judge}_{which}_alert" for judge in ("mlp", "recurrent", "teachers") for which in ("first", "every")
+    assert both.metadata["held_out"]["mlp_first_alert"]["f1"] > 0.7
+    judges = ("mlp", "eight_views", "teachers", "recurrent", "mean")
+    assert {name for name in held if name.endswith("_alert")} == {
+        f"{judge}_{which}_alert" for judge in judges for which in ("first", "every")
     }
-    assert "mlp_first_alert" in card_table(checkpoint)
+    assert "mlp_first_alert" in card_table(images)
+    fitted = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "encoders").iterdir()}
+    again = run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path)
+    assert [one.model_id for one in again] == [images.model_id, both.model_id]
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "encoders").iterdir()} == fitted

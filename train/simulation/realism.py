@@ -12,7 +12,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 
 from model_zoo.preprocess import Preprocessing, normalise
-from train.archive_dataset import FEATURES, Example, collect, read_examples, read_labels
+from train.archive_dataset import FEATURES, Example, collect, read_examples
+from train.labels import read_labels
 from train.simulation import realism_report
 from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated

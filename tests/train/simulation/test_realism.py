@@ -8,7 +8,8 @@ import torch
 
 from model_zoo.preprocess import Preprocessing
 from model_zoo.taxonomy import CLASSES
-from train.archive_dataset import collect, read_labels
+from train.archive_dataset import collect
+from train.labels import read_labels
 from train.simulation.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
 from train.simulation.judge import JudgeTraining
 from train.simulation.realism import Effort, assess, told_apart

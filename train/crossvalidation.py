@@ -1,0 +1,144 @@
+"""The score of what serves: every real object judged by models that saw no label of its fold."""
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_zoo.metadata import metadata_input
+from train.alerts import Alerts
+from train.evaluate import bootstrap_interval, score
+from train.folds import Folds
+from train.heads import mlp_logits, recurrent_logits, temperature, view_latents
+from train.nested import Plan, Say, fit_fused
+from train.sequence import Sequences
+from train.serving import Encoders, Models, Serving, fit_models
+from train.supervised import averaged_answers
+
+Logits = dict[str, torch.Tensor]
+LENGTHS: Final = (1, 2, 3, 5, 10)
+JUDGES: Final = {
+    "mlp": "the image head, one pass",
+    "eight_views": "the image head's mean over the eight views of a stamp",
+    "teachers": "the networks that the encoder was distilled from, eight views",
+    "fused": "the head that sees metadata too",
+    "recurrent": "the recurrent head",
+    "mean": "the mean of the image head's probabilities over the object's alerts so far",
+}
+
+
+def held_out(alerts: Alerts, folds: Folds, plan: Plan, fused: Plan | None, encoders: Encoders, say: Say) -> Logits:
+    """Logits (R, classes) of every real sequence by each judge, none of which saw a label of its fold."""
+    found: Logits = {}
+    for place, serving in enumerate(plan.outer):
+        out = folds.within((place,))
+        seen = alerts.seen(serving.preprocessing) if serving.preprocessing != plan.final.preprocessing else alerts
+        models = fit_models(seen, serving.without((place,)), out, encoders)
+        answered = answers(models, seen, out)
+        if fused:
+            answered["fused"] = _fused_logits(seen, out, models, fused.outer[place].without((place,)))
+        for name, logits in answered.items():
+            found.setdefault(name, torch.zeros(len(folds.rows), logits.shape[1]))[folds.fold == place] = logits
+        first, label = _first(alerts, out), alerts.sequences.label.numpy()[out]
+        told = {name: score(label[first], _probability(logits[first])).f1 for name, logits in answered.items()}
+        say(f"fold {place + 1} held out: " + ", ".join(f"{name} {f1:.3f}" for name, f1 in told.items()))
+    return found
+
+
+def answers(models: Models, alerts: Alerts, out: NDArray[np.int64]) -> Logits:
+    """Logits (len(out), classes) of the chosen sequences by every judge of images."""
+    some = alerts.sequences.only(torch.from_numpy(out))
+    rows = torch.unique(some.rows)
+    latents = torch.zeros(len(alerts.inputs), 8, models.mlp.config.latent)
+    latents[rows] = view_latents(models.encoder, alerts.inputs[rows])
+    every = mlp_logits(models.mlp, latents[:, 0]).softmax(1)
+    eight = mlp_logits(models.mlp, latents[some.judged].flatten(0, 1)).softmax(1).unflatten(0, (-1, 8))
+    found = {
+        "mlp": mlp_logits(models.mlp, latents[some.judged, 0]),
+        "eight_views": eight.mean(1).log(),
+        "recurrent": recurrent_logits(models.recurrent, latents[:, 0], some),
+        "mean": _mean_of_alerts(every, some).log(),
+    }
+    if models.teachers:
+        found["teachers"] = averaged_answers(models.teachers, alerts.inputs[some.judged]).clamp(min=1e-9).log()
+    return found
+
+
+def scores(alerts: Alerts, folds: Folds, logits: Logits) -> dict[str, Any]:
+    """Of each judge: its scores on first and on all alerts, by fold, with an interval over the objects.
+
+    A fold's temperature is that of the other folds' answers, so that calibration too is scored on alerts that did not
+    set it; it changes no class.
+    """
+    some = alerts.sequences.only(torch.from_numpy(folds.rows))
+    first, label = _first(alerts, folds.rows), some.label.numpy()
+    found: dict[str, Any] = {}
+    for name, answer in logits.items():
+        probability = _probability(_cooled(answer, some, folds.fold))
+        for rows, which in ((first, "first_alert"), (np.ones_like(first), "every_alert")):
+            found[f"{name}_{which}"] = score(label[rows], probability[rows]).to_dict()
+        by_fold = [score(label[rows], probability[rows]).f1 for rows in _each(first, folds)]
+        low, high = bootstrap_interval(label[first], probability[first], np.random.default_rng(1))
+        found[f"{name}_first_alert"] |= {
+            "f1_by_fold": [round(f1, 4) for f1 in by_fold],
+            "f1_interval": [round(low, 4), round(high, 4)],
+        }
+    return found
+
+
+def by_length(alerts: Alerts, folds: Folds, logits: Logits) -> dict[str, dict[str, float]]:
+    """Macro-F1 on real sequences after so many alerts, beside the mean of the alerts: there are few of them."""
+    some = alerts.sequences.only(torch.from_numpy(folds.rows))
+    found: dict[str, dict[str, float]] = {}
+    for length in LENGTHS:
+        rows = (some.lengths == length).numpy()
+        if rows.any():
+            label = some.label.numpy()[rows]
+            told = {name: score(label, _probability(logits[name][rows])).f1 for name in ("recurrent", "mean")}
+            found[str(length)] = {"objects": float(rows.sum()), **{name: round(f1, 4) for name, f1 in told.items()}}
+    return found
+
+
+def served_temperature(alerts: Alerts, folds: Folds, logits: torch.Tensor) -> float:
+    """That of all held-out answers: what the model that serves is calibrated by."""
+    some = alerts.sequences.only(torch.from_numpy(folds.rows))
+    return temperature(logits, some.label, some.weight)
+
+
+def _fused_logits(alerts: Alerts, out: NDArray[np.int64], models: Models, serving: Serving) -> torch.Tensor:
+    head = fit_fused(alerts, alerts.without(out), models.mlp, serving)
+    judged = alerts.sequences.judged[out]
+    seen = torch.from_numpy(metadata_input(alerts.table.metadata[judged], head.config.metadata))
+    with torch.inference_mode():
+        logits: torch.Tensor = head(models.encoder(alerts.inputs[judged]), seen)
+    return logits.clone()
+
+
+def _mean_of_alerts(every: torch.Tensor, some: Sequences) -> torch.Tensor:
+    """(S, classes): the mean of every's (N, classes) rows over the valid steps of each sequence."""
+    valid = torch.arange(some.rows.shape[1]) < some.lengths[:, None]
+    return (every[some.rows] * valid[..., None]).sum(1) / some.lengths[:, None]
+
+
+def _cooled(answer: torch.Tensor, some: Sequences, fold: NDArray[np.int64]) -> torch.Tensor:
+    cooled = answer.clone()
+    for place in np.unique(fold):
+        others = torch.from_numpy(fold != place)
+        known = some.only(others)
+        cooled[fold == place] /= temperature(answer[others], known.label, known.weight)
+    return cooled
+
+
+def _each(first: NDArray[np.bool_], folds: Folds) -> list[NDArray[np.bool_]]:
+    return [first & (folds.fold == place) for place in range(folds.count)]
+
+
+def _first(alerts: Alerts, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = alerts.table.first_of_object[alerts.sequences.judged.numpy()[rows]]
+    return found
+
+
+def _probability(logits: torch.Tensor) -> NDArray[np.float64]:
+    probability: NDArray[np.float64] = logits.double().softmax(1).numpy()
+    return probability

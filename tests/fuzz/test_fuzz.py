@@ -139,6 +139,7 @@ PICKLES = {
     "array called": b"cnumpy\nndarray\n((I8589934592\nttR",
     "array reconstructed": BUILDER + b"_reconstruct\n(cnumpy\nndarray\n(I8589934592\ntVb\ntR",
     "scalar of 2 GB": BUILDER + b"scalar\n(cnumpy\ndtype\n(VV2000000000\ntRtR",
+    "dtype that lies": b"cnumpy\ndtype\n(VO\ntR(K\x03V|\nNN(VsomeK\x01tJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ftb",
     "memo of 2 milliards": b"]r" + struct.pack("<I", 2**31 - 1),
     "frame of 8 GB": b"\x95" + struct.pack("<Q", 2**33) + b"N",
     "bytes of 4 GB": b"\x8e" + struct.pack("<Q", 2**32) + b"abc",

@@ -151,7 +151,8 @@ class _Array(np.ndarray[Any, Any]):
         _, shape, dtype, fortran, values = state
         if self.size or not isinstance(dtype, _Dtype):
             raise PickleError("a pickle gives an array's values twice, or no dtype")
-        super().__setstate__((1, shape, dtype.of(values, _items(shape)), bool(fortran), values))
+        whole: Any = (1, shape, dtype.of(values, _items(shape)), bool(fortran), values)
+        super().__setstate__(whole)
 
 
 def _items(shape: Any) -> int:

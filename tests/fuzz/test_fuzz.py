@@ -36,7 +36,7 @@ def test_whole_inputs_are_good_ones(name: str) -> None:
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_what_a_million_inputs_reached_is_reached_again_and_soon(name: str) -> None:
     kept = corpus(name)
-    assert len(kept) > 10
+    assert len(kept) >= 3
     for data in kept:
         timed(TARGETS[name], data)
 

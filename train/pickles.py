@@ -28,6 +28,7 @@ DAMAGED: Final = (
     MemoryError,
     RuntimeError,
     BufferError,
+    Warning,  # where they are errors
 )
 """What the standard reader and numpy raise on bytes that are not what they say."""
 

@@ -72,3 +72,18 @@ fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets, stamps, imag
 
 soak: $(VENV)/.ready  ## an hour at 333 alerts/s: memory, files and latency stay flat. SOAK="--minutes 5" for less
 	$(BIN)/python -m tests.soak $(SOAK)
+
+# torch is not in the lock, nor what it alone needs: each of its builds has other hashes. Install it first, from the index
+# of your build; then: pip install --no-deps --require-hashes --requirement requirements.lock
+.PHONY: lock audit
+lock: $(VENV)/.ready  ## every version and its hashes, for all platforms, from pyproject.toml and constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	mkdir -p build
+	echo "torch ; python_version < '3'" > build/no-torch.txt
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra train --extra dev --constraint constraints.txt \
+		--override build/no-torch.txt --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+		--custom-compile-command "make lock" --output-file requirements.lock
+
+audit: $(VENV)/.ready  ## known weaknesses of what is locked; needs an index that knows them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	$(BIN)/pip-audit --strict --disable-pip --requirement requirements.lock

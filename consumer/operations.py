@@ -166,9 +166,14 @@ def show_model(name: Checkpoint) -> None:
 
 
 @models.command(name="verify")
-def verify_model(name: Checkpoint) -> None:
+def verify_model(
+    name: Checkpoint,
+    public_key: Annotated[str | None, typer.Option(help="minisign's: it must be signed by this key's owner.")] = None,
+) -> None:
     """Load a checkpoint strictly and recompute its ids from its content; exit 1 if anything differs."""
-    from model_zoo.checkpoint import load, resolve
+    from consumer.commands.parts import load_checkpoint
+    from consumer.settings import ModelSettings
 
-    found = load(resolve(name))
-    stdout().print(f"{found.name} is whole: model {found.model_id}, encoder {found.encoder_id}")
+    found = load_checkpoint(ModelSettings(checkpoint=name, public_key=public_key))
+    signed = "whole, and signed by this key's owner" if public_key else "whole"
+    stdout().print(f"{found.name} is {signed}: model {found.model_id}, encoder {found.encoder_id}")

@@ -6,14 +6,15 @@ than what the file holds.
 """
 
 import importlib
+import math
 import pickle
 import pickletools
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
-from numpy._core import multiarray, numeric
 
 DAMAGED: Final = (
     pickle.UnpicklingError,
@@ -26,6 +27,8 @@ DAMAGED: Final = (
     OverflowError,
     MemoryError,
     RuntimeError,
+    BufferError,
+    Warning,  # where they are errors
 )
 """What the standard reader and numpy raise on bytes that are not what they say."""
 
@@ -113,22 +116,68 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 ARRAY: Final = object()
-"""What stands for `numpy.ndarray` in a pickle: handed to `_reconstruct`, and not to be called for an array of any size.
-"""
+"""What stands for `numpy.ndarray`: handed to `_reconstruct`, and not to be called for an array of any size."""
+
+ITEM: Final = re.compile(r"[biufcSUO]\d{0,6}")
+"""Kinds of items by numpy's letters: numbers, text, objects. No records, no times, no raw bytes."""
 
 
-def _reconstruct(kind: object, shape: object, _: object) -> Any:
+class _Dtype:
+    """What stands for `numpy.dtype`. numpy's own believes any state that it is given, and crashes on some."""
+
+    def __init__(self, item: object, *_: object) -> None:
+        if not isinstance(item, str) or not ITEM.fullmatch(item):
+            raise PickleError(f"a pickle asks for an array of {item!r}; numbers, text and objects are admitted")
+        self._dtype = np.dtype(item)
+
+    def __setstate__(self, state: Any) -> None:
+        order, *record = state[1:5]
+        if record != [None, None, None] or order not in {"<", ">", "=", "|"}:
+            raise PickleError("a pickle asks for an array of records; numbers, text and objects are admitted")
+        self._dtype = self._dtype.newbyteorder(order)
+
+    def of(self, values: Any, items: int) -> "np.dtype[Any]":
+        """The dtype, seen to give `items` out of `values`."""
+        size = items if self._dtype.hasobject else items * self._dtype.itemsize
+        kind = list if self._dtype.hasobject else (bytes, bytearray, str)
+        if not isinstance(values, kind) or len(values) != size:
+            raise PickleError(f"a pickle asks for {items} items of {self._dtype} and does not give them")
+        return self._dtype
+
+
+class _Array(np.ndarray[Any, Any]):
+    """An array that takes its values once, and no more of them than it is given."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, values = state
+        if self.size or not isinstance(dtype, _Dtype):
+            raise PickleError("a pickle gives an array's values twice, or no dtype")
+        whole: Any = (1, shape, dtype.of(values, _items(shape)), bool(fortran), values)
+        super().__setstate__(whole)
+
+
+def _items(shape: Any) -> int:
+    if not isinstance(shape, tuple) or not all(isinstance(length, int) and length >= 0 for length in shape):
+        raise PickleError(f"a pickle asks for an array of shape {shape!r}")
+    return math.prod(shape)
+
+
+def _reconstruct(kind: object, shape: object, _: object) -> _Array:
     """An empty array, which its state will fill: numpy itself asks for nothing else."""
     if kind is not ARRAY or shape != (0,):
         raise PickleError(f"a pickle asks for an array of shape {shape!r} before it has given its values")
-    return multiarray._reconstruct(np.ndarray, (0,), b"b")
+    return np.empty(0, np.int8).view(_Array)
 
 
-def _scalar(dtype: Any, *values: Any) -> Any:
+def _scalar(dtype: _Dtype, value: Any) -> Any:
     """A number, of the bytes given for it."""
-    if not isinstance(dtype, np.dtype) or not values or not (dtype.hasobject or len(values[0]) == dtype.itemsize):
-        raise PickleError(f"a pickle asks for a scalar of {dtype!r} without its bytes")
-    return multiarray.scalar(dtype, *values)
+    raw = value.encode("latin1") if isinstance(value, str) else value
+    return np.frombuffer(raw, dtype.of(raw, 1))[0]
+
+
+def _frombuffer(values: Any, dtype: _Dtype, shape: Any, order: str) -> Any:
+    """As protocol 5 spells an array."""
+    return np.frombuffer(values, dtype.of(values, _items(shape))).reshape(shape, order=order)  # type: ignore[call-overload]
 
 
 def _encode(text: str, codec: str) -> bytes:
@@ -138,13 +187,13 @@ def _encode(text: str, codec: str) -> bytes:
     return text.encode(codec)
 
 
-ARRAYS: Final = {"_reconstruct": _reconstruct, "scalar": _scalar, "_frombuffer": numeric._frombuffer}  # type: ignore[attr-defined] # its stubs leave this one out
+ARRAYS: Final = {"_reconstruct": _reconstruct, "scalar": _scalar, "_frombuffer": _frombuffer}
 MODULES: Final = frozenset(f"numpy.{core}.{part}" for core in ("core", "_core") for part in ("multiarray", "numeric"))
 """Where numpy keeps its builders of arrays: under `core` before numpy 2, under `_core` since."""
 
 PLAIN: Final[dict[tuple[str, str], Any]] = {
     ("numpy", "ndarray"): ARRAY,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,
     ("builtins", "slice"): slice,

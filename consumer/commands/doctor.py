@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from rich.console import RenderableType
 from rich.table import Table
 
+from consumer.commands.parts import load_checkpoint
 from consumer.embedded import LISTPACK_BYTES
 from consumer.errors import EstampaError
 from consumer.inference import choose_device
@@ -23,7 +24,6 @@ from consumer.scan import TopicScan
 from consumer.settings import Settings
 from consumer.state import RedisStore
 from consumer.topics import wanted_topics
-from model_zoo import checkpoint as checkpoints
 from model_zoo.errors import CheckpointError
 
 CLOCK_S: Final = 2.0
@@ -65,7 +65,7 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Findin
 
 def _model(settings: Settings) -> list[Finding]:
     def look() -> Iterator[Finding]:
-        made = checkpoints.load(checkpoints.resolve(settings.model.checkpoint))
+        made = load_checkpoint(settings.model)
         yield Finding("model", "ok", f"{made.name}: model {made.model_id}, encoder {made.encoder_id}")
 
     return _guarded("model", look)

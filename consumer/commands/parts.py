@@ -15,6 +15,8 @@ from consumer.inference import Inference, choose_device
 from consumer.settings import ModelSettings, Settings, StoreSettings
 from consumer.state import RedisStore
 from model_zoo import checkpoint as checkpoints
+from model_zoo.checkpoint import Checkpoint
+from model_zoo.signature import verify
 
 log = structlog.get_logger()
 
@@ -23,9 +25,18 @@ def load_inference(settings: ModelSettings) -> Inference:
     """The configured checkpoint on its device."""
     device = choose_device(settings.device)
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
-    checkpoint = checkpoints.load(checkpoints.resolve(settings.checkpoint))
+    checkpoint = load_checkpoint(settings)
     log.info("model_loaded", name=checkpoint.name, model_id=checkpoint.model_id, encoder_id=checkpoint.encoder_id)
     return Inference(checkpoint, device)
+
+
+def load_checkpoint(settings: ModelSettings) -> Checkpoint:
+    """The configured checkpoint, signed by the configured key where there is one. Raises CheckpointError."""
+    folder = checkpoints.resolve(settings.checkpoint)
+    if settings.public_key:
+        verify(folder, settings.public_key)
+        log.info("signature_verified", checkpoint=str(folder))
+    return checkpoints.load(folder)
 
 
 def open_store(settings: Settings, inference: Inference, group: str) -> RedisStore:

@@ -1,5 +1,6 @@
 """The long form: guided by coverage where atheris is installed, by chance where it is not."""
 
+import hashlib
 import importlib.util
 import pickletools
 import random
@@ -12,10 +13,13 @@ from typing import Annotated
 import typer
 
 from consumer import alert, container, packet, program, projection, stamps
-from tests.fuzz.targets import CORPUS, TARGETS, damaged, seeds, timed
+from tests.fuzz.targets import CORPUS, TARGETS, damaged, seeds, steps, timed
+from tests.fuzz.targets import corpus as kept_of
 from train import pickles
 
 READERS = (alert, container, packet, program, projection, stamps, pickles)
+KEPT_BYTES = 6_000
+"""Larger inputs stay out of the tree."""
 GUIDED = importlib.util.find_spec("atheris") is not None
 
 
@@ -31,14 +35,25 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(seeds(target)):
         (folder / f"seed-{number}").write_bytes(data)
+    if keep:
+        _keep(target, folder)
+    elif GUIDED:
+        _guided(target, [f"-runs={inputs}", f"-seed={seed}", str(folder), str(CORPUS / target)])
+    else:
+        _by_chance(target, inputs, seed, folder)
+
+
+def _keep(target: str, folder: Path) -> None:
+    """Add to the tree's corpus, the smallest first, what goes from one line to another as none before did."""
     kept = CORPUS / target
     kept.mkdir(parents=True, exist_ok=True)
-    if GUIDED and keep:
-        _guided(target, ["-merge=1", str(kept), str(folder)])
-    if GUIDED:
-        _guided(target, [f"-runs={inputs}", f"-seed={seed}", str(folder), str(kept)])
-    print("atheris is not installed (pip install atheris): inputs are drawn by chance, without coverage")  # noqa: T201
-    _by_chance(target, inputs, seed, folder)
+    candidates = sorted(folder.iterdir(), key=lambda path: path.stat().st_size)
+    known = {step for data in kept_of(target) for step in steps(TARGETS[target], data)}
+    for data in (path.read_bytes() for path in candidates if path.stat().st_size < KEPT_BYTES):
+        if new := steps(TARGETS[target], data) - known:
+            known |= new
+            (kept / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+    print(f"{target}: {len(list(kept.iterdir()))} inputs, {len(known)} steps from line to line")  # noqa: T201
 
 
 def _guided(target: str, words: list[str]) -> None:

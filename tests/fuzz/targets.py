@@ -4,10 +4,12 @@ import gzip
 import io
 import pickle
 import random
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from consumer.errors import BadAlert
 from consumer.settings import LimitSettings
 from consumer.stamps import cut_stamps, read_stamp
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing
+from tests.conftest import ROOT
 from tests.packets import Packet, blob, fits, night, packed
 from tests.packets import container as container_of
 from train.pickles import PickleError, unpickled
@@ -71,8 +74,9 @@ def unpickler(data: bytes) -> None:
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {"packet": packet, "stamp": stamp, "image": image, "pickle": unpickler}
+OURS = tuple(str(ROOT / package) for package in ("consumer", "train"))
 CORPUS = Path(__file__).parent / "corpus"
-"""Of each target, the fewest inputs that reach all that a million reached: drawn from our own seeds alone."""
+"""Of each target, few inputs that go wherever a million went: drawn from our own seeds alone."""
 
 
 def corpus(name: str) -> list[bytes]:
@@ -84,6 +88,35 @@ def timed(target: Target, data: bytes) -> None:
     target(data)
     if (took := time.thread_time() - started) > SOON_S:
         raise TooSlow(f"{took:.1f} s for {len(data)} bytes, {data[:40].hex(' ')} …")
+
+
+Step = tuple[str, int, int]
+"""File, line before, line after."""
+
+
+def steps(target: Target, data: bytes) -> set[Step]:
+    """How a target went through our own lines for an input."""
+    found: set[Step] = set()
+
+    def entered(frame: FrameType, *_: object) -> Callable[..., object] | None:
+        name, before = frame.f_code.co_filename, 0
+        if not name.startswith(OURS):
+            return None
+
+        def went(frame: FrameType, *_: object) -> Callable[..., object]:
+            nonlocal before
+            found.add((name, before, frame.f_lineno))
+            before = frame.f_lineno
+            return went
+
+        return went
+
+    sys.settrace(entered)
+    try:
+        target(data)
+    finally:
+        sys.settrace(None)
+    return found
 
 
 def seeds(name: str) -> list[bytes]:

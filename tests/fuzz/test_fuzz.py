@@ -36,7 +36,7 @@ def test_whole_inputs_are_good_ones(name: str) -> None:
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_what_a_million_inputs_reached_is_reached_again_and_soon(name: str) -> None:
     kept = corpus(name)
-    assert len(kept) > 10
+    assert len(kept) >= 3
     for data in kept:
         timed(TARGETS[name], data)
 
@@ -139,6 +139,7 @@ PICKLES = {
     "array called": b"cnumpy\nndarray\n((I8589934592\nttR",
     "array reconstructed": BUILDER + b"_reconstruct\n(cnumpy\nndarray\n(I8589934592\ntVb\ntR",
     "scalar of 2 GB": BUILDER + b"scalar\n(cnumpy\ndtype\n(VV2000000000\ntRtR",
+    "dtype that lies": b"cnumpy\ndtype\n(VO\ntR(K\x03V|\nNN(VsomeK\x01tJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ftb",
     "memo of 2 milliards": b"]r" + struct.pack("<I", 2**31 - 1),
     "frame of 8 GB": b"\x95" + struct.pack("<Q", 2**33) + b"N",
     "bytes of 4 GB": b"\x8e" + struct.pack("<Q", 2**32) + b"abc",

@@ -15,14 +15,16 @@ EXPERIMENT = changed(read_experiment("seed001-ae")[0], {"latent": 8})
 BATCH = 20
 
 
-def losses(device: str, *, mixed: bool, epochs: int = 2, captured: bool = True) -> tuple[list[float], nn.Module]:
+def losses(
+    device: str, *, mixed: bool, epochs: int = 2, captured: bool = True, seed: int = 3
+) -> tuple[list[float], nn.Module]:
     """Of every step; an epoch ends in a batch that is smaller."""
     draw = torch.Generator().manual_seed(4)
     axis = torch.arange(21) - 10.0
     width = 1.5 + torch.rand(35, 2, 1, 1, generator=draw)
     stamps = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * width**2)).to(device)
     copies = Copies(stamps, "views", draw)
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     model = ready(reconstructing_model(EXPERIMENT), EXPERIMENT, torch.device(device))
     optimiser, update = optimiser_of(
         model,
@@ -36,15 +38,22 @@ def losses(device: str, *, mixed: bool, epochs: int = 2, captured: bool = True) 
     return [float(update(which)) for which in order], model
 
 
-def by_epoch(losses: list[float], epochs: int = 2) -> list[float]:
-    return torch.tensor(losses).view(epochs, -1).mean(dim=1).tolist()
+def farthest(losses: list[float], reference: list[float]) -> float:
+    """Largest relative difference of the mean losses of two epochs."""
+    ours, theirs = (torch.tensor(one).view(2, -1).mean(dim=1) for one in (losses, reference))
+    return float((ours / theirs - 1).abs().max())
 
 
-def test_mixed_precision_follows_the_curve_of_float32() -> None:
-    plain, mixed = losses("cpu", mixed=False)[0], losses("cpu", mixed=True)[0]
+def nearer_than_other_weights(device: str) -> bool:
+    """Whether bfloat16 changes the curve less than other initial weights do: less than the noise of an experiment."""
+    plain, mixed = (losses(device, mixed=mixed)[0] for mixed in (False, True))
     assert plain != mixed
     assert plain[-1] < plain[0] / 2
-    assert by_epoch(mixed) == pytest.approx(by_epoch(plain), rel=0.05)
+    return farthest(mixed, plain) < farthest(losses(device, mixed=False, seed=4)[0], plain)
+
+
+def test_mixed_precision_follows_the_curve_of_float32_within_its_noise() -> None:
+    assert nearer_than_other_weights("cpu")
 
 
 def test_a_step_leaves_weights_and_gradients_in_float32() -> None:
@@ -77,5 +86,4 @@ def test_a_cuda_graph_learns_what_its_step_learns(*, mixed: bool) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_mixed_precision_on_a_gpu_follows_the_curve_of_float32() -> None:
-    plain, mixed = (by_epoch(losses("cuda", mixed=mixed)[0]) for mixed in (False, True))
-    assert mixed == pytest.approx(plain, rel=0.05)
+    assert nearer_than_other_weights("cuda")

@@ -95,6 +95,29 @@ def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) 
         read_experiment(name, settings)
 
 
+def test_a_short_trial_takes_as_many_rows_of_each_class_and_the_same_ones_each_time(sets: dict[str, StampSet]) -> None:
+    few = read_experiment("seed001-ae", ["rows=17"])[0]
+    first, second = (prepare(sets[few.layout], few, torch.device("cpu")) for _ in range(2))
+    assert torch.bincount(first.train.label).tolist() == [3] * 5
+    assert torch.equal(first.train.stamps, second.train.stamps)
+    assert len(first.validation) == len(sets[few.layout].rows("validation"))
+
+
+def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
+    sets: dict[str, StampSet], tmp_path: Path
+) -> None:
+    def again(setting: str, fingerprint: str = "0") -> int:
+        experiment = read_experiment("seed000-reconstructor-v1", [*SMALL, setting])[0]
+        material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+        return run(experiment, material, Source("test", fingerprint), tmp_path).fit.progress.epoch
+
+    assert [again("epochs=1"), again("epochs=3")] == [1, 3]
+    with pytest.raises(ExperimentError, match=r"holds a run with rate = 0\.001, and 0\.01 is asked for"):
+        again("rate=1e-2")
+    with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0'"):
+        again("epochs=3", "1")
+
+
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:
     content = single()
     content["Test"]["class"][content["Test"]["class"] == 1] = 0

@@ -1,6 +1,7 @@
 """Every experiment, at a small scale, from data to its folder."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from train.run import Source, run
 from train.run_command import app
 from train.stamp_set import DatasetError, StampSet
 
-SMALL = ["epochs=1", "probe_epochs=1", "seeds=1"]
+SMALL = ["epochs=1", "probe_epochs=1", "seeds=1", "rows=15"]
 TRAINED = [name for name in names() if name != "estampa-serve"]
 
 
@@ -52,7 +53,7 @@ def test_the_list_is_that_of_the_seeds() -> None:
 def test_every_experiment_runs_to_its_end(name: str, sets: dict[str, StampSet], tmp_path: Path) -> None:
     plain = read_experiment(name)
     settings = SMALL + (["pretrained=1"] if plain[0].pretrained else [])
-    for experiment in read_experiment(name, settings)[-1:]:
+    for experiment in read_experiment(name, settings):
         material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
         summary = run(experiment, material, Source("test", "0"), tmp_path / experiment.run).summary
         assert set(experiment.reference) <= set(summary["parity"])
@@ -68,7 +69,10 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
     assert found.exit_code == 0, found.output
     folder = tmp_path / "seed001-ae"
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 6
+    assert not re.search(r"""(src|href)=["'](?!data:)|url\(|@import""", page)
+    for shown in ("k-means", "Gaussian mixture", "Test, by class", "Learned from 15 simulated stamps in 1 epochs"):
+        assert shown in page
     assert "(simulated)" in page
     assert "| parity: recall % |" in (folder / "table.md").read_text(encoding="utf-8")
     assert "ours (simulated data)" in (folder / "table.md").read_text(encoding="utf-8")
@@ -89,6 +93,29 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
 def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) -> None:
     with pytest.raises(ExperimentError, match=message):
         read_experiment(name, settings)
+
+
+def test_a_short_trial_takes_as_many_rows_of_each_class_and_the_same_ones_each_time(sets: dict[str, StampSet]) -> None:
+    few = read_experiment("seed001-ae", ["rows=17"])[0]
+    first, second = (prepare(sets[few.layout], few, torch.device("cpu")) for _ in range(2))
+    assert torch.bincount(first.train.label).tolist() == [3] * 5
+    assert torch.equal(first.train.stamps, second.train.stamps)
+    assert len(first.validation) == len(sets[few.layout].rows("validation"))
+
+
+def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
+    sets: dict[str, StampSet], tmp_path: Path
+) -> None:
+    def again(setting: str, fingerprint: str = "0") -> int:
+        experiment = read_experiment("seed000-reconstructor-v1", [*SMALL, setting])[0]
+        material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+        return run(experiment, material, Source("test", fingerprint), tmp_path).fit.progress.epoch
+
+    assert [again("epochs=1"), again("epochs=3")] == [1, 3]
+    with pytest.raises(ExperimentError, match=r"holds a run with rate = 0\.001, and 0\.01 is asked for"):
+        again("rate=1e-2")
+    with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0'"):
+        again("epochs=3", "1")
 
 
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:

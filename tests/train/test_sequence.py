@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 
 from consumer.history import Held, Window
-from train.observed import Observed
+from train.alerts import gather
+from train.observed import FIELDS, Observed
 from train.sequence import prefixes
 from train.serve import simulated_held
-from train.serving import Serving, gather
+from train.serving import Serving
 
 
 def table(rows: int = 40, seed: int = 0) -> Observed:
@@ -21,6 +22,7 @@ def table(rows: int = 40, seed: int = 0) -> Observed:
         object_id=np.array([f"ZTF{place}" for place in draw.integers(0, 8, rows)]),
         key=np.array([f"ZTF{place}" for place in draw.integers(0, 8, rows)]),
         label=draw.integers(-1, 5, rows),
+        metadata=draw.normal(0, 1, (rows, len(FIELDS))),
     )
 
 
@@ -47,7 +49,7 @@ def test_one_object_weighs_as_much_as_another() -> None:
 
 
 def test_a_simulated_object_never_meets_a_real_one_of_the_same_name() -> None:
-    alerts = gather(table(seed=1), [table(seed=1), table(seed=1)], Serving())
+    alerts = gather(table(seed=1), [table(seed=1), table(seed=1)], Serving().preprocessing)
     real = set(alerts.table.key[~alerts.simulated])
     assert not real & set(alerts.table.key[alerts.simulated])
     assert alerts.simulated.sum() == 80
@@ -58,7 +60,7 @@ def test_a_simulated_object_never_meets_a_real_one_of_the_same_name() -> None:
 
 def test_held_out_simulated_objects_are_whole_and_never_real() -> None:
     many = dataclasses.replace(table(400), object_id=np.array([f"ZTF{place // 4}" for place in range(400)]))
-    alerts = gather(table(seed=2), [many], Serving())
+    alerts = gather(table(seed=2), [many], Serving().preprocessing)
     held = simulated_held(alerts, Serving())
     assert held.any()
     assert not held[alerts.judged_real].any()

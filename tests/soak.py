@@ -58,7 +58,6 @@ def main(
         port = free_port()
         names = [unique("night") for _ in range(math.ceil(minutes * 60 / night_s))]
         settings = {
-            "kafka__topics": json.dumps(names),
             "output__framing": "schemaless",
             "monitor__enabled": "true",
             "monitor__port": str(port),
@@ -67,6 +66,7 @@ def main(
         }
         with ground(Path(scratch), checkpoint, night[:200], **settings) as made:
             nights = Nights(made.broker.address, names, night_s)
+            made.env["ESTAMPA__KAFKA__TOPICS"] = json.dumps(names)
             made.join()
             samples = list(soaked(made, nights, night, minutes * 60, rate, f"http://127.0.0.1:{port}/metrics"))
     Console().print(table(samples))

@@ -1,5 +1,7 @@
 """An hour of Rubin's mean rate through one consumer. Memory, open files and lag must stay flat."""
 
+import json
+import math
 import tempfile
 import time
 import urllib.request
@@ -11,15 +13,17 @@ from typing import Annotated
 import numpy as np
 import typer
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from consumer.embedded import free_port
+from consumer.embedded import create_topics, free_port
 from model_zoo.checkpoint import save
 from tests.chaos.ground import Ground, ground
 from tests.chaos.night import Sent, simulated_night
 from tests.conftest import random_checkpoint
+from tests.line import unique
 
 PARTITIONS = 4
 SAMPLE_S = 10.0
@@ -30,19 +34,21 @@ GROWTH = 0.05
 
 @dataclass(frozen=True)
 class Sample:
-    """seconds: since the start. rss: bytes. latency_s: mean since the sample before."""
+    """seconds: since the start. rss, broker: bytes. latency_s: mean since the sample before."""
 
     seconds: float
     rss: float
     files: float
     lag: float
     latency_s: float
+    broker: float
 
 
 def main(
     minutes: Annotated[float, typer.Option(help="How long.")] = 60.0,
     rate: Annotated[int, typer.Option(help="Alerts a second.")] = 333,
     seed: Annotated[int, typer.Option(help="Of the alerts.")] = 1,
+    night_s: Annotated[float, typer.Option(help="How long a topic lasts: the broker keeps it in memory.")] = 300.0,
 ) -> None:
     """Send at a steady rate, sample the consumer's own metrics, and exit 1 unless they are flat."""
     with tempfile.TemporaryDirectory(prefix="estampa-soak-") as scratch:
@@ -50,37 +56,65 @@ def main(
         save(random_checkpoint(), checkpoint)
         night = simulated_night(rate * 30, seed, PARTITIONS)
         port = free_port()
+        names = [unique("night") for _ in range(math.ceil(minutes * 60 / night_s))]
         settings = {
+            "output__framing": "schemaless",
             "monitor__enabled": "true",
             "monitor__port": str(port),
             "batch__size": "256",
             "limits__recent_candids": "0",
         }
         with ground(Path(scratch), checkpoint, night[:200], **settings) as made:
+            nights = Nights(made.broker.address, names, night_s)
+            made.env["ESTAMPA__KAFKA__TOPICS"] = json.dumps(names)
             made.join()
-            samples = list(soaked(made, night, minutes * 60, rate, f"http://127.0.0.1:{port}/metrics"))
+            samples = list(soaked(made, nights, night, minutes * 60, rate, f"http://127.0.0.1:{port}/metrics"))
     Console().print(table(samples))
     raise typer.Exit(0 if flat(samples) else 1)
 
 
-def soaked(made: Ground, night: list[Sent], seconds: float, rate: int, metrics: str) -> Iterator[Sample]:
+class Nights:
+    """Topics that come and go, as those of nights do. The first two are there from the start."""
+
+    def __init__(self, broker: str, names: list[str], night_s: float) -> None:
+        self._broker, self._names, self._night_s, self._now = broker, names, night_s, 0
+        create_topics(broker, dict.fromkeys(names[:2], PARTITIONS))
+
+    def topic(self, seconds: float) -> str:
+        """Tonight's: at its turn the next one is made, and the one before the last deleted."""
+        number = min(int(seconds / self._night_s), len(self._names) - 1)
+        if number > self._now:
+            self._now = number
+            create_topics(self._broker, dict.fromkeys(self._names[number + 1 : number + 2], PARTITIONS))
+            self._delete(self._names[max(number - 2, 0) : number - 1])
+        return self._names[number]
+
+    def _delete(self, names: list[str]) -> None:
+        admin = AdminClient({"bootstrap.servers": self._broker})
+        for done in admin.delete_topics(names).values() if names else ():
+            done.result(20)
+
+
+def soaked(
+    made: Ground, nights: Nights, night: list[Sent], seconds: float, rate: int, metrics: str
+) -> Iterator[Sample]:
     """Send the night over and over; no repeat is dropped, so that every alert goes all the way."""
     producer = Producer({"bootstrap.servers": made.to_broker.address, "compression.type": "lz4", "log_level": 0})
     begun, sent, due, before = time.monotonic(), 0, SAMPLE_S, (0.0, 0.0)
     while (now := time.monotonic() - begun) < seconds:
         while sent < now * rate:
             one = night[sent % len(night)]
-            producer.produce(made.topics["topic"], one.payload, partition=one.partition)
+            producer.produce(nights.topic(now), one.payload, partition=one.partition)
             sent += 1
         producer.poll(0.01)
         if now > due:
             due += SAMPLE_S
-            sample, before = sampled(metrics, now, before)
+            sample, before = sampled(metrics, made.broker.process.pid, now, before)
             yield sample
     producer.flush(30)
 
 
-def sampled(metrics: str, now: float, before: tuple[float, float]) -> tuple[Sample, tuple[float, float]]:
+def sampled(metrics: str, broker: int, now: float, before: tuple[float, float]) -> tuple[Sample, tuple[float, float]]:
     with urllib.request.urlopen(metrics, timeout=10) as answer:
         families = text_string_to_metric_families(answer.read().decode())
         values: dict[str, float] = {}
@@ -89,7 +123,16 @@ def sampled(metrics: str, now: float, before: tuple[float, float]) -> tuple[Samp
     total, count = values["estampa_latency_seconds_sum"], values["estampa_latency_seconds_count"]
     latency = (total - before[0]) / max(count - before[1], 1)
     memory, files = values["process_resident_memory_bytes"], values["process_open_fds"]
-    return Sample(now, memory, files, values.get("estampa_lag_messages", 0.0), latency), (total, count)
+    return Sample(now, memory, files, values.get("estampa_lag_messages", 0.0), latency, resident(broker)), (
+        total,
+        count,
+    )
+
+
+def resident(process: int) -> float:
+    """Bytes of memory, as Linux says."""
+    facts = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return 1024.0 * int(facts["VmRSS"].split()[0])
 
 
 def flat(samples: list[Sample]) -> bool:
@@ -106,11 +149,11 @@ def flat(samples: list[Sample]) -> bool:
 
 def table(samples: list[Sample]) -> Table:
     made = Table(title="soak", title_justify="left")
-    for name in ("minute", "RSS, MB", "open files", "lag", "latency, s"):
+    for name in ("minute", "RSS, MB", "open files", "lag", "latency, s", "broker, MB"):
         made.add_column(name, justify="right")
     for one in samples[:: max(len(samples) // 20, 1)]:
         numbers = f"{one.seconds / 60:.1f}", f"{one.rss / 1e6:.0f}", f"{one.files:.0f}", f"{one.lag:.0f}"
-        made.add_row(*numbers, f"{one.latency_s:.3f}")
+        made.add_row(*numbers, f"{one.latency_s:.3f}", f"{one.broker / 1e6:.0f}")
     return made
 
 

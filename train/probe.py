@@ -51,7 +51,7 @@ def pooled_probe(
     pooled = torch.zeros(classes * classes, dtype=torch.int64)
     for _ in range(2):
         pooled = torch.zeros(classes * classes, dtype=torch.int64)
-        optimiser = torch.optim.Adam(probe.parameters(), lr=schedule.rate)
+        optimiser = torch.optim.Adam(probe.parameters(), lr=schedule.rate, fused=True)
         for _ in range(schedule.epochs):
             _epoch(probe, optimiser, fit, schedule.batch, generator)
             with torch.no_grad():

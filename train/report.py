@@ -80,11 +80,9 @@ def markdown(rows: list[tuple[str, str, str, str]], summary: Mapping[str, Any]) 
 
 
 def _scale(summary: Mapping[str, Any]) -> str:
-    epochs = summary["epochs"]
-    return (
-        f"Learned from {summary['rows']:,} {summary['source']['origin']} stamps in {epochs[0]} epochs"
-        f"{f', {len(epochs)} seeds' if len(epochs) > 1 else ''}."
-    )
+    epochs, origin = summary["epochs"], summary["source"]["origin"]
+    length = f"{epochs[0]} epoch{'s' * (epochs[0] > 1)}{f', {len(epochs)} seeds' if len(epochs) > 1 else ''}"
+    return f"Learned from {summary['rows']:,} {origin} stamps in {length}."
 
 
 def _parity_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -71,7 +71,7 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 6
     assert not re.search(r"""(src|href)=["'](?!data:)|url\(|@import""", page)
-    for shown in ("k-means", "Gaussian mixture", "Test, by class", "Learned from 15 simulated stamps in 1 epochs"):
+    for shown in ("k-means", "Gaussian mixture", "Test, by class", "Learned from 15 simulated stamps in 1 epoch."):
         assert shown in page
     assert "(simulated)" in page
     assert "| parity: recall % |" in (folder / "table.md").read_text(encoding="utf-8")

@@ -59,7 +59,7 @@ def test_folds_hold_each_real_object_once_and_no_simulated_one(alerts: Alerts, f
 def test_a_fold_is_chosen_for_by_two_others_and_each_pair_serves_both(folds: Folds) -> None:
     assert [folds.inner(outer) for outer in range(5)] == [[1, 4], [0, 2], [1, 3], [2, 4], [0, 3]]
     assert list(folds.pairs()) == [(0, 1), (0, 4), (1, 2), (2, 3), (3, 4)]
-    assert list(Folds(folds.rows, folds.fold, 2).pairs()) == [(0, 1)]
+    assert list(Folds(folds.rows, folds.fold, 3).pairs()) == [(0, 1), (0, 2), (1, 2)]
 
 
 def test_what_chooses_learned_from_no_object_of_either_fold(alerts: Alerts, folds: Folds) -> None:

@@ -100,13 +100,18 @@ def test_a_label_outside_the_classes_is_named_by_its_line(tmp_path: Path) -> Non
         labels_beside(tmp_path / "a.tar.gz")
 
 
+def test_two_folds_are_too_few_to_choose_and_to_score() -> None:
+    with pytest.raises(ExperimentError, match="folds is 2; 3 is the least"):
+        read_experiment("estampa-serve", ["folds=2"])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_short_training_ends_in_two_checkpoints_that_load_and_goes_on_where_it_was(
     real_alerts: Path, tmp_path: Path
 ) -> None:
     short = changed(
-        read_experiment("estampa-serve")[0], {"steps": 60, "search": 10, "folds": 2, "teachers": 1, "metadata": "true"}
+        read_experiment("estampa-serve")[0], {"steps": 60, "search": 10, "folds": 3, "teachers": 1, "metadata": "true"}
     )
     run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path)
     images, both = load(tmp_path / "checkpoint"), load(tmp_path / "metadata" / "checkpoint")

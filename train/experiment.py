@@ -75,8 +75,6 @@ class Experiment:
         for name in ("size", "latent", "batch", "epochs", "patience", "probe_epochs", "probe_batch", "seeds"):
             if getattr(self, name) < 1:
                 raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)}; 1 is the least")
-        if self.folds < 3:
-            raise ExperimentError(f"{self.name}: folds is {self.folds}; 3 is the least: to score, to choose, to learn")
 
     @property
     def run(self) -> str:

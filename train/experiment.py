@@ -81,8 +81,6 @@ class Experiment:
                 raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)}; 1 is the least")
         if self.rows < 0:
             raise ExperimentError(f"{self.name}: rows is {self.rows}; 0 is the least, and stands for all")
-        if self.folds < 3:
-            raise ExperimentError(f"{self.name}: folds is {self.folds}; 3 is the least: to score, to choose, to learn")
 
     @property
     def run(self) -> str:

@@ -81,6 +81,10 @@ def run_serving(experiment: Experiment, paths: Sequence[Path], folder: Path, say
     A run that was stopped goes on: encoders that were fitted are kept. Raises ExperimentError where no real alert has
     a label.
     """
+    if experiment.folds < 3:
+        raise ExperimentError(
+            f"folds is {experiment.folds}; 3 is the least: one to score, one to choose by, one to learn"
+        )
     archives = find_archives(paths)
     real, *skies = [_read(group, experiment.size) for group in (archives.real, *archives.skies) if group]
     if not archives.real or not real.labelled.any():

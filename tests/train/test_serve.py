@@ -100,9 +100,9 @@ def test_a_label_outside_the_classes_is_named_by_its_line(tmp_path: Path) -> Non
         labels_beside(tmp_path / "a.tar.gz")
 
 
-def test_two_folds_are_too_few_to_choose_and_to_score() -> None:
+def test_two_folds_are_too_few_to_choose_and_to_score(few: Path, tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="folds is 2; 3 is the least"):
-        read_experiment("estampa-serve", ["folds=2"])
+        run_serving(read_experiment("estampa-serve", ["folds=2"])[0], [few], tmp_path)
 
 
 @pytest.mark.slow

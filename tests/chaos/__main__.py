@@ -31,6 +31,7 @@ COLUMNS = (
     "state",
     "s to recover",
 )
+COUNTED = ("faults", "alerts", "classified", "dead_letters", "lost", "wrong", "repeated")
 
 
 def main(
@@ -58,11 +59,18 @@ def main(
     sys.exit(0 if all(one.good for one in verdicts) else 1)
 
 
+def total(verdicts: list[Verdict]) -> Verdict:
+    """All scenarios as one: counts in sum, the slowest recovery, the state only where it is the same in all."""
+    sums = {name: sum(getattr(one, name) for one in verdicts) for name in COUNTED}
+    recovery = [seconds for one in verdicts for seconds in one.recovery_s]
+    return Verdict("all", **sums, state=all(one.state for one in verdicts), struck_at=[], recovery_s=recovery, exits=[])
+
+
 def table(verdicts: list[Verdict]) -> Table:
     made = Table(title="chaos", title_justify="left")
     for name in COLUMNS:
         made.add_column(name, justify="left" if name == "scenario" else "right")
-    for one in verdicts:
+    for one in [*verdicts, *([total(verdicts)] if len(verdicts) > 1 else [])]:
         numbers = (one.faults, one.alerts, one.classified, one.dead_letters, one.lost, one.wrong, one.repeated)
         recovery = f"{max(one.recovery_s):.1f}" if one.recovery_s else ""
         made.add_row(one.scenario, *map(str, numbers), "same" if one.state else "DIFFERENT", recovery)

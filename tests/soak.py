@@ -1,7 +1,5 @@
 """An hour of Rubin's mean rate through one consumer. Memory, open files and lag must stay flat."""
 
-import json
-import math
 import tempfile
 import time
 import urllib.request
@@ -13,17 +11,15 @@ from typing import Annotated
 import numpy as np
 import typer
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from consumer.embedded import create_topics, free_port
+from consumer.embedded import free_port
 from model_zoo.checkpoint import save
 from tests.chaos.ground import Ground, ground
 from tests.chaos.night import Sent, simulated_night
 from tests.conftest import random_checkpoint
-from tests.line import unique
 
 PARTITIONS = 4
 SAMPLE_S = 10.0
@@ -48,7 +44,6 @@ def main(
     minutes: Annotated[float, typer.Option(help="How long.")] = 60.0,
     rate: Annotated[int, typer.Option(help="Alerts a second.")] = 333,
     seed: Annotated[int, typer.Option(help="Of the alerts.")] = 1,
-    night_s: Annotated[float, typer.Option(help="How long a topic lasts: the broker keeps it in memory.")] = 300.0,
 ) -> None:
     """Send at a steady rate, sample the consumer's own metrics, and exit 1 unless they are flat."""
     with tempfile.TemporaryDirectory(prefix="estampa-soak-") as scratch:
@@ -56,7 +51,6 @@ def main(
         save(random_checkpoint(), checkpoint)
         night = simulated_night(rate * 30, seed, PARTITIONS)
         port = free_port()
-        names = [unique("night") for _ in range(math.ceil(minutes * 60 / night_s))]
         settings = {
             "output__framing": "schemaless",
             "monitor__enabled": "true",
@@ -65,46 +59,20 @@ def main(
             "limits__recent_candids": "0",
         }
         with ground(Path(scratch), checkpoint, night[:200], **settings) as made:
-            nights = Nights(made.broker.address, names, night_s)
-            made.env["ESTAMPA__KAFKA__TOPICS"] = json.dumps(names)
             made.join()
-            samples = list(soaked(made, nights, night, minutes * 60, rate, f"http://127.0.0.1:{port}/metrics"))
+            samples = list(soaked(made, night, minutes * 60, rate, f"http://127.0.0.1:{port}/metrics"))
     Console().print(table(samples))
     raise typer.Exit(0 if flat(samples) else 1)
 
 
-class Nights:
-    """Topics that come and go, as those of nights do. The first two are there from the start."""
-
-    def __init__(self, broker: str, names: list[str], night_s: float) -> None:
-        self._broker, self._names, self._night_s, self._now = broker, names, night_s, 0
-        create_topics(broker, dict.fromkeys(names[:2], PARTITIONS))
-
-    def topic(self, seconds: float) -> str:
-        """Tonight's: at its turn the next one is made, and the one before the last deleted."""
-        number = min(int(seconds / self._night_s), len(self._names) - 1)
-        if number > self._now:
-            self._now = number
-            create_topics(self._broker, dict.fromkeys(self._names[number + 1 : number + 2], PARTITIONS))
-            self._delete(self._names[max(number - 2, 0) : number - 1])
-        return self._names[number]
-
-    def _delete(self, names: list[str]) -> None:
-        admin = AdminClient({"bootstrap.servers": self._broker})
-        for done in admin.delete_topics(names).values() if names else ():
-            done.result(20)
-
-
-def soaked(
-    made: Ground, nights: Nights, night: list[Sent], seconds: float, rate: int, metrics: str
-) -> Iterator[Sample]:
+def soaked(made: Ground, night: list[Sent], seconds: float, rate: int, metrics: str) -> Iterator[Sample]:
     """Send the night over and over; no repeat is dropped, so that every alert goes all the way."""
     producer = Producer({"bootstrap.servers": made.to_broker.address, "compression.type": "lz4", "log_level": 0})
     begun, sent, due, before = time.monotonic(), 0, SAMPLE_S, (0.0, 0.0)
     while (now := time.monotonic() - begun) < seconds:
         while sent < now * rate:
             one = night[sent % len(night)]
-            producer.produce(nights.topic(now), one.payload, partition=one.partition)
+            producer.produce(made.topics["topic"], one.payload, partition=one.partition)
             sent += 1
         producer.poll(0.01)
         if now > due:

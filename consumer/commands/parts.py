@@ -66,11 +66,13 @@ def with_store(settings: Settings, url: str) -> Settings:
 
 @contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM ask for an orderly stop; a second one ends at once. Yields: whether one came."""
+    """SIGINT and SIGTERM ask for an orderly stop; a second one ends at once. Yields: whether one came.
+
+    It is logged afterwards: a signal may come in the middle of a line of the log, whose lock would never open again.
+    """
     came: list[int] = []
 
     def handle(number: int, _: object) -> None:
-        log.info("stopping", signal=signal.Signals(number).name, after="the batch in hand")
         came.append(number)
         stop()
         for one in before:
@@ -82,3 +84,5 @@ def stopping(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if came:
+            log.info("stopped", signal=signal.Signals(came[0]).name)

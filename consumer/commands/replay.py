@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from consumer.archive import Archive, ArchiveSource, find_archives
 from consumer.commands.jobs import in_processes
 from consumer.commands.parts import load_inference, open_store, stopping, store_at_hand
+from consumer.container import limit_blocks
 from consumer.errors import ConfigError, OutputError
 from consumer.health import Pulse
 from consumer.inference import Inference
@@ -88,6 +89,7 @@ def replay(settings: Settings, asked: Replay, console: Console) -> tuple[dict[st
 def _job(settings: Settings, asked: Replay, share: Share) -> Outcome:
     """A share in a process of its own. Only the first shows its progress: all are about as far."""
     configure_logging(settings.log)
+    limit_blocks(settings.limits.block_bytes)
     threads = settings.model.threads or max((os.cpu_count() or 1) // share.of, 1)
     model = settings.model.model_copy(update={"threads": threads})
     console = Console(stderr=True, quiet=share.index > 0)

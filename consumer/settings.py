@@ -151,7 +151,7 @@ class ModelSettings(Section):
     checkpoint: str = Field("estampa-serve", description="a folder, or the name of one under model_zoo/weights")
     public_key: str | None = Field(None, description="minisign's: the checkpoint must be signed by its owner")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; a GPU asked for and missing is an error")
-    threads: int = Field(0, ge=0, description="CPU threads of the model; 0 for all cores")
+    threads: int = Field(0, ge=0, description="CPU threads of the model; 0 for all cores but the one that decodes")
 
 
 class BatchSettings(Section):

@@ -74,7 +74,7 @@ class KafkaSource:
             "isolation.level": "read_committed",
             "allow.auto.create.topics": False,
             "topic.metadata.refresh.interval.ms": 10_000,  # how soon a night's topic is noticed
-            "fetch.wait.max.ms": 20,  # some brokers hold a fetch for all of it, though there are messages
+            "fetch.wait.max.ms": 10,  # some brokers hold a fetch for all of it, though there are messages
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": self._kafka.session_timeout_ms,
             "heartbeat.interval.ms": max(self._kafka.session_timeout_ms // 10, 100),

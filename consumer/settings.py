@@ -158,7 +158,7 @@ class BatchSettings(Section):
     """How many alerts go through the loop at once."""
 
     size: int = Field(512, ge=1, le=16_384, description="messages at the most")
-    wait_ms: int = Field(20, ge=1, le=60_000, description="a batch that is not full leaves after so long")
+    wait_ms: int = Field(10, ge=1, le=60_000, description="a batch that is not full leaves after so long")
 
 
 class OutputSettings(Section):

@@ -22,7 +22,7 @@ from model_zoo.signature import verify
 log = structlog.get_logger()
 
 DECODING: Final = 1
-"""Cores that decode the next batch meanwhile: a model that takes these too is slowed by both, on two cores by a tenth."""
+"""Cores that decode the next batch meanwhile: a model that took them too would be a tenth slower on two cores."""
 
 
 def load_inference(settings: ModelSettings) -> Inference:

@@ -43,7 +43,7 @@ def test_a_batch_is_one_pass_of_the_encoder_and_one_of_the_classifier(checkpoint
 
 def test_a_schema_is_parsed_once_however_many_packets_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     layout.cache_clear()
-    wanted_fields()  # our own schema, parsed once a process
+    wanted_fields(())  # our own schema, parsed once a process
     parsed: list[object] = []
     parse = fastavro.parse_schema
     monkeypatch.setattr(container.fastavro, "parse_schema", lambda schema: parsed.append(schema) or parse(schema))
@@ -64,3 +64,23 @@ def test_a_usual_packet_never_reaches_fastavro(monkeypatch: pytest.MonkeyPatch) 
         [alert] = read_alerts(packet.payload(), 10**7)
         assert alert.candid == packet.candid
     assert READER._known
+
+
+def test_a_stamp_is_a_view_of_its_packet_until_it_is_inflated() -> None:
+    payload = Packet().payload()
+    [alert] = read_alerts(payload, 10**7)
+    assert [getattr(stamp, "obj", None) for stamp in alert.cutouts.values()] == [payload] * 3
+
+
+def test_cuts_are_copied_once_on_their_way_to_the_encoder(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Into the chunk that goes through; scaling and padding leave a full chunk where it is."""
+    random = np.random.default_rng(0)
+    stamps = [random.normal(size=(3, 21, 21)).astype(np.float32) for _ in range(2 * CPU_ROWS[-1])]
+    copied: list[int] = []
+    stack, concatenate = np.stack, np.concatenate
+    monkeypatch.setattr(np, "stack", lambda arrays: copied.append(sum(one.nbytes for one in arrays)) or stack(arrays))
+    monkeypatch.setattr(np, "concatenate", lambda arrays: copied.append(len(arrays)) or concatenate(arrays))
+    Inference(checkpoint, torch.device("cpu")).encode(stamps)
+    assert copied == [CPU_ROWS[-1] * stamps[0].nbytes] * 2

@@ -101,7 +101,10 @@ class Positions:
 
 
 def _at(consumer: Consumer, partitions: Sequence[TopicPartition], time_ms: int) -> dict[Partition, int]:
-    """The first offset of that time or later, of the partitions that have one."""
+    """The first offset of that time or later, of the partitions that have one.
+
+    Kafka says so where there is none; the embedded broker says 0, which reads all again.
+    """
     asked = [TopicPartition(one.topic, one.partition, time_ms) for one in partitions]
     found = consumer.offsets_for_times(asked, timeout=ASK_S) if asked else []
     return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}

@@ -3,6 +3,7 @@
 What takes seconds to import is imported by the command that needs it, so that `--help` answers at once.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from train.terminal import console as messages
 from train.terminal import fail
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 200)  # what is no terminal has no width: names stay whole
 STOPPED = "stopped; the last finished epoch is kept, and the same command goes on from it"
 
 Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]

@@ -112,9 +112,13 @@ def test_going_back_ends_at_the_time_given_and_skips_nothing_that_was_not_read(l
     produce(line.broker, line.topics["topic"], payloads(later))
     assert consume(line.settings(), exit_at_end=True)["read"] == 4
     assert consume(line.settings(), exit_at_end=True, since_ms=middle)["read"] == 4
-    produce(line.broker, line.topics["topic"], payloads([packet.at(candid=packet.candid + 500) for packet in later]))
-    now = int(time.time() * 1000)
-    assert consume(line.settings(), exit_at_end=True, since_ms=now)["read"] == 4
+    for first in (500, 1000):  # neither was read: the time given lies between them, for one past the end has no offset
+        time.sleep(0.2)
+        between = int(time.time() * 1000)
+        time.sleep(0.2)
+        unread = [packet.at(candid=packet.candid + first) for packet in later]
+        produce(line.broker, line.topics["topic"], payloads(unread))
+    assert consume(line.settings(), exit_at_end=True, since_ms=between)["read"] == 8
 
 
 @pytest.mark.parametrize(("delivery", "times"), [("at_least_once", 2), ("exactly_once", 1)])

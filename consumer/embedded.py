@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from consumer.errors import EmbeddedError
 START_S: Final = 20.0
 STOP_S: Final = 2.0
 """Valkey ends in milliseconds. Tansu waits for its clients, and has nothing to save."""
+PORTS: Final = (10_000, 32_000)
 LISTPACK_BYTES: Final = 512
 """Keeps an entry in a compact hash: an entry of 42 float32 is 177 bytes, over the server's default of 64."""
 
@@ -126,10 +128,15 @@ def create_topics(broker: str, partitions: Mapping[str, int]) -> None:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing listens on now, of those that no system hands to outgoing connections meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _installed(package: str, module: str, function: str) -> str:
@@ -150,7 +157,7 @@ def _start(command: list[str], address: str, log: Path, answers: Callable[[], bo
     server = Server(address, process)
     deadline = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < deadline:
-        if answers():
+        if answers() and process.poll() is None:  # what answers may be another's, where ours found its port taken
             return server
         time.sleep(0.05)
     server.stop()

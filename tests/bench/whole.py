@@ -141,22 +141,35 @@ def kafka_rows(settings: Settings, inference: Inference, packets: Sequence[bytes
         create_topics(broker, {topic: 1})
         send(broker, topic, list(looped(packets, 4_000, seed=round_)))
         rates.append(4_000 / consume(settings, inference, topic, 4_000)[1])
-    visit = f"visit-{time.monotonic_ns()}"
-    create_topics(broker, {visit: 1})
-    send(broker, visit, list(looped(packets, 10_000, seed=9)))
-    drained = consume(settings, inference, visit, 10_000)[1]
+    visits = [visit_seconds(settings, inference, packets, round_) for round_ in range(ROUNDS)]
     return [
         {"what": "whole line, through Kafka", "unit": "alerts/s", "value": median(rates), "target": "≥ 1,500"},
-        {"what": "one Rubin visit, 10,000 alerts at once", "unit": "s", "value": drained, "target": "≤ 7"},
+        {"what": "one Rubin visit, 10,000 alerts at once", "unit": "s", "value": median(visits), "target": "≤ 7"},
         *latency_rows(settings, inference, packets),
     ]
 
 
+def visit_seconds(settings: Settings, inference: Inference, packets: Sequence[bytes], seed: int) -> float:
+    """From the first message read to the last committed."""
+    topic = f"visit-{time.monotonic_ns()}"
+    create_topics(settings.kafka.brokers, {topic: 1})
+    send(settings.kafka.brokers, topic, list(looped(packets, 10_000, seed=10 + seed)))
+    return consume(settings, inference, topic, 10_000)[1]
+
+
 def latency_rows(settings: Settings, inference: Inference, packets: Sequence[bytes]) -> list[Row]:
-    """Kafka time → delivery report at 333 alerts/s for 20 s, the sender a process of its own."""
+    medians, worst = zip(*(latency_ms(settings, inference, packets, round_) for round_ in range(ROUNDS)), strict=True)
+    return [
+        {"what": "latency at 333 alerts/s, median", "unit": "ms", "value": median(medians), "target": "≤ 60"},
+        {"what": "latency at 333 alerts/s, 99 of 100", "unit": "ms", "value": median(worst), "target": "≤ 250"},
+    ]
+
+
+def latency_ms(settings: Settings, inference: Inference, packets: Sequence[bytes], seed: int) -> tuple[float, float]:
+    """Kafka time → delivery report at 333 alerts/s for 15 s, the sender a process of its own: median, and 99 of 100."""
     topic = f"steady-{time.monotonic_ns()}"
     create_topics(settings.kafka.brokers, {topic: 1})
-    night = list(looped(packets, 6_660, seed=11))
+    night = list(looped(packets, 5_000, seed=20 + seed))
     sender = multiprocessing.get_context("spawn").Process(
         target=send, args=(settings.kafka.brokers, topic, night, 333.0, 4.0)
     )
@@ -164,10 +177,7 @@ def latency_rows(settings: Settings, inference: Inference, packets: Sequence[byt
     report, _ = consume(settings, inference, topic, len(night))
     sender.join()
     latency = report.summary()["latency_ms"]
-    return [
-        {"what": "latency at 333 alerts/s, median", "unit": "ms", "value": latency["p50"], "target": "≤ 60"},
-        {"what": "latency at 333 alerts/s, 99 of 100", "unit": "ms", "value": latency["p99"], "target": "≤ 250"},
-    ]
+    return latency["p50"], latency["p99"]
 
 
 def length_rows(settings: Settings, inference: Inference, packets: Sequence[bytes]) -> list[Row]:

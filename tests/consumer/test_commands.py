@@ -3,12 +3,12 @@
 import json
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.line import environment, estampa, estampa_here, payloads, start, unique, wait_until, write_tar
+from tests.line import environment, estampa, estampa_here, payloads, start, wait_until, write_tar
 from tests.packets import night
 
 
@@ -73,39 +73,49 @@ def test_check_config_prints_what_holds_and_hides_secrets(checkpoint_folder: Pat
     assert shown["batch"] == {"size": 64, "wait_ms": 20}
 
 
-@pytest.fixture
-def marked(checkpoint_folder: Path) -> dict[str, str]:
-    """The environment of a command, by which `servers` knows what it started."""
-    return environment(checkpoint_folder) | {"STARTED_BY": unique("demo")}
-
-
 @pytest.mark.integration
-def test_the_demo_ends_with_an_account_and_leaves_nothing_running(marked: dict[str, str], tmp_path: Path) -> None:
+def test_the_demo_ends_with_an_account_and_leaves_nothing_running(checkpoint_folder: Path, tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "night.tar.gz", payloads(night(10, 3)))
-    done = estampa(marked, "demo", str(archive), "--summary", str(tmp_path / "summary.json"))
-    assert done.returncode == 0, done.stderr
-    assert "30 = 30 classified + 0 repeated + 0 dead letters" in done.stdout
-    assert servers(marked) == set()
+    process = start(environment(checkpoint_folder), "demo", str(archive), "--summary", str(tmp_path / "summary.json"))
+    seen: set[int] = set()
+    while process.poll() is None:
+        seen |= servers(process.pid)
+        time.sleep(0.05)
+    shown, log = process.communicate()
+    assert process.returncode == 0, log
+    assert "30 = 30 classified + 0 repeated + 0 dead letters" in shown
+    assert len(seen) == 2
+    assert not running(seen)
 
 
 @pytest.mark.integration
-def test_a_demo_stopped_by_ctrl_c_leaves_nothing_running(marked: dict[str, str], tmp_path: Path) -> None:
+def test_a_demo_stopped_by_ctrl_c_leaves_nothing_running(checkpoint_folder: Path, tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "night.tar", payloads(night(100, 20)))
-    process = start(marked, "demo", str(archive))
-    wait_until(lambda: len(servers(marked)) == 2, what="broker and store")
+    process = start(environment(checkpoint_folder), "demo", str(archive))
+    wait_until(lambda: len(servers(process.pid)) == 2, what="broker and store")
+    seen = servers(process.pid)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
-    wait_until(lambda: servers(marked) == set(), what="the end of broker and store")
+    wait_until(lambda: not running(seen), what="the end of broker and store")
 
 
-def servers(marked: Mapping[str, str]) -> set[int]:
-    """Process ids of embedded brokers and stores that a command in this environment started."""
-    mark, found = f"STARTED_BY={marked['STARTED_BY']}".encode(), set[int]()
+def servers(command: int) -> set[int]:
+    """Process ids of the embedded brokers and stores that a command started, by its own."""
+    found = set[int]()
     for entry in Path("/proc").iterdir():
         try:
-            command = (entry / "exe").readlink().name if entry.name.isdecimal() else ""
-            if command.startswith(("valkey-server", "tansu")) and mark in (entry / "environ").read_bytes():
+            name = (entry / "exe").readlink().name if entry.name.isdecimal() else ""
+            if name.startswith(("valkey-server", "tansu")) and parent(entry) == command:
                 found.add(int(entry.name))
         except OSError:
             continue
     return found
+
+
+def parent(entry: Path) -> int:
+    """Of a process's folder in /proc: its parent's process id."""
+    return int((entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+
+
+def running(processes: set[int]) -> set[int]:
+    return {one for one in processes if Path(f"/proc/{one}").exists()}

@@ -183,6 +183,7 @@ def test_ctrl_c_in_mid_epoch_stops_cleanly_and_the_same_command_ends_as_if_undis
     common = ["--data", path, "--no-umap", *SHORT, "--set", "epochs=150", "--set", "batch=6", "--device", "cpu"]
     command = [sys.executable, "-m", "train", "run", CHEAP, *map(str, common), "--out", str(tmp_path / "parts")]
     folder = tmp_path / "parts" / CHEAP / "seed-1"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts aside deaf to Ctrl-C
     with subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True) as one:
         while not (folder / "last.pt").exists() and one.poll() is None:
             time.sleep(0.002)

@@ -39,8 +39,8 @@ REFUSED: Final = (AuthenticationError, NoPermissionError)
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one server holds. tag: puts a key that begins with it on this server; the same until slots are moved."""
+class Node:
+    """One server, and what it holds. tag: a key that begins with it is on this server, until slots are moved."""
 
     client: Client
     tag: str
@@ -56,22 +56,22 @@ class Servers:
         self._client: Client = None
         self._client = self.patiently(lambda: _connect(settings), min(settings.patience_s, CONNECT_S))
 
-    def shares(self, keys: Iterable[str] = ()) -> list[Share]:
+    def nodes(self, keys: Iterable[str] = ()) -> list[Node]:
         """Every server, each with those of `keys` that it holds, in their order."""
         if not self._settings.cluster:
-            return [Share(self._client, "", list(keys))]
-        shares: dict[str, Share] = {}
+            return [Node(self._client, "", list(keys))]
+        nodes: dict[str, Node] = {}
         primaries = {node.name for node in self._client.get_primaries()}
         for number in count():
             tag = f"{{{number}}}"
-            node = self._client.get_node_from_key(tag)
-            if node.name not in shares:
-                shares[node.name] = Share(self._client.get_redis_connection(node), tag)
-            if len(shares) >= len(primaries):
+            server = self._client.get_node_from_key(tag)
+            if server.name not in nodes:
+                nodes[server.name] = Node(self._client.get_redis_connection(server), tag)
+            if len(nodes) >= len(primaries):
                 break
         for key in keys:
-            shares[self._client.get_node_from_key(key).name].keys.append(key)
-        return list(shares.values())
+            nodes[self._client.get_node_from_key(key).name].keys.append(key)
+        return list(nodes.values())
 
     def holding(self, key: str) -> Client:
         """The server that holds `key`."""

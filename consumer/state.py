@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from consumer.errors import StoreError
 from consumer.history import Entries, Held, History, Window, entry_dtype
 from consumer.message import Partition
-from consumer.servers import Client, Servers, Share
+from consumer.servers import Client, Node, Servers
 from consumer.settings import StoreSettings
 
 DAY_S: Final = 86_400
@@ -81,13 +81,13 @@ class RedisStore:
 
     def applied(self, partition: Partition) -> int | None:
         """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
-        held = self._servers.patiently(lambda: [self._noted(share, partition) for share in self._servers.shares()])
+        held = self._servers.patiently(lambda: [self._noted(node, partition) for node in self._servers.nodes()])
         return None if None in held else min(offset for offset in held if offset is not None)
 
-    def _noted(self, share: Share, partition: Partition) -> int | None:
-        key, number = self._note(share, partition)
+    def _noted(self, node: Node, partition: Partition) -> int | None:
+        key, number = self._note(node, partition)
         self._written.pop((key, number), None)
-        value = share.client.hget(key, str(number))
+        value = node.client.hget(key, str(number))
         return None if value is None else int(value)
 
     def start(self) -> dict[Partition, int] | None:
@@ -133,7 +133,7 @@ class RedisStore:
 
     def nodes(self) -> list[Client]:
         """A connection to each server that holds data: one, or the primaries of a Cluster."""
-        return [share.client for share in self._servers.shares()]
+        return [node.client for node in self._servers.nodes()]
 
     def _round_trips(
         self, entries: Entries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]
@@ -143,10 +143,10 @@ class RedisStore:
         key_of = {self._prefix + key: key for key in rows_by_key}
         applied: dict[Note, int] = {}
         visits: dict[str, list[Any]] = {}
-        for share in self._servers.shares(key_of):
-            rows_here = {key_of[name]: rows_by_key[key_of[name]] for name in share.keys}
-            notes = {self._note(share, partition): offset for partition, offset in offsets.items()}
-            replies = iter(self._round_trip(share.client, entries, values, rows_here, notes))
+        for node in self._servers.nodes(key_of):
+            rows_here = {key_of[name]: rows_by_key[key_of[name]] for name in node.keys}
+            notes = {self._note(node, partition): offset for partition, offset in offsets.items()}
+            replies = iter(self._round_trip(node.client, entries, values, rows_here, notes))
             visits |= {key: [next(replies) for _ in range(len(rows) + 2)] for key, rows in rows_here.items()}
             applied |= dict(zip(notes, replies, strict=True))
         for key in rows_by_key:
@@ -198,6 +198,6 @@ class RedisStore:
         except ValueError as error:
             raise StoreError(f"store key {self._prefix + key} is not estampa's: {error}; delete it") from error
 
-    def _note(self, share: Share, partition: Partition) -> Note:
+    def _note(self, node: Node, partition: Partition) -> Note:
         topic, number = partition
-        return f"applied:{share.tag}{self._group}:{topic}", number
+        return f"applied:{node.tag}{self._group}:{topic}", number

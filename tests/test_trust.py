@@ -1,7 +1,7 @@
 """Nobody gets in: TLS and rights to broker and store, refusals that are one clear line, no secret in what is shown.
 
-The embedded broker's TLS and SASL are not for librdkafka: a front of ours speaks TLS before it, and a few lines that
-speak Kafka's handshake refuse a password. The embedded store is built without TLS; Debian's redis-server has it.
+The embedded broker's TLS and SASL are not for librdkafka: a front of ours speaks both before it. The embedded store is
+built without TLS; Debian's redis-server has it.
 """
 
 import re
@@ -19,10 +19,10 @@ from confluent_kafka.cimpl import NewTopic
 
 from consumer.embedded import free_port, start_broker
 from tests.conftest import ROOT
+from tests.front import Front
 from tests.line import consuming, environment, estampa, estampa_here, payloads, unique, write_tar
+from tests.login import LoginFront
 from tests.packets import night
-from tests.refusing import RefusingBroker
-from tests.tls import TlsFront
 
 pytestmark = pytest.mark.integration
 
@@ -45,7 +45,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 @pytest.fixture
 def tls_broker(certificate: Pair) -> Iterator[str]:
     """Address of a broker that sends its clients back to TLS: nothing goes past it."""
-    front = TlsFront(*certificate)
+    front = Front(*certificate)
     server = start_broker(free_port(), advertised=front.address)
     front.target = server.address
     yield front.address
@@ -58,23 +58,66 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.splitlines()[-1]
 
 
+def send(client: dict[str, str]) -> dict[str, str]:
+    """Six alerts into a new topic; names of it and of those for what comes out."""
+    topics = {"topic": unique("night"), "output": unique("out"), "dead": unique("dead")}
+    admin = AdminClient(client)
+    for made in admin.create_topics([NewTopic(name, 1, 1) for name in topics.values()]).values():
+        made.result(20)
+    producer = Producer(client)
+    for payload in payloads(night(objects=3, visits=2)):
+        producer.produce(topics["topic"], payload)
+    assert producer.flush(20) == 0
+    return topics
+
+
 def test_a_night_goes_through_a_broker_that_speaks_tls(
     tls_broker: str, certificate: Pair, store_url: str, checkpoint_folder: Path
 ) -> None:
     secure = {"bootstrap.servers": tls_broker, "security.protocol": "SSL", "ssl.ca.location": str(certificate[0])}
-    topics = {"topic": unique("night"), "output": unique("out"), "dead": unique("dead")}
-    admin = AdminClient(secure)
-    for made in admin.create_topics([NewTopic(name, 1, 1) for name in topics.values()]).values():
-        made.result(20)
-    producer = Producer(secure)
-    for payload in payloads(night(objects=3, visits=2)):
-        producer.produce(topics["topic"], payload)
-    assert producer.flush(20) == 0
     tls = {"kafka__security": "SSL", "kafka__ca_file": str(certificate[0])}
-    env = consuming(checkpoint_folder, tls_broker, store_url, topics, unique("g"), **tls)
+    env = consuming(checkpoint_folder, tls_broker, store_url, send(secure), unique("g"), **tls)
     done = estampa(env, "consume", "--exit-at-end")
     assert done.returncode == 0, done.stderr
     assert "6 = 6 classified" in done.stdout
+
+
+@pytest.fixture(params=["SASL_PLAINTEXT", "SASL_SSL"])
+def login_broker(request: pytest.FixtureRequest, certificate: Pair) -> Iterator[LoginFront]:
+    """A broker that knows one user, over TLS or without."""
+    front = LoginFront("estampa", "the-one", *(certificate if request.param == "SASL_SSL" else ()))
+    server = start_broker(free_port(), advertised=front.address)
+    front.target = server.address
+    yield front
+    server.stop()
+    front.close()
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_a_night_goes_through_a_broker_that_asks_who_we_are(
+    mechanism: str, login_broker: LoginFront, certificate: Pair, store_url: str, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    client = {
+        "bootstrap.servers": login_broker.address,
+        "security.protocol": login_broker.security,
+        "ssl.ca.location": str(certificate[0]),
+        "sasl.mechanism": mechanism,
+        "sasl.username": "estampa",
+        "sasl.password": "the-one",
+    }
+    topics = send(client)
+    before = login_broker.admitted[mechanism]
+    secret = tmp_path / "password"
+    secret.write_text("the-one\n")
+    login = {"security": login_broker.security, "mechanism": mechanism, "username": "estampa"}
+    login |= {"password_file": str(secret), "ca_file": str(certificate[0])}
+    settings = {f"kafka__{name}": value for name, value in login.items()}
+    env = consuming(checkpoint_folder, login_broker.address, store_url, topics, unique("g"), **settings)
+    done = estampa(env, "consume", "--exit-at-end")
+    assert done.returncode == 0, done.stderr
+    assert "6 = 6 classified" in done.stdout
+    assert login_broker.admitted[mechanism] > before
+    assert "the-one" not in done.stdout + done.stderr
 
 
 def test_a_broker_whose_certificate_nobody_vouches_for_is_refused_in_one_clear_line(
@@ -87,18 +130,28 @@ def test_a_broker_whose_certificate_nobody_vouches_for_is_refused_in_one_clear_l
     assert "kafka.ca_file" in last_line(done)
 
 
-@pytest.mark.parametrize("command", [("consume",), ("audit", "--topic", "t"), ("deadletters", "list")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("mechanism", "command"),
+    [
+        ("PLAIN", ("consume",)),
+        ("SCRAM-SHA-512", ("consume",)),
+        ("PLAIN", ("audit", "--topic", "t")),
+        ("PLAIN", ("deadletters", "list")),
+    ],
+)
 def test_a_password_that_the_broker_refuses_is_one_clear_line_without_it(
-    command: tuple[str, ...], store_url: str, checkpoint_folder: Path
+    mechanism: str, command: tuple[str, ...], broker: str, store_url: str, checkpoint_folder: Path
 ) -> None:
-    broker = RefusingBroker()
-    login = {"kafka__security": "SASL_PLAINTEXT", "kafka__username": "estampa", "kafka__password": "not-the-one"}
-    env = consuming(
-        checkpoint_folder, broker.address, store_url, {"topic": "t", "output": "o", "dead": "d"}, "g", **login
-    )
+    front = LoginFront("estampa", "the-one")
+    front.target = broker
+    login = {"security": "SASL_PLAINTEXT", "mechanism": mechanism, "username": "estampa", "password": "not-the-one"}
+    settings = {f"kafka__{name}": value for name, value in login.items()}
+    topics = {"topic": "t", "output": "o", "dead": "d"}
+    env = consuming(checkpoint_folder, front.address, store_url, topics, "g", **settings)
     started = time.monotonic()
     done = estampa(env, *command)
-    broker.close()
+    front.close()
+    assert front.admitted == {}
     assert done.returncode == 1
     assert "refuses us" in last_line(done)
     assert "kafka.password" in last_line(done)

@@ -1,0 +1,81 @@
+"""What stands before a server and passes on what it admits: for tests of clients."""
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from pathlib import Path
+
+
+class Front:
+    """Listens on a port of its own and passes bytes on to `target`, host:port; set it before use. address: host:port.
+
+    certificate, key: speak TLS to clients. The server behind need not.
+    """
+
+    def __init__(self, certificate: Path | None = None, key: Path | None = None) -> None:
+        self.target = ""
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if self._context and certificate:
+            self._context.load_cert_chain(certificate, key)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    async def admit(self, near: "Stream", far: "Stream") -> bool:  # noqa: ARG002 - for those that ask who it is
+        """Whether what this client sends from now on goes to the server."""
+        return True
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.run_until_complete(_cancel_all())
+        self._loop.close()
+
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self.target.rpartition(":")
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # either side may go at any time
+            far = Stream(*await asyncio.open_connection(host, int(port)))
+            near = Stream(reader, writer)
+            if await self.admit(near, far):
+                await asyncio.gather(near.pump(far), far.pump(near))
+            far.writer.close()
+        writer.close()
+
+
+class Stream:
+    """Both directions of a connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def pump(self, sink: "Stream") -> None:
+        with contextlib.suppress(OSError):
+            while data := await self.reader.read(65536):
+                sink.writer.write(data)
+                await sink.writer.drain()
+        sink.writer.close()
+
+    async def frame(self) -> bytes:
+        """One message of Kafka's protocol, without the four bytes of its length."""
+        return await self.reader.readexactly(int.from_bytes(await self.reader.readexactly(4), "big"))
+
+    async def send_frame(self, message: bytes) -> None:
+        self.writer.write(len(message).to_bytes(4, "big") + message)
+        await self.writer.drain()
+
+
+async def _cancel_all() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)

@@ -115,7 +115,7 @@ def start_broker(
         except KafkaException:
             return False
 
-    return _start([*command, *options], address, Path(os.devnull), answers)
+    return _start([*command, *options], address, None, answers)
 
 
 def create_topics(broker: str, partitions: Mapping[str, int]) -> None:
@@ -148,20 +148,22 @@ def _installed(package: str, module: str, function: str) -> str:
     return str(found)
 
 
-def _start(command: list[str], address: str, log: Path, answers: Callable[[], bool]) -> Server:
+def _start(command: list[str], address: str, log: Path | None, answers: Callable[[], bool]) -> Server:
     """Run `command` in a session of its own, so that Ctrl-C is ours to handle, and wait until it answers."""
-    with log.open("ab") as output:
+    with log.open("a+b") if log else tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 - our own command line
             _ending_with_us(command), stdout=output, stderr=output, start_new_session=True
         )
-    server = Server(address, process)
-    deadline = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        if answers() and process.poll() is None:  # what answers may be another's, where ours found its port taken
-            return server
-        time.sleep(0.05)
-    server.stop()
-    raise EmbeddedError(f"{Path(command[0]).name} did not start at {address}; see {log}")
+        server = Server(address, process)
+        deadline = time.monotonic() + START_S
+        while process.poll() is None and time.monotonic() < deadline:
+            if answers() and process.poll() is None:  # what answers may be another's, where ours found its port taken
+                return server
+            time.sleep(0.05)
+        server.stop()
+        output.seek(0)
+        said = output.read().decode(errors="replace").splitlines() or ["it says nothing"]
+    raise EmbeddedError(f"{Path(command[0]).name} did not start at {address}; its last line: {said[-1]}")
 
 
 def _ending_with_us(command: list[str]) -> list[str]:

@@ -22,6 +22,7 @@ from consumer.settings import LimitSettings, MonitorSettings, Settings, load_set
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
+SECRETS = "kubernetes/base/secret.example.yaml"
 PORT = MonitorSettings().port
 OURS = re.compile(r"\bestampa_[a-z_]+")
 
@@ -91,8 +92,13 @@ def test_the_runbook_has_a_line_for_every_reason_and_names_commands_that_exist()
     runbook = (DEPLOY / "RUNBOOK.md").read_text()
     assert [reason for reason in Reason if reason not in runbook] == []
     names = {one.name or one.callback.__name__.replace("_", "-") for one in app.registered_commands if one.callback}
-    named = set(re.findall(r"`?estampa ([a-z-]+)", runbook))
+    named = set(re.findall(r"(?:^|`|-- |bin/)estampa ([a-z][a-z-]+)", runbook, re.M))
     assert named <= names | {group.name for group in app.registered_groups}
+
+
+def test_dead_letters_are_kept_until_a_person_deletes_them() -> None:
+    [compose] = documents(DEPLOY / "compose.yaml")
+    assert "make estampa.deadletters 1 --config retention.ms=-1" in compose["services"]["kafka-topics"]["command"][0]
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
@@ -106,14 +112,16 @@ def settings_environments() -> Iterator[tuple[str, dict[str, str]]]:
     for name, service in compose["services"].items():
         found = {key: str(value) for key, value in (service.get("environment") or {}).items()}
         if any(key.startswith("ESTAMPA__") for key in found):
-            yield f"compose {name}", {key: re.sub(r"\$\{\w+:-(\w*)\}", r"\1", value) for key, value in found.items()}
-    [secret] = documents(DEPLOY / "kubernetes/base/secret.example.yaml")
+            yield f"compose {name}", {key: re.sub(r"\$\{\w+:-([\w:]*)\}", r"\1", value) for key, value in found.items()}
+    secret, _ = documents(DEPLOY / SECRETS)
     yield "secret", secret["stringData"]
     for overlay in ("gpu", "cluster"):
         [file] = documents(DEPLOY / f"kubernetes/overlays/{overlay}/kustomization.yaml")
         changes = [change for patch in file["patches"] for change in yaml.safe_load(patch["patch"])]
-        yield overlay, {one["name"]: one["value"] for change in changes if change["path"].endswith("env")
-                        for one in change["value"]}  # fmt: skip
+        yield (
+            overlay,
+            {one["value"]["name"]: one["value"]["value"] for one in changes if one["path"].endswith("/env/-")},
+        )
     unit = (DEPLOY / "systemd/estampa@.service").read_text().replace("%i", "1")
     yield "systemd", dict(re.findall(r"(ESTAMPA__\w+)=(\S+)", unit))
     yield "image", dict(re.findall(r"(ESTAMPA__\w+)=(\S+)", (DEPLOY / "Dockerfile").read_text()))
@@ -133,7 +141,7 @@ def test_the_config_map_is_a_configuration() -> None:
     found = load_settings(DEPLOY / "kubernetes/base/estampa.toml")
     assert isinstance(found, Settings)
     assert (found.monitor.host, found.monitor.port) == ("0.0.0.0", PORT)
-    [scaled] = documents(DEPLOY / "kubernetes/base/autoscaler.yaml")
+    scaled, _ = documents(DEPLOY / "kubernetes/components/keda/autoscaler.yaml")
     [trigger] = scaled["spec"]["triggers"]
     assert trigger["metadata"]["consumerGroup"] == found.kafka.group
     assert trigger["metadata"]["bootstrapServers"] == found.kafka.brokers
@@ -183,7 +191,7 @@ def test_nothing_runs_as_root_or_writes_to_its_root() -> None:
 def test_the_broker_of_compose_takes_the_largest_dead_letter() -> None:
     text = (DEPLOY / "compose.yaml").read_text()
     sizes = [int(one) for one in re.findall(r'(?:KAFKA_MESSAGE_MAX_BYTES: "|max.message.bytes=)(\d+)', text)]
-    assert len(sizes) == 2
+    assert len(sizes) == 3  # the broker's, and those of the topics of each night and of ours
     assert min(sizes) >= LimitSettings().packet_bytes + 2**20
 
 
@@ -252,7 +260,7 @@ def test_compose_takes_its_file_with_every_profile() -> None:
         assert services[name]["environment"]["ESTAMPA__KAFKA__BROKERS"] == "kafka:9092"
 
 
-@pytest.mark.parametrize("place", ["base", "overlays/gpu", "overlays/cluster"])
+@pytest.mark.parametrize("place", ["base", "overlays/gpu", "overlays/cluster", "overlays/full"])
 def test_manifests_as_kustomize_writes_them(place: str) -> None:
     found = {one["kind"]: one for one in yaml.safe_load_all(said("kubectl", "kustomize", f"kubernetes/{place}"))}
     pod = found["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
@@ -265,16 +273,50 @@ def test_manifests_as_kustomize_writes_them(place: str) -> None:
     ):
         assert selector.items() <= pod
     reached = [to["podSelector"] for rule in policy["egress"] for to in rule["to"] if "podSelector" in to]
-    assert reached == [{"matchLabels": {"app.kubernetes.io/name": "valkey"}}]
+    stores = {"key": "app.kubernetes.io/name", "operator": "In", "values": ["valkey", "valkey-cluster"]}
+    assert reached == [{"matchExpressions": [stores]}]
+    assert {one["metadata"].get("namespace", "estampa") for one in found.values()} == {"estampa"}
+    [container] = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    [mounted] = [one["mountPath"] for one in container["volumeMounts"] if one["name"] == "config"]
+    [config] = [one["value"] for one in container["env"] if one["name"] == "ESTAMPA_CONFIG"]
+    assert config == f"{mounted}/{next(iter(found['ConfigMap']['data']))}"
     schemas = pytest.importorskip("kubernetes_validate", reason="make tools")
     for kind, one in found.items():
-        if kind != "ScaledObject":  # KEDA's own
+        if kind not in {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}:  # of KEDA and Prometheus
             schemas.validate(one, schemas.latest_version(), strict=True)
+
+
+def test_scrapes_by_the_operator_bear_the_name_that_the_rules_ask_for() -> None:
+    found = {one["kind"]: one for one in yaml.safe_load_all(said("kubectl", "kustomize", "kubernetes/overlays/full"))}
+    service, monitor = found["Service"], found["ServiceMonitor"]["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert [one["port"] for one in monitor["endpoints"]] == [one["name"] for one in service["spec"]["ports"]]
+    jobs = {job for rule in rules() for job in re.findall(r'job="(\w+)"', rule["expr"])}
+    assert jobs == {service["metadata"]["labels"][monitor["jobLabel"]]}
+    [scrapes] = documents(DEPLOY / "prometheus/prometheus.yml")
+    assert jobs <= {one["job_name"] for one in scrapes["scrape_configs"]}
+
+
+def test_the_runbook_makes_the_operators_rules_of_ours() -> None:
+    [command] = re.findall(r"^ *(\(printf .*\)) \| kubectl apply", (DEPLOY / "RUNBOOK.md").read_text(), re.M)
+    done = subprocess.run(("sh", "-c", command), cwd=ROOT, text=True, capture_output=True, timeout=60, check=True)
+    made = yaml.safe_load(done.stdout)
+    [document] = documents(DEPLOY / "prometheus/rules.yml")
+    assert (made["kind"], made["spec"]) == ("PrometheusRule", document)
+
+
+def test_members_by_lag_and_a_number_of_replicas_do_not_fight() -> None:
+    found = {one["kind"]: one for one in yaml.safe_load_all(said("kubectl", "kustomize", "kubernetes/overlays/full"))}
+    assert "replicas" not in found["Deployment"]["spec"]
+    assert found["ScaledObject"]["spec"]["scaleTargetRef"]["name"] == found["Deployment"]["metadata"]["name"]
 
 
 def test_the_autoscaler_asks_keda_for_nothing_it_refuses() -> None:
     """KEDA scales nothing at all with `limitToPartitionsWithLag` and no topic, and ours has another name each night."""
-    [scaled] = documents(DEPLOY / "kubernetes/base/autoscaler.yaml")
+    scaled, login = documents(DEPLOY / "kubernetes/components/keda/autoscaler.yaml")
     [trigger] = scaled["spec"]["triggers"]
+    assert trigger["authenticationRef"]["name"] == login["metadata"]["name"]
+    secrets = {one["metadata"]["name"]: one["stringData"] for one in documents(DEPLOY / SECRETS)}
+    assert all(one["key"] in secrets[one["name"]] for one in login["spec"]["secretTargetRef"])
     assert {"topic", "limitToPartitionsWithLag", "partitionLimitation"} & trigger["metadata"].keys() == set()
     assert all(isinstance(value, str) for value in trigger["metadata"].values())

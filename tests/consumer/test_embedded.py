@@ -19,6 +19,6 @@ def test_a_broker_that_cannot_start_says_why() -> None:
 def test_a_store_whose_port_is_taken_says_why(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(EmbeddedError, match="its last line: .*Failed listening"),
+        pytest.raises(EmbeddedError, match=r"its last line: .*Failed listening"),
     ):
         start_store(tmp_path, port=taken.getsockname()[1])

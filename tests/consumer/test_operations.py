@@ -75,6 +75,25 @@ def commit(broker: str, group: str, topic: str, offset: int) -> None:
 
 
 @pytest.mark.integration
+def test_a_message_is_passed_by_as_the_runbook_says_and_the_audit_names_it(
+    broker: str, store_url: str, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    """The committed offset and the store's note of it both moved behind the message."""
+    topics, group, summary = new_topics(broker), unique("g"), tmp_path / "audit.json"
+    env = consuming(checkpoint_folder, broker, store_url, topics, group)
+    produce(broker, topics["topic"], payloads(night(objects=3, visits=1)))
+    assert estampa_here(env, "consume", "--exit-at-end").returncode == 0
+    produce(broker, topics["topic"], payloads(night(objects=3, visits=1, first_candid=5000)))
+    commit(broker, group, topics["topic"], 4)
+    redis.Redis.from_url(store_url).hset(f"applied:{group}:{topics['topic']}", "0", "4")
+    done = estampa_here(env, "consume", "--exit-at-end")
+    assert (done.returncode, "store_behind" in done.stderr) == (0, False)
+    assert estampa_here(env, "audit", "--summary", str(summary)).returncode == 1
+    found = json.loads(summary.read_text())
+    assert (found["classified"], [one["candid"] for one in found["missing"]]) == (5, [5000])
+
+
+@pytest.mark.integration
 def test_an_audit_by_a_group_that_read_nothing_says_so(broker: str, store_url: str, checkpoint_folder: Path) -> None:
     topics = new_topics(broker)
     produce(broker, topics["topic"], [b"x"])

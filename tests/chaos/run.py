@@ -19,8 +19,7 @@ PARTITIONS = 4
 def run(scenario: Scenario, checkpoint: Path, folder: Path, alerts: int, seed: int) -> Verdict:
     """Do the deed while a night of about `alerts` goes through; drain it; compare with an undisturbed run."""
     folder.mkdir(parents=True, exist_ok=True)
-    size = max(int(alerts * scenario.share), 100)
-    night, reference = night_of(size, seed), reference_of(size, seed, checkpoint)
+    night, reference = night_of(alerts, seed), reference_of(alerts, seed, checkpoint)
     storage = bucket() if scenario.durable else nullcontext("memory://tansu/")
     nodes = cluster(folder / "cluster", replicas=scenario.replicas) if scenario.cluster else nullcontext(None)
     with (

@@ -22,17 +22,13 @@ Deed = Callable[[Ground, random.Random], None]
 
 @dataclass(frozen=True)
 class Scenario:
-    """settings: of every member. durable: the broker must outlive a kill. cluster: of the store, with replicas or not.
-
-    share: of the alerts of the run.
-    """
+    """settings: of every member. durable: the broker must outlive a kill. cluster: of the store, with replicas or not."""
 
     deed: Deed
     settings: Mapping[str, str] = field(default_factory=dict)
     durable: bool = False
     cluster: bool = False
     replicas: bool = False
-    share: float = 1.0
 
     @property
     def name(self) -> str:
@@ -284,7 +280,7 @@ SCENARIOS: dict[str, Scenario] = {
             {"kafka__delivery": "exactly_once", "kafka__transactional_id": "the one member"},
         ),
         Scenario(broker_frozen),
-        Scenario(broker_killed, durable=True, share=0.5),
+        Scenario(broker_killed, durable=True),
         Scenario(store_frozen),
         Scenario(store_killed_and_back_from_its_log),
         Scenario(store_back_from_a_log_that_lost_its_end),

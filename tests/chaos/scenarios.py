@@ -22,7 +22,7 @@ Deed = Callable[[Ground, random.Random], None]
 
 @dataclass(frozen=True)
 class Scenario:
-    """settings: of every member. durable: the broker must outlive a kill. cluster: of the store, with replicas or not."""
+    """settings: of every member. durable: the broker outlives a kill. cluster: of stores; replicas: each with one."""
 
     deed: Deed
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -111,7 +111,7 @@ def start_broker(
 
     def answers() -> bool:
         try:
-            return bool(client.list_topics(timeout=1.0))
+            return bool(client.list_topics(timeout=3.0))
         except KafkaException:
             return False
 

@@ -58,7 +58,7 @@ class KafkaSink:
         self._kafka, self._output = settings.kafka, settings.output
         self._encoder = Encoder(settings.output)
         self._failures: list[KafkaError] = []
-        self._delivered = 0
+        self._delivered = self._unplaced = 0
         ours = {
             "enable.idempotence": True,
             "acks": "all",
@@ -76,7 +76,7 @@ class KafkaSink:
 
     def publish(self, results: Results) -> None:
         """Return when the broker has all of them. Raises BrokerError if it has not, within `delivery_timeout_ms`."""
-        self._failures, self._delivered = [], 0
+        self._failures, self._delivered, self._unplaced = [], 0, 0
         for made in results.classifications:
             self._produce(self._output.topic, made.objectId, self._encoder.encode(made), [])
         for dead in results.dead_letters:
@@ -87,6 +87,11 @@ class KafkaSink:
         self.check()
         if self._delivered != wanted:
             raise BrokerError(f"Kafka at {self._kafka.brokers} acknowledged {self._delivered} of {wanted} records")
+        if self._unplaced:
+            raise BrokerError(
+                f"Kafka at {self._kafka.brokers} took records for repeats and named no offset: "
+                "it may have lost them in a crash; the batch is published again at the next start"
+            )
 
     def check(self) -> None:
         """Raise BrokerError where the broker has refused us, or a record."""
@@ -122,9 +127,11 @@ class KafkaSink:
                 raise
             raise explain(failure.args[0], self._kafka) from error
 
-    def _on_delivery(self, error: KafkaError | None, _: KafkaMessage) -> None:
+    def _on_delivery(self, error: KafkaError | None, record: KafkaMessage) -> None:
+        """A broker that noted a batch's number, and died before it wrote the batch, calls the second try a repeat."""
         if error is None:
             self._delivered += 1
+            self._unplaced += record.offset() is None
         else:
             self._failures.append(error)
 

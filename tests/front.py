@@ -5,6 +5,23 @@ import contextlib
 import ssl
 import threading
 from pathlib import Path
+from typing import Protocol
+
+from consumer.embedded import Server, free_port, start_broker
+
+
+class Leads(Protocol):
+    """Passes connections on to `target`, host:port."""
+
+    target: str
+    address: str
+
+
+def start_behind(front: Leads, storage: str = "memory://tansu/") -> Server:
+    """A broker that sends its clients to `front`. That leads to it from the first question on."""
+    port = free_port()
+    front.target = f"127.0.0.1:{port}"
+    return start_broker(port, storage, advertised=front.address)
 
 
 class Front:

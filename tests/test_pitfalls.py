@@ -14,7 +14,7 @@ import redis
 import torch
 
 from consumer.commands.parts import load_inference
-from consumer.embedded import create_topics, free_port, start_broker
+from consumer.embedded import create_topics
 from consumer.errors import BrokerError
 from consumer.history import Entries
 from consumer.kafka import KafkaSource
@@ -23,6 +23,7 @@ from consumer.settings import ModelSettings, StoreSettings, load_settings
 from consumer.state import RedisStore
 from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
+from tests.front import start_behind
 from tests.line import (
     SESSION_MS,
     classifications,
@@ -96,9 +97,9 @@ def read_with(source: KafkaSource, ledger: MemoryLedger) -> int:
 def test_a_group_that_never_answers_ends_the_run_and_a_member_without_a_part_waits_on(broker: str) -> None:
     """quix-streams 1082, seen here too: a member that was never given its partitions sat there as in a quiet night."""
     proxy = Proxy()
-    server = start_broker(free_port(), advertised=proxy.address)
+    server = start_behind(proxy)
     try:
-        proxy.target, proxy.deaf_to = server.address, 11
+        proxy.deaf_to = 11
         kafka = {"group": unique("g"), "session_timeout_ms": SESSION_MS, "patience_s": 4.0}
         kafka |= {"topics": (new_topic(server.address, unique("night")),), "brokers": proxy.address}
         source = KafkaSource(load_settings(None, {"kafka": kafka}), MemoryLedger())

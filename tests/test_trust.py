@@ -17,9 +17,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from consumer.embedded import free_port, start_broker
+from consumer.embedded import free_port
 from tests.conftest import ROOT
-from tests.front import Front
+from tests.front import Front, start_behind
 from tests.line import consuming, environment, estampa, estampa_here, payloads, unique, write_tar
 from tests.login import LoginFront
 from tests.packets import night
@@ -46,8 +46,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def tls_broker(certificate: Pair) -> Iterator[str]:
     """Address of a broker that sends its clients back to TLS: nothing goes past it."""
     front = Front(*certificate)
-    server = start_broker(free_port(), advertised=front.address)
-    front.target = server.address
+    server = start_behind(front)
     yield front.address
     server.stop()
     front.close()
@@ -86,8 +85,7 @@ def test_a_night_goes_through_a_broker_that_speaks_tls(
 def login_broker(request: pytest.FixtureRequest, certificate: Pair) -> Iterator[LoginFront]:
     """A broker that knows one user, over TLS or without."""
     front = LoginFront("estampa", "the-one", *(certificate if request.param == "SASL_SSL" else ()))
-    server = start_broker(free_port(), advertised=front.address)
-    front.target = server.address
+    server = start_behind(front)
     yield front
     server.stop()
     front.close()

@@ -12,10 +12,11 @@ from pathlib import Path
 import redis
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
-from consumer.embedded import Server, create_topics, free_port, start_broker, start_store
+from consumer.embedded import Server, create_topics, start_broker, start_store
 from tests.chaos.night import Sent, by_partition
 from tests.chaos.proxy import Proxy
 from tests.cluster import Cluster
+from tests.front import start_behind
 from tests.line import consuming, read_topic, state, unique
 
 PATIENCE_S = 180.0
@@ -199,10 +200,10 @@ def ground(
     """Servers up, the night in its topic, nobody reading yet. Whatever happens, nothing is left running."""
     to_broker, to_store = Proxy(), Proxy()
     made: Ground | None = None
-    broker = start_broker(free_port(), storage, advertised=to_broker.address)
+    broker = start_behind(to_broker, storage)
     store = start_store(folder / "store", keep=True)
     try:
-        to_broker.target, to_store.target = broker.address, store.address
+        to_store.target = store.address
         topics = {"topic": unique("night"), "output": unique("classifications"), "dead": unique("deadletters")}
         partitions = len(by_partition(night))
         create_topics(broker.address, {topics["topic"]: partitions, topics["output"]: 1, topics["dead"]: 1})

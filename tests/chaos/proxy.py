@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 CHUNK = 64 * 1024
 
@@ -12,13 +12,14 @@ CHUNK = 64 * 1024
 class Proxy:
     """Passes connections on to `target`, host:port. delay_s: added to every piece that goes through, either way.
 
-    deaf_to: the key of Kafka's requests that are lost on their way, such as 11 for JoinGroup.
+    deaf_to: the key of Kafka's requests that are lost on their way, such as 11 for JoinGroup. mute: so are all answers.
     """
 
     def __init__(self, target: str = "", port: int = 0) -> None:
         self.target = target
         self.delay_s = 0.0
         self.deaf_to: int | None = None
+        self.mute = False
         self.cuts = 0
         self._refusing = False
         self._open: set[socket.socket] = set()
@@ -68,7 +69,7 @@ class Proxy:
                 self._open |= {near, far}
             there = self._pump if self.deaf_to is None else self._pump_requests
             threading.Thread(target=there, args=(near, far), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near), daemon=True).start()
+            threading.Thread(target=self._pump_answers, args=(far, near), daemon=True).start()
 
     def _reach(self) -> socket.socket | None:
         host, _, port = self.target.rpartition(":")
@@ -87,10 +88,14 @@ class Proxy:
                 if int.from_bytes(request[:2], "big") != self.deaf_to:
                     sink.sendall(size + request)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump_answers(self, source: socket.socket, sink: socket.socket) -> None:
+        self._pump(source, sink, lambda: self.mute)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, lost: Callable[[], bool] = lambda: False) -> None:
         with contextlib.suppress(OSError):  # a cut ends both directions
             while data := source.recv(CHUNK):
                 time.sleep(self.delay_s)
-                sink.sendall(data)
+                if not lost():
+                    sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,8 @@ from consumer.message import Batch, Message, Partition
 from consumer.publish import KafkaSink
 from consumer.results import Results
 from consumer.settings import KafkaSettings, Settings, load_settings
+from tests.chaos.proxy import Proxy
+from tests.front import start_behind
 from tests.line import SESSION_MS, produce, unique, wait_until
 
 pytestmark = pytest.mark.integration
@@ -249,6 +252,26 @@ def test_publishing_to_a_broker_that_died_fails_and_says_so(mortal: Any) -> None
     letter = dead_letter()
     with pytest.raises(BrokerError):
         sink.publish(Results(1, 1, 0, (), (letter,)))
+
+
+def test_a_record_that_the_broker_calls_a_repeat_and_cannot_place_is_not_taken_for_published() -> None:
+    """One that died between noting a batch's number and writing it says so of a batch that is nowhere."""
+    proxy = Proxy()
+    server = start_behind(proxy)
+    letters = Settings().output.dead_letter_topic
+    create_topics(server.address, {letters: 1})
+    sink = KafkaSink(settings(proxy.address))
+    sink.publish(Results(1, 1, 0, (), (dead_letter(),)))
+    proxy.mute = True
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(sink.publish, Results(1, 1, 0, (), (dead_letter(),)))
+        time.sleep(2)  # the record is there, its acknowledgement is not
+        proxy.mute = False
+        proxy.cut()
+        with pytest.raises(BrokerError, match="published again at the next start"):
+            second.result(60)
+    server.stop()
+    proxy.close()
 
 
 def dead_letter() -> Any:

@@ -73,6 +73,19 @@ def test_check_config_prints_what_holds_and_hides_secrets(checkpoint_folder: Pat
     assert shown["batch"] == {"size": 64, "wait_ms": 20}
 
 
+def test_the_environment_names_the_configuration_where_the_command_line_does_not(
+    checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    files = {size: tmp_path / f"{size}.toml" for size in (64, 65)}
+    for size, file in files.items():
+        file.write_text(f"[batch]\nsize = {size}\n")
+    env = environment(checkpoint_folder) | {"ESTAMPA_CONFIG": str(files[64])}
+    for words, size in (((), 64), (("--config", str(files[65])), 65)):
+        assert json.loads(estampa_here(env, "check-config", *words).stdout)["batch"]["size"] == size
+    for command in ("consume", "doctor", "audit"):
+        assert "ESTAMPA_CONFIG" in estampa_here(env, command, "--help").stdout
+
+
 @pytest.mark.integration
 def test_the_demo_ends_with_an_account_and_leaves_nothing_running(checkpoint_folder: Path, tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "night.tar.gz", payloads(night(10, 3)))

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_the_environment_names_the_configuration_where_the_command_line_does_not
         assert json.loads(estampa_here(env, "check-config", *words).stdout)["batch"]["size"] == size
     for command in ("consume", "doctor", "audit"):
         assert "ESTAMPA_CONFIG" in estampa_here(env, command, "--help").stdout
+
+
+def test_a_sigterm_before_the_loop_runs_ends_the_process_with_one_line(checkpoint_folder: Path) -> None:
+    """By a handler of ours: the kernel's default, which ends others, is not for a container's process 1."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        process = start(environment(checkpoint_folder, store__url=url), "consume")
+        with silent.accept()[0]:  # the model is loaded, and the store is waited for
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert log.splitlines()[-1] == "estampa: ended by SIGTERM"
+    assert "Traceback" not in log
 
 
 @pytest.mark.integration

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -143,8 +144,18 @@ app.add_typer(letters, name="deadletters")
 app.add_typer(models, name="models")
 
 
+class Terminated(BaseException):
+    """SIGTERM came while no loop ran that would have ended in order."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
     """Run the command line: one clear line, and no traceback, for what its user can mend."""
+    # Before anything is loaded: a container's process 1 has no default that would end it. The loop has its own handler.
+    signal.signal(signal.SIGTERM, _terminate)
     # Before torch loads: threads that spin while they wait are ruinous wherever anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -152,6 +163,9 @@ def main() -> None:
     except (EstampaError, CheckpointError) as error:
         sys.stderr.write(f"estampa: {error}\n")
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except Terminated:
+        sys.stderr.write("estampa: ended by SIGTERM\n")
+        sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

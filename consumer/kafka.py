@@ -84,8 +84,9 @@ class KafkaSource:
 
     @property
     def ready(self) -> bool:
-        """Whether partitions are assigned and the broker answers."""
-        return bool(self._assigned) and self._watch.up
+        """Whether the broker answers, and the group has given us a part, be it none; without a topic it gives none."""
+        answered = not self._watch.owed or self._missing.issuperset(self._topics)
+        return self._watch.up and bool(self._topics) and answered
 
     @property
     def committed(self) -> dict[Partition, int]:
@@ -170,10 +171,10 @@ class KafkaSource:
         topics = wanted_topics(self._kafka, self._now())
         if topics == self._topics:
             return
-        self._topics = topics
         if not self._assigned:
             self._watch.waits()
         self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        self._topics = topics
         log.info("subscribed", topics=topics)
 
     def _topics_there(self) -> dict[str, Any]:

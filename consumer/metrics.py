@@ -34,10 +34,13 @@ LATENCY_SECONDS: Final = Histogram(
     "estampa_latency_seconds", "From Kafka's time to the published record. Rising: not keeping up.", buckets=SECONDS
 )
 LAG: Final = Gauge(
-    "estampa_lag_messages", "Messages of a partition not yet committed. Rising: not keeping up.", ["topic", "partition"]
+    "estampa_lag_messages",
+    "Messages of a partition not yet read; it stands still while a batch hangs. Rising: not keeping up.",
+    ["topic", "partition"],
 )
 UNCOMMITTED_AGE: Final = Gauge(
-    "estampa_oldest_uncommitted_seconds", "Age of the oldest message in hand, 0 between batches. Past 60: wedged."
+    "estampa_oldest_uncommitted_seconds",
+    "Since the oldest batch in hand was read, 0 with none. Old messages read lately are young. Past 300: wedged.",
 )
 HISTORY: Final = Histogram("estampa_history_alerts", "Alerts a classification was judged on.", buckets=SIZES)
 LAST_BATCH: Final = Gauge("estampa_last_batch_timestamp_seconds", "When a batch was last committed, since 1970.")
@@ -67,9 +70,6 @@ def stage(name: str) -> Iterator[None]:
 def batch_begun(batch: Batch, size: int) -> None:
     """A batch was read; `size` messages would have filled it."""
     BATCH_FILL.set(len(batch.messages) / size)
-    oldest = min((one.timestamp_ms for one in batch.messages if one.timestamp_ms), default=None)
-    if oldest is not None:
-        UNCOMMITTED_AGE.set(time.time() - oldest / 1000)
 
 
 def batch_done(results: Results) -> None:
@@ -77,7 +77,6 @@ def batch_done(results: Results) -> None:
     CONSUMED.inc(results.read)
     DUPLICATES.inc(results.duplicates)
     BATCH_SIZE.observe(results.read)
-    UNCOMMITTED_AGE.set(0)
     LAST_BATCH.set_to_current_time()
     for one in results.dead_letters:
         DEAD_LETTERS.labels(str(one.reason)).inc()

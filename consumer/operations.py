@@ -87,7 +87,7 @@ def list_(
     from consumer.commands import deadletters as run
     from consumer.letters import Letters
 
-    found = Letters(dead_letters, reason or ()).read(settings)
+    found = Letters(dead_letters, reason or ()).slips(settings)
     rows = run.each(found) if each else run.by_reason(found)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
@@ -106,7 +106,8 @@ def show(
     from consumer.commands import deadletters as run
     from consumer.letters import Letters
 
-    letter = run.find(Letters(dead_letters).read(settings), place)
+    asked = Letters(dead_letters)
+    letter = run.find(asked.whole(settings, asked.slips(settings)), place)
     sys.stdout.write(json.dumps(run.shown(letter, settings.limits.packet_bytes), indent=2) + "\n")
 
 
@@ -122,7 +123,8 @@ def export(
     from consumer.commands import deadletters as run
     from consumer.letters import Letters
 
-    done = run.export(Letters(dead_letters, reason or ()).read(settings), folder)
+    asked = Letters(dead_letters, reason or ())
+    done = run.export(asked.whole(settings, asked.slips(settings)), folder)
     sys.stdout.write(json.dumps(done) + "\n")
 
 

@@ -9,7 +9,10 @@ import typer
 
 from consumer.errors import ConfigError
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="TOML file; ESTAMPA__SECTION__KEY goes over it.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="ESTAMPA_CONFIG", help="TOML file; ESTAMPA__SECTION__KEY goes over it."),
+]
 Model = Annotated[str | None, typer.Option(help="Checkpoint: a folder, or the name of a shipped one.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 StoreUrl = Annotated[str | None, typer.Option("--store", help="redis:// or rediss:// URL of the store.")]

@@ -65,16 +65,19 @@ class Pipeline:
         self._bound = Bound(self._limits.dead_letter_ratio, self._limits.dead_letter_run)
         self._judge = Judge.of(inference.checkpoint)
         self._reader = PacketReader(inference.checkpoint.mlp.config.fields)
+        self._begun: deque[float] = deque()  # when each batch in hand was read, oldest first, monotonic seconds
         self.recent = RecentCandids(self._limits.recent_candids)
         self.report = Report(self._judge, str(inference.device))
 
     def run(self) -> Report:
         """Process batches until the source ends. Raises AccountError unless all that was read came out."""
+        metrics.UNCOMMITTED_AGE.set_function(self._longest_in_hand_s)
         with ThreadPoolExecutor(1, "decode") as decoding:
             for batch, decoded in self._ahead(decoding):
                 with metrics.stage("wait"):
                     ready = decoded.result()
                 self.process(batch, ready)
+                self._begun.popleft()
         self.report.account.check()
         return self.report
 
@@ -87,6 +90,7 @@ class Pipeline:
             for batch in self._source.batches():
                 if batch.messages:
                     metrics.batch_begun(batch, self._batch_size)
+                    self._begun.append(time.monotonic())
                     held.append((batch, decoding.submit(self.decode, batch)))
                 full = len(batch.messages) >= self._batch_size
                 while len(held) > full:
@@ -97,6 +101,11 @@ class Pipeline:
             yield from held
             raise
         yield from held
+
+    def _longest_in_hand_s(self) -> float:
+        """Asked from the monitor's thread, and most of all while this one hangs."""
+        begun = self._begun.copy()
+        return time.monotonic() - begun[0] if begun else 0.0
 
     def process(self, batch: Batch, decoded: Decoded) -> None:
         """Take a batch the rest of the way: when this returns it is remembered, published and committed."""

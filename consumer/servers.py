@@ -111,7 +111,8 @@ def _may_pass(error: BaseException) -> bool:
 
 def _connect(settings: StoreSettings) -> Client:
     password = settings.password.get_secret_value() if settings.password else None
-    options: dict[str, Any] = {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S}
+    wait_s = min(SOCKET_TIMEOUT_S, settings.patience_s)
+    options: dict[str, Any] = {"socket_timeout": wait_s, "socket_connect_timeout": wait_s}
     if password is not None:
         options["password"] = password
     once = Retry(NoBackoff(), 0)

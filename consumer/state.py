@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from redis.exceptions import RedisError
 
 from consumer.errors import StoreError
 from consumer.history import Entries, Held, History, Window, entry_dtype
@@ -19,6 +18,7 @@ from consumer.servers import Client, Node, Servers
 from consumer.settings import StoreSettings
 
 DAY_S: Final = 86_400
+PROBE_S: Final = 1.0
 SURPLUS_OBJECTS: Final = 100_000
 """Objects whose surplus is remembered until their next visit; those beyond are noticed again at the visit after."""
 
@@ -56,6 +56,7 @@ class RedisStore:
         self._surplus: dict[str, list[int]] = {}
         self._written: dict[Note, int] = {}
         self._servers = Servers(settings)
+        self._probed: Servers | None = None
 
     def remember(self, entries: Entries, offsets: Mapping[Partition, int]) -> list[History]:
         """Add the entries, and return what each is to be judged on: see `Window.histories`.
@@ -114,26 +115,33 @@ class RedisStore:
 
     def check(self) -> None:
         """Raise StoreError unless the store answers and keeps what it is given."""
-        for memory in self._servers.patiently(lambda: [server.info("memory") for server in self.nodes()]):
-            if (policy := memory.get("maxmemory_policy")) != "noeviction":
-                raise StoreError(
-                    f"store {self._settings.address} evicts: its maxmemory-policy is {policy}; set noeviction"
-                )
+        self._check(self._servers)
 
     def answers(self) -> bool:
-        """Whether the store answers now, without patience."""
+        """Whether the store answers now, without the patience of the loop: on connections that wait for `PROBE_S`."""
         try:
-            self.check()
-        except (RedisError, StoreError, OSError):
+            if self._probed is None:
+                self._probed = Servers(self._settings.model_copy(update={"patience_s": PROBE_S}))
+            self._check(self._probed)
+        except StoreError:
             return False
         return True
 
     def close(self) -> None:
         self._servers.close()
+        if self._probed:
+            self._probed.close()
 
     def nodes(self) -> list[Client]:
         """A connection to each server that holds data: one, or the primaries of a Cluster."""
         return [node.client for node in self._servers.nodes()]
+
+    def _check(self, servers: Servers) -> None:
+        for memory in servers.patiently(lambda: [node.client.info("memory") for node in servers.nodes()]):
+            if (policy := memory.get("maxmemory_policy")) != "noeviction":
+                raise StoreError(
+                    f"store {self._settings.address} evicts: its maxmemory-policy is {policy}; set noeviction"
+                )
 
     def _round_trips(
         self, entries: Entries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]

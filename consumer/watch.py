@@ -30,6 +30,11 @@ class Watch:
     def up(self) -> bool:
         return self._down_since is None
 
+    @property
+    def owed(self) -> bool:
+        """Whether the group still owes us an answer."""
+        return self._waiting_since is not None
+
     def hear(self, error: KafkaError) -> None:
         """Note an error that librdkafka tells of."""
         if error.code() in REFUSALS or error.fatal():

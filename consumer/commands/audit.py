@@ -94,7 +94,7 @@ def audit(settings: Settings, topics: Sequence[str]) -> dict[str, Any]:
             group = settings.kafka.group
             raise BrokerError(f"group {group!r} has committed nothing of {', '.join(topics)}; check kafka.group")
         told = _told(settings, scan, topics, night.first_ms)
-    told.dead = {letter.place: str(letter.reason) for letter in in_topic(settings) if letter.place[0] in topics}
+    told.dead = {letter.place: str(letter.reason) for _, letter in in_topic(settings) if letter.place[0] in topics}
     return account(night, told, committed) | {"topics": list(topics)}
 
 

@@ -26,7 +26,7 @@ def consume(settings: Settings, *, exit_at_end: bool, since_ms: int | None = Non
     source = KafkaSource(settings, store, exit_at_end=exit_at_end, since_ms=since_ms)
     reading, sink = _ends(settings, source)
     pulse = Pulse(settings.monitor.stalled_s)
-    checks = {"assigned": lambda: source.ready, "store": store.answers}
+    checks = {"kafka": lambda: source.ready, "store": store.answers}
     monitor = Monitor(settings.monitor, pulse, checks) if settings.monitor.enabled else None
     pipeline = Pipeline(settings, reading, inference, store, sink, pulse)
     try:

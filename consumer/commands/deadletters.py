@@ -12,42 +12,38 @@ from rich.table import Table
 from consumer.alert import read_alerts
 from consumer.deadletter import DeadLetter
 from consumer.errors import BadAlert, ConfigError, OutputError
+from consumer.letters import Slip
 
 TIMES: Final = ("first", "last", "time")
 
 
-def by_reason(letters: Iterable[DeadLetter]) -> list[dict[str, Any]]:
+def by_reason(slips: Iterable[Slip]) -> list[dict[str, Any]]:
     """One row a reason, the most frequent first: letters, first and last time, the last one's explanation."""
     rows: dict[str, dict[str, Any]] = {}
-    for letter in letters:
-        row = rows.setdefault(letter.reason, {"reason": str(letter.reason), "letters": 0, "first": letter.time_ms})
-        row |= {"letters": row["letters"] + 1, "last": letter.time_ms, "example": letter.explanation}
+    for slip in slips:
+        row = rows.setdefault(slip.reason, {"reason": str(slip.reason), "letters": 0, "first": slip.time_ms})
+        row |= {"letters": row["letters"] + 1, "last": slip.time_ms, "example": slip.explanation}
     return sorted(rows.values(), key=lambda row: -row["letters"])
 
 
-def each(letters: Iterable[DeadLetter]) -> list[dict[str, Any]]:
+def each(slips: Iterable[Slip]) -> list[dict[str, Any]]:
     """One row a letter: its place, as `show` takes it, and why."""
     return [
         {
-            "place": spelled(letter),
-            "reason": str(letter.reason),
-            "bytes": len(letter.payload or b""),
-            "time": letter.time_ms,
-            "message": letter.explanation,
+            "place": ":".join(map(str, slip.place)),
+            "reason": str(slip.reason),
+            "bytes": slip.size or 0,
+            "time": slip.time_ms,
+            "message": slip.explanation,
         }
-        for letter in letters
+        for slip in slips
     ]
-
-
-def spelled(letter: DeadLetter) -> str:
-    """SOURCE:PARTITION:POSITION:RECORD."""
-    return ":".join(map(str, letter.place))
 
 
 def find(letters: Iterable[DeadLetter], place: str) -> DeadLetter:
     """The letter at a place as `each` spells it, its record left out for the first. Raises ConfigError."""
     for letter in letters:
-        if place in {spelled(letter), ":".join(map(str, letter.place[:3]))}:
+        if place in {":".join(map(str, letter.place)), ":".join(map(str, letter.place[:3]))}:
             return letter
     raise ConfigError(f"no dead letter is of {place!r}; `estampa deadletters list --each` names them")
 
@@ -67,7 +63,7 @@ def _outcome(outcome: Any) -> str:
     return f"candid {outcome.candid} of {outcome.object_id}, schema {outcome.schema_version}; cutouts: {cutouts}"
 
 
-def export(letters: Sequence[DeadLetter], folder: Path) -> dict[str, int]:
+def export(letters: Iterable[DeadLetter], folder: Path) -> dict[str, int]:
     """Write each packet's original bytes to `folder`, with `index.jsonl` to say which is which and why.
 
     Returns how many of the letters have their bytes there. Raises OutputError where the folder is not empty.

@@ -27,7 +27,10 @@ from consumer.topics import wanted_topics
 from model_zoo.errors import CheckpointError
 
 CLOCK_S: Final = 2.0
-FREE_BYTES: Final = 2 * 2**30
+NIGHT_BYTES: Final = 512 * 2**20
+"""A replayed night of a million alerts: 200 bytes each, there twice while its parts are joined."""
+SCRATCH_BYTES: Final = 64 * 2**20
+"""All that the service writes: its compiled kernels, a MiB or two, and what libraries leave beside them."""
 MEMORY_SHARE: Final = 0.8
 MARKS: Final = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]wrong[/]"}
 
@@ -47,7 +50,7 @@ def examine(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
     servers = _guarded("broker", lambda: _broker(settings, now())) + _guarded("store", lambda: _store(settings))
     both = not any(one.state == "fail" and one.subject in {"broker", "store"} for one in servers)
     state = _guarded("state", lambda: _state(settings, now())) if both else []
-    return [*_model(settings), *_device(settings), *_disk(settings), *servers, *state]
+    return [*_model(settings), *_device(settings), *_disk(), *servers, *state]
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -87,14 +90,14 @@ def _device(settings: Settings) -> list[Finding]:
     return _guarded("device", look)
 
 
-def _disk(settings: Settings) -> list[Finding]:
-    """The folders that a replay writes to: the one we are in, and the one for temporary files."""
+def _disk() -> list[Finding]:
+    """The folder we are in, for a replay's results, and the one for temporary files: in a container both are one."""
     findings = []
-    for folder in dict.fromkeys((Path.cwd(), Path(tempfile.gettempdir()))):
+    for folder, wanted in {Path.cwd(): NIGHT_BYTES, Path(tempfile.gettempdir()): SCRATCH_BYTES}.items():
         free = shutil.disk_usage(folder).free
-        low = free < max(FREE_BYTES, settings.limits.packet_bytes)
-        mend = "make room, or replay to another disk" if low else ""
-        findings.append(Finding("disk", "warn" if low else "ok", f"{folder}: {free / 2**30:.1f} GiB free", mend))
+        low = free < wanted
+        mend = f"make room for {wanted / 2**20:.0f} MiB, or replay to another disk" if low else ""
+        findings.append(Finding("disk", "warn" if low else "ok", f"{folder}: {free / 2**20:.0f} MiB free", mend))
     return findings
 
 

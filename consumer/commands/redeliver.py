@@ -9,10 +9,9 @@ from typing import Any
 import structlog
 
 from consumer.commands.parts import load_inference, open_store, stopping, store_at_hand
-from consumer.deadletter import DeadLetter
 from consumer.health import Pulse
 from consumer.journal import Journal
-from consumer.letters import Letters, LettersSource
+from consumer.letters import Letters, LettersSource, Slip
 from consumer.output import FileSink, check_writable
 from consumer.pipeline import Pipeline
 from consumer.publish import KafkaSink
@@ -50,9 +49,10 @@ def redeliver(settings: Settings, asked: Letters, out: Path | None) -> dict[str,
     not tried. The letters themselves stay: `estampa audit` counts an alert that was classified later as classified.
     """
     check_writable(out, None)
-    letters = asked.read(settings)
-    source = LettersSource(letters, settings.batch.size)
-    log.info("letters_found", letters=len(letters), packets=source.packets)
+    slips = asked.slips(settings)
+    source = LettersSource(asked.whole(settings, slips), settings.batch.size)
+    packets = {slip.place[:3] for slip in slips if slip.size is not None}
+    log.info("letters_found", letters=len(slips), packets=len(packets))
     inference = load_inference(settings.model)
     with store_at_hand(settings, None) as stored:
         store = open_store(stored, inference, "replay")
@@ -64,7 +64,7 @@ def redeliver(settings: Settings, asked: Letters, out: Path | None) -> dict[str,
         finally:
             sink.close()
             store.close()
-    return pipeline.report.summary() | {"letters": _reconciled(letters, source.done, sink.still_dead)}
+    return pipeline.report.summary() | {"letters": _reconciled(slips, source.done, sink.still_dead)}
 
 
 def _to_file(settings: Settings, out: Path) -> FileSink:
@@ -80,17 +80,17 @@ def _unbounded(settings: Settings) -> Settings:
 
 
 def _reconciled(
-    letters: Sequence[DeadLetter], done: Collection[tuple[str, int, int]], still_dead: Mapping[Place, str]
+    slips: Sequence[Slip], done: Collection[tuple[str, int, int]], still_dead: Mapping[Place, str]
 ) -> dict[str, Any]:
-    fates = [_fate(letter, done, still_dead) for letter in letters]
-    reasons = Counter(still_dead[letter.place] for letter in letters if letter.place in still_dead)
+    fates = [_fate(slip, done, still_dead) for slip in slips]
+    reasons = Counter(still_dead[slip.place] for slip in slips if slip.place in still_dead)
     counted = {name: fates.count(name) for name in ("mended", "without_bytes", "not_tried")}
-    return {"all": len(letters), "still_dead": dict(reasons), **counted}
+    return {"all": len(slips), "still_dead": dict(reasons), **counted}
 
 
-def _fate(letter: DeadLetter, done: Collection[tuple[str, int, int]], still_dead: Mapping[Place, str]) -> str:
-    if letter.payload is None:
+def _fate(slip: Slip, done: Collection[tuple[str, int, int]], still_dead: Mapping[Place, str]) -> str:
+    if slip.size is None:
         return "without_bytes"
-    if letter.place[:3] not in done:
+    if slip.place[:3] not in done:
         return "not_tried"
-    return "still_dead" if letter.place in still_dead else "mended"
+    return "still_dead" if slip.place in still_dead else "mended"

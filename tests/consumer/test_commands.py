@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -71,6 +72,33 @@ def test_check_config_prints_what_holds_and_hides_secrets(checkpoint_folder: Pat
     shown = json.loads(done.stdout)
     assert shown["store"]["url"] == "redis://me:**********@store:6379/0"
     assert shown["batch"] == {"size": 64, "wait_ms": 20}
+
+
+def test_the_environment_names_the_configuration_where_the_command_line_does_not(
+    checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    files = {size: tmp_path / f"{size}.toml" for size in (64, 65)}
+    for size, file in files.items():
+        file.write_text(f"[batch]\nsize = {size}\n")
+    env = environment(checkpoint_folder) | {"ESTAMPA_CONFIG": str(files[64])}
+    for words, size in (((), 64), (("--config", str(files[65])), 65)):
+        assert json.loads(estampa_here(env, "check-config", *words).stdout)["batch"]["size"] == size
+    for command in ("consume", "doctor", "audit"):
+        assert "ESTAMPA_CONFIG" in estampa_here(env, command, "--help").stdout
+
+
+def test_a_sigterm_before_the_loop_runs_ends_the_process_with_one_line(checkpoint_folder: Path) -> None:
+    """By a handler of ours: the kernel's default, which ends others, is not for a container's process 1."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        process = start(environment(checkpoint_folder, store__url=url), "consume")
+        with silent.accept()[0]:  # the model is loaded, and the store is waited for
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert log.splitlines()[-1] == "estampa: ended by SIGTERM"
+    assert "Traceback" not in log
 
 
 @pytest.mark.integration

@@ -23,12 +23,12 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ready() -> dict[str, bool]:
-    return {"assigned": True, "store": True}
+    return {"kafka": True, "store": True}
 
 
 @pytest.fixture
 def monitor(clock: Clock, ready: dict[str, bool]) -> Iterator[Monitor]:
-    checks = {"assigned": lambda: ready["assigned"], "store": lambda: ready["store"]}
+    checks = {"kafka": lambda: ready["kafka"], "store": lambda: ready["store"]}
     monitor = Monitor(MonitorSettings(port=0), Pulse(60.0, clock), checks)
     yield monitor
     monitor.close()
@@ -64,8 +64,8 @@ def test_readiness_names_what_is_not_ready(monitor: Monitor, ready: dict[str, bo
     assert get(monitor, "/readyz") == (200, "text/plain", "ready")
     ready["store"] = False
     assert get(monitor, "/readyz") == (503, "text/plain", "not ready: store")
-    ready["assigned"] = False
-    assert get(monitor, "/readyz")[2] == "not ready: assigned, store"
+    ready["kafka"] = False
+    assert get(monitor, "/readyz")[2] == "not ready: kafka, store"
 
 
 def test_metrics_are_served_in_prometheus_text(monitor: Monitor) -> None:

@@ -216,6 +216,14 @@ def test_a_named_topic_that_is_not_there_yet_is_waited_for(broker: str) -> None:
     assert batch.messages[0].payload == b"here"
 
 
+def test_a_member_is_ready_on_a_day_without_a_topic_and_not_before_the_broker_said_so(broker: str) -> None:
+    source = KafkaSource(settings(broker, topics=(unique("night"),)), MemoryLedger())
+    turns = source.batches()
+    assert not source.ready
+    wait_until(lambda: next(turns) is not None and source.ready, 30, "readiness")
+    source.close()
+
+
 def test_an_unreachable_broker_is_one_clear_line() -> None:
     source = KafkaSource(settings("127.0.0.1:1"), MemoryLedger())
     with pytest.raises(BrokerError, match=r"Kafka at 127\.0\.0\.1:1 does not answer.*kafka\.brokers"):
@@ -241,6 +249,7 @@ def test_a_broker_that_stays_away_ends_the_run(mortal: Any) -> None:
     mortal.stop()
     with pytest.raises(BrokerError, match="does not answer"):
         list(turns)
+    assert not source.ready
     source.close()
 
 

@@ -1,14 +1,24 @@
 """Dead letters have a way back: listed, shown, exported, put through again, reconciled."""
 
 import json
+import time
+import tracemalloc
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
+import fastavro
 import pytest
 
+from consumer.commands.deadletters import each, export
 from consumer.deadletter import DeadLetter
+from consumer.embedded import create_topics
 from consumer.errors import BadAlert, Reason
-from consumer.letters import LettersSource
+from consumer.letters import Letters, LettersSource
 from consumer.message import Message
+from consumer.scan import CHUNK, TopicScan
+from consumer.settings import KafkaSettings, Settings
+from schemas import load_schema
 from tests.line import (
     classifications,
     consuming,
@@ -42,6 +52,54 @@ def test_each_packet_goes_again_once_and_one_without_bytes_not_at_all() -> None:
     assert [batch.offsets for batch in batches] == [{}, {}]
     source.commit(batches[0])
     assert source.done == {("a:topic", 2, 3)}
+
+
+def letter_file(path: Path, letters: Iterable[DeadLetter]) -> Path:
+    """As a replay leaves it."""
+    with path.open("wb") as file:
+        fastavro.writer(file, load_schema("deadletter/1/dead_letter"), (one.record() for one in letters))
+    return path
+
+
+def test_of_an_alert_s_letters_the_last_one_says_why_and_is_the_one_that_is_read(tmp_path: Path) -> None:
+    """First a limit was too low; then the packet itself proved bad."""
+    told = [letter(b"old"), letter(b"other", 4), letter(b"new", reason=Reason.CORRUPT)]
+    file = letter_file(tmp_path / "dead.avro", told)
+    for reasons, kept in (((), [b"other", b"new"]), (("empty_message",), [b"other"])):
+        asked = Letters(file, reasons)
+        slips = asked.slips(Settings())
+        assert sorted(slip.size or 0 for slip in slips) == sorted(map(len, kept))
+        assert [one.payload for one in asked.whole(Settings(), slips)] == kept
+
+
+def test_no_more_letters_are_in_memory_than_go_through_at_once(tmp_path: Path) -> None:
+    size, count = 100_000, 200
+    file = letter_file(tmp_path / "dead.avro", (letter(bytes(size), offset) for offset in range(count)))
+    asked = Letters(file)
+    tracemalloc.start()
+    try:
+        slips = asked.slips(Settings())
+        rows = each(slips)
+        exported = export(asked.whole(Settings(), slips), tmp_path / "out")
+        source = LettersSource(asked.whole(Settings(), slips), batch_size=2)
+        replayed = sum(len(batch.messages) for batch in source.batches())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(rows) == exported["exported"] == replayed == count
+    assert peak < 20 * size
+
+
+@pytest.mark.integration
+def test_whoever_reads_a_topic_s_letters_slowly_is_not_taken_for_a_broker_that_is_silent(broker: str) -> None:
+    topic = unique("night")
+    create_topics(broker, {topic: 1})
+    produce(broker, topic, [b"x"] * (CHUNK + 100))
+    with closing(TopicScan(KafkaSettings(brokers=broker, patience_s=3.0))) as scan:
+        found = scan.messages([topic])
+        next(found)
+        time.sleep(3.5)
+        assert len(list(found)) == CHUNK + 99
 
 
 def bad_night() -> list[bytes | None]:

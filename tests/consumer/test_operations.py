@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import redis
 from confluent_kafka import Consumer, TopicPartition
 
 from consumer.alert import Alert
+from consumer.commands import doctor
 from consumer.commands.audit import Night, Told, account
 from consumer.embedded import start_store
 from consumer.errors import BadAlert, Reason
@@ -107,6 +109,26 @@ def examined(env: dict[str, str]) -> tuple[int, dict[str, dict[str, Any]]]:
     done = estampa_here(env, "doctor", "--json")
     assert "Traceback" not in done.stderr
     return done.returncode, {one["subject"]: one for one in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "elsewhere", "in_scratch"),
+    [(1024, "ok", "ok"), (400, "warn", "ok"), (10, "warn", "warn")],
+)
+def test_a_doctor_asks_of_a_disk_what_is_written_there(
+    free_mib: int, elsewhere: str, in_scratch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """400 MiB are too few for a night's results, and plenty for the service: its container's /tmp has 512 MiB."""
+    scratch, out = tmp_path / "scratch", tmp_path / "out"
+    scratch.mkdir()
+    out.mkdir()
+    free = free_mib * 2**20
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.chdir(out)
+    assert [one.state for one in doctor._disk()] == [elsewhere, in_scratch]
+    monkeypatch.chdir(scratch)
+    assert [one.state for one in doctor._disk()] == [in_scratch]
 
 
 @pytest.mark.integration

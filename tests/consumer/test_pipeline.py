@@ -1,3 +1,4 @@
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -6,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from prometheus_client import REGISTRY
 
 from consumer.classification import Classification
 from consumer.errors import ArchiveError, BrokerError, Reason, StoreError, TooManyBadAlerts
@@ -14,6 +16,7 @@ from consumer.inference import Inference
 from consumer.message import Batch
 from consumer.pipeline import Pipeline
 from consumer.report import Report
+from consumer.results import Results
 from consumer.settings import BatchSettings, LimitSettings, Settings
 from tests.conftest import random_checkpoint
 from tests.packets import SCHEMA, Packet, container, night, packed
@@ -118,6 +121,36 @@ def test_an_empty_batch_does_nothing_but_beat() -> None:
     line.source.given = [Batch(()), Batch(())]
     line.pipeline.run()
     assert line.events == []
+
+
+# What the operator sees
+
+
+def in_hand_s() -> float | None:
+    return REGISTRY.get_sample_value("estampa_oldest_uncommitted_seconds")
+
+
+@dataclass
+class Scraped(MemorySink):
+    """Scrapes at each batch: when it comes to be published, and after it has hung there for 50 ms."""
+
+    scrapes: list[tuple[float, float]] = field(default_factory=list)
+
+    def publish(self, results: Results) -> None:
+        came = in_hand_s() or 0.0
+        time.sleep(0.05)
+        self.scrapes.append((came, in_hand_s() or 0.0))
+        super().publish(results)
+
+
+def test_the_oldest_batch_in_hand_ages_while_it_hangs_and_not_by_how_old_its_messages_are() -> None:
+    """Full batches: the second is read, and in hand, before the first is with the models."""
+    line = Line(sink=(sink := Scraped()), settings=Settings(batch=BatchSettings(size=1)))
+    line.run(GOOD, size=1)
+    assert all(hung - came >= 0.05 for came, hung in sink.scrapes)
+    assert all(came >= 0.05 for came, _ in sink.scrapes[1:])  # in hand while the one before hung
+    assert max(hung for _, hung in sink.scrapes) < 200  # Kafka had them years ago
+    assert in_hand_s() == 0
 
 
 # Bad input

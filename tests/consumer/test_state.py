@@ -1,5 +1,6 @@
 """Sequences in a real store: what decisions 3, 4, 7 and 11 of the architecture promise."""
 
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -164,6 +165,23 @@ def test_a_store_that_evicts_is_refused(tmp_path: Path) -> None:
             one.check()
         assert not one.answers()
     finally:
+        server.stop()
+
+
+def test_a_probe_of_a_store_that_hangs_has_no_patience(tmp_path: Path) -> None:
+    server = start_store(tmp_path)
+    try:
+        one = store(f"redis://{server.address}", patience_s=30.0)
+        assert one.answers()
+        server.process.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        assert not one.answers()
+        assert time.monotonic() - started < 5
+        server.process.send_signal(signal.SIGCONT)
+        assert one.answers()
+        one.close()
+    finally:
+        server.process.send_signal(signal.SIGCONT)
         server.stop()
 
 

@@ -37,7 +37,8 @@ def tensorboard(folder: Path) -> Watch:
     def seen(training: Training) -> None:
         if not training.part:
             for name, value in training.records[-1].items():
-                writer.add_scalar(name, value, training.epoch)
+                if name != "epoch":
+                    writer.add_scalar(name, value, training.epoch)
             writer.flush()
 
     return seen

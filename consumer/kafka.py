@@ -108,6 +108,7 @@ class KafkaSource:
             batch = Batch.from_topics(tuple(_message(one) for one in self._received() if self._is_alert(one)))
             self._watch.check_broker(self._consumer)
             self._watch.check_group(lambda: len(self._partitions_there()))
+            self._watch.check_flow(len(batch.messages), self._waiting)
             self._measure_lag()
             yield batch
             if self._exit_at_end and not batch.messages and self._at_end():
@@ -257,10 +258,26 @@ class KafkaSource:
         if time.monotonic() < self._lag_due:
             return
         self._lag_due = time.monotonic() + 1.0
-        for one in self._consumer.position([TopicPartition(*place) for place in self._assigned]):
+        for one in self._positions_now():
             _, end = self._consumer.get_watermark_offsets(one, cached=True)
             if one.offset >= 0 and end >= 0:
                 metrics.LAG.labels(one.topic, one.partition).set(max(end - one.offset, 0))
+
+    def _waiting(self) -> int:
+        """Messages that the broker has for us and has not sent. A partition read to its end may close with markers."""
+        found = 0
+        for one in self._positions_now():
+            if not self._assigned[one.topic, one.partition]:
+                try:
+                    begin, end = self._consumer.get_watermark_offsets(one, timeout=ASK_S)
+                except KafkaException as error:
+                    raise explain(error.args[0], self._kafka) from error
+                found += end - max(one.offset, begin)
+        return found
+
+    def _positions_now(self) -> list[TopicPartition]:
+        positions: list[TopicPartition] = self._consumer.position([TopicPartition(*one) for one in self._assigned])
+        return positions
 
 
 def _message(received: KafkaMessage) -> Message:

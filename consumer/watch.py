@@ -1,8 +1,8 @@
-"""Whether the broker answers, and whether the group gives us a part: silence of either looks like a quiet night."""
+"""Whether the broker answers and sends, and the group gives us a part: silence of each looks like a quiet night."""
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -12,6 +12,9 @@ from consumer.errors import BrokerError, StoreError
 from consumer.settings import KafkaSettings
 
 log = structlog.get_logger()
+
+LOOK_S: Final = 5.0
+"""Between two looks at what came: after a longer time, a batch was in hand, and silence begins anew."""
 
 
 class Watch:
@@ -25,6 +28,7 @@ class Watch:
         self.fault: BrokerError | StoreError | None = None
         self._down_since: float | None = None
         self._waiting_since: float | None = None  # for the group to give us a part, be it none
+        self._silent_since = self._looked_at = float("-inf")  # no message came, when we looked again and again
 
     @property
     def up(self) -> bool:
@@ -77,10 +81,27 @@ class Watch:
 
     def check_group(self, partitions: Callable[[], int]) -> None:
         """A group that never answers: where there is something to read, end the run. partitions: how many there are."""
-        patience_s = max(self._kafka.patience_s, 2 * self._kafka.session_timeout_ms / 1000)
-        if self._waiting_since is None or time.monotonic() - self._waiting_since < patience_s:
+        if self._waiting_since is None or time.monotonic() - self._waiting_since < self._patience_s:
             return
         if there := partitions():
-            waited = f"group {self._kafka.group} gave us no part of {there} partitions for {patience_s:g} s"
-            raise BrokerError(f"{waited} at {self._kafka.brokers}: start again, and look at the broker if it stays so")
+            raise self._starved(f"group {self._kafka.group} gave us no part of {there} partitions")
         self.waits()
+
+    def check_flow(self, received: int, waiting: Callable[[], int]) -> None:
+        """A broker that shows messages and sends none ends the run. waiting: how many it shows beyond what we have."""
+        now = time.monotonic()
+        if received or not self.up or now - self._looked_at > LOOK_S:
+            self._silent_since = now
+        self._looked_at = now
+        if now - self._silent_since > self._patience_s:
+            if there := waiting():
+                raise self._starved(f"messages wait for us, {there} or more, and none came")
+            self._silent_since = now
+
+    @property
+    def _patience_s(self) -> float:
+        return max(self._kafka.patience_s, 2 * self._kafka.session_timeout_ms / 1000)
+
+    def _starved(self, what: str) -> BrokerError:
+        where = f"for {self._patience_s:g} s at {self._kafka.brokers}"
+        return BrokerError(f"{what} {where}: start again, and look at the broker if it stays so")

@@ -253,6 +253,32 @@ def test_a_broker_that_stays_away_ends_the_run(mortal: Any) -> None:
     source.close()
 
 
+def test_a_broker_that_has_messages_and_sends_none_ends_the_run_and_a_quiet_topic_does_not() -> None:
+    proxy = Proxy()
+    server = start_behind(proxy)
+    proxy.deaf_to = 1  # Fetch
+    topic, patience_s = unique("night"), 4.0
+    create_topics(server.address, {topic: 1})
+    produce(server.address, topic, [b"1", b"2", b"3"])
+    known = {"topics": (topic,), "patience_s": patience_s, "session_timeout_ms": 2_000}
+    starved = KafkaSource(settings(proxy.address, **known), MemoryLedger())
+    with pytest.raises(BrokerError, match=r"messages wait for us, \d or more, and none came for 4 s"):
+        list(starved.batches())
+    starved.close()
+
+    proxy.deaf_to = None
+    proxy.cut()
+    fed, until, read = KafkaSource(settings(proxy.address, **known), MemoryLedger()), time.monotonic() + 12, 0
+    for batch in fed.batches():
+        read += len(batch.messages)
+        if time.monotonic() > until:
+            break
+    assert read == 3
+    fed.close()
+    server.stop()
+    proxy.close()
+
+
 def test_publishing_to_a_broker_that_died_fails_and_says_so(mortal: Any) -> None:
     create_topics(mortal.address, {"estampa.deadletters": 1})
     sink = KafkaSink(settings(mortal.address, delivery_timeout_ms=1_000))

@@ -5,7 +5,7 @@ import contextlib
 import ssl
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from consumer.embedded import Server, free_port, start_broker
 
@@ -60,20 +60,26 @@ class Front:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self.target.rpartition(":")
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # either side may go at any time
-            far = Stream(*await asyncio.open_connection(host, int(port)))
-            near = Stream(reader, writer)
+        with (
+            contextlib.suppress(OSError, asyncio.IncompleteReadError),
+            Stream(reader, writer) as near,
+            Stream(*await asyncio.open_connection(host, int(port))) as far,
+        ):
             if await self.admit(near, far):
                 await asyncio.gather(near.pump(far), far.pump(near))
-            far.writer.close()
-        writer.close()
 
 
 class Stream:
-    """Both directions of a connection."""
+    """Both directions of a connection, closed at the end: either side may go at any time, and so may we."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.writer.close()
 
     async def pump(self, sink: "Stream") -> None:
         with contextlib.suppress(OSError):

@@ -201,7 +201,8 @@ def test_ctrl_c_in_mid_epoch_stops_cleanly_and_the_same_command_ends_as_if_undis
         said = one.stderr.read()
     assert one.returncode == 130, said
     assert "the last finished epoch is kept" in said
-    assert 1 <= len(torch.load(folder / "last.pt")["progress"]["records"]) < 150  # metrics.jsonl may not have the last one yet
+    progress = torch.load(folder / "last.pt")["progress"]  # metrics.jsonl is written after it
+    assert 1 <= len(progress["records"]) < 150
     for out in ("parts", "whole"):
         assert invoke("run", CHEAP, *common, "--out", tmp_path / out).exit_code == 0
     last = [torch.load(tmp_path / out / CHEAP / "seed-1" / "last.pt")["model"] for out in ("parts", "whole")]

@@ -54,7 +54,7 @@ class KafkaSource:
         self._kafka, self._batch = settings.kafka, settings.batch
         self._exit_at_end, self._now = exit_at_end, now
         self._topics: list[str] = []
-        self._assigned: dict[Partition, bool] = {}  # whether it was read to its end
+        self._assigned: dict[Partition, int | None] = {}  # the end that it was read to, None when it is not at one
         self._missing: set[str] = set()
         self._member: str | None = None
         self._joined_at: float | None = None
@@ -147,7 +147,7 @@ class KafkaSource:
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         placed = self._positions.assigned(consumer, partitions)
-        self._assigned |= {(one.topic, one.partition): False for one in placed}
+        self._assigned |= {(one.topic, one.partition): None for one in placed}
         self._joined_at, self._member = time.monotonic(), consumer.memberid()
         self._watch.answered()
         if "cooperative" in self._config()["partition.assignment.strategy"]:
@@ -198,7 +198,7 @@ class KafkaSource:
     def _at_end(self) -> bool:
         """Every partition was read to its end; or there were more members than partitions, and none came to us."""
         if self._assigned:
-            return all(self._assigned.values())
+            return all(reached is not None for reached in self._assigned.values())
         waited = time.monotonic() - self._joined_at if self._joined_at is not None else 0.0
         return waited > 2 * self._kafka.session_timeout_ms / 1000
 
@@ -218,11 +218,11 @@ class KafkaSource:
         if error is None:
             if place not in self._assigned:
                 return False
-            self._assigned[place] = False
+            self._assigned[place] = None
             return True
         if error.code() == KafkaError._PARTITION_EOF:
             if place in self._assigned:
-                self._assigned[place] = True
+                self._assigned[place] = received.offset()
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             self._note_missing(str(received.topic()))
         else:
@@ -264,15 +264,23 @@ class KafkaSource:
                 metrics.LAG.labels(one.topic, one.partition).set(max(end - one.offset, 0))
 
     def _waiting(self) -> int:
-        """Messages that the broker has for us and has not sent. A partition read to its end may close with markers."""
+        """Messages that the broker has for us and has not sent.
+
+        Where we were at the end and it has moved since, they are to come, or the new end to be reached, before we ask
+        again: markers of transactions move it and are never sent.
+        """
         found = 0
         for one in self._positions_now():
-            if not self._assigned[one.topic, one.partition]:
-                try:
-                    begin, end = self._consumer.get_watermark_offsets(one, timeout=ASK_S)
-                except KafkaException as error:
-                    raise explain(error.args[0], self._kafka) from error
+            try:
+                begin, end = self._consumer.get_watermark_offsets(one, timeout=ASK_S)
+            except KafkaException as error:
+                raise explain(error.args[0], self._kafka) from error
+            place = one.topic, one.partition
+            reached = self._assigned[place]
+            if reached is None:
                 found += end - max(one.offset, begin)
+            elif end > reached:
+                self._assigned[place] = None
         return found
 
     def _positions_now(self) -> list[TopicPartition]:

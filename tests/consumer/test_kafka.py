@@ -26,6 +26,10 @@ from tests.line import SESSION_MS, produce, unique, wait_until
 pytestmark = pytest.mark.integration
 
 
+FETCH, NOTHING = 1, -1
+"""Keys of Kafka's requests."""
+
+
 class MemoryLedger:
     """What the store would know of the group's places."""
 
@@ -256,7 +260,7 @@ def test_a_broker_that_stays_away_ends_the_run(mortal: Any) -> None:
 def test_a_broker_that_has_messages_and_sends_none_ends_the_run_and_a_quiet_topic_does_not() -> None:
     proxy = Proxy()
     server = start_behind(proxy)
-    proxy.deaf_to = 1  # Fetch
+    proxy.deaf_to = FETCH
     topic, patience_s = unique("night"), 4.0
     create_topics(server.address, {topic: 1})
     produce(server.address, topic, [b"1", b"2", b"3"])
@@ -266,14 +270,19 @@ def test_a_broker_that_has_messages_and_sends_none_ends_the_run_and_a_quiet_topi
         list(starved.batches())
     starved.close()
 
-    proxy.deaf_to = None
+    proxy.deaf_to = NOTHING
     proxy.cut()
     fed, until, read = KafkaSource(settings(proxy.address, **known), MemoryLedger()), time.monotonic() + 12, 0
-    for batch in fed.batches():
+    turns = fed.batches()
+    for batch in turns:
         read += len(batch.messages)
         if time.monotonic() > until:
             break
     assert read == 3
+    proxy.deaf_to = FETCH
+    produce(server.address, topic, [b"4"])
+    with pytest.raises(BrokerError, match="messages wait for us, 1 or more"):
+        list(turns)
     fed.close()
     server.stop()
     proxy.close()

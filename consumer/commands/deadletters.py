@@ -30,7 +30,7 @@ def each(slips: Iterable[Slip]) -> list[dict[str, Any]]:
     """One row a letter: its place, as `show` takes it, and why."""
     return [
         {
-            "place": ":".join(map(str, slip.place)),
+            "place": spelled(slip.place),
             "reason": str(slip.reason),
             "bytes": slip.size or 0,
             "time": slip.time_ms,
@@ -40,10 +40,15 @@ def each(slips: Iterable[Slip]) -> list[dict[str, Any]]:
     ]
 
 
+def spelled(place: Iterable[object]) -> str:
+    """SOURCE:PARTITION:POSITION:RECORD."""
+    return ":".join(map(str, place))
+
+
 def find(letters: Iterable[DeadLetter], place: str) -> DeadLetter:
     """The letter at a place as `each` spells it, its record left out for the first. Raises ConfigError."""
     for letter in letters:
-        if place in {":".join(map(str, letter.place)), ":".join(map(str, letter.place[:3]))}:
+        if place in {spelled(letter.place), spelled(letter.place[:3])}:
             return letter
     raise ConfigError(f"no dead letter is of {place!r}; `estampa deadletters list --each` names them")
 

@@ -10,14 +10,13 @@ from model_zoo.metadata import metadata_input
 from train.alerts import Alerts
 from train.evaluate import bootstrap_interval, score
 from train.folds import Folds
-from train.heads import mlp_logits, recurrent_logits, temperature, view_latents
+from train.heads import mean_of_alerts, mlp_logits, recurrent_logits, temperature, view_latents
 from train.nested import Plan, Say, fit_fused
-from train.sequence import Sequences
+from train.sequence import LENGTHS, Sequences
 from train.serving import Encoders, Models, Serving, fit_models
 from train.supervised import averaged_answers
 
 Logits = dict[str, torch.Tensor]
-LENGTHS: Final = (1, 2, 3, 5, 10)
 JUDGES: Final = {
     "mlp": "the image head, one pass",
     "eight_views": "the image head's mean over the eight views of a stamp",
@@ -58,7 +57,7 @@ def answers(models: Models, alerts: Alerts, out: NDArray[np.int64]) -> Logits:
         "mlp": mlp_logits(models.mlp, latents[some.judged, 0]),
         "eight_views": eight.mean(1).log(),
         "recurrent": recurrent_logits(models.recurrent, latents[:, 0], some),
-        "mean": _mean_of_alerts(every, some).log(),
+        "mean": mean_of_alerts(every, some).log(),
     }
     if models.teachers:
         found["teachers"] = averaged_answers(models.teachers, alerts.inputs[some.judged]).clamp(min=1e-9).log()
@@ -113,12 +112,6 @@ def _fused_logits(alerts: Alerts, out: NDArray[np.int64], models: Models, servin
     with torch.inference_mode():
         logits: torch.Tensor = head(models.encoder(alerts.inputs[judged]), seen)
     return logits.clone()
-
-
-def _mean_of_alerts(every: torch.Tensor, some: Sequences) -> torch.Tensor:
-    """(S, classes): the mean of every's (N, classes) rows over the valid steps of each sequence."""
-    valid = torch.arange(some.rows.shape[1]) < some.lengths[:, None]
-    return (every[some.rows] * valid[..., None]).sum(1) / some.lengths[:, None]
 
 
 def _cooled(answer: torch.Tensor, some: Sequences, fold: NDArray[np.int64]) -> torch.Tensor:

@@ -87,6 +87,12 @@ def recurrent_logits(head: Recurrent, latents: torch.Tensor, sequences: Sequence
     return answer.clone()
 
 
+def mean_of_alerts(every: torch.Tensor, sequences: Sequences) -> torch.Tensor:
+    """(S, classes): the mean of every's (N, classes) rows over the valid steps of each sequence."""
+    valid = torch.arange(sequences.rows.shape[1]) < sequences.lengths[:, None]
+    return (every[sequences.rows] * valid[..., None]).sum(1) / sequences.lengths[:, None]
+
+
 def trimmed(sequences: Sequences) -> Sequences:
     """`sequences` without the columns that only pad."""
     longest = int(sequences.lengths.max())

@@ -122,6 +122,23 @@ def export_command(
     console.print(f"{checkpoint.name}: model {checkpoint.model_id}, encoder {checkpoint.encoder_id} → {to}")
 
 
+@app.command("score")
+def score_command(
+    model: Annotated[str, typer.Argument(help="A checkpoint: a name under model_zoo/weights, or a folder.")],
+    data: Annotated[list[Path], typer.Option(help="Archives with labels or a truth table beside them; repeatable.")],
+) -> None:
+    """How well a checkpoint that serves does on labelled alerts: it should not have learned from them."""
+    with answered():
+        from model_zoo.checkpoint import load, resolve
+        from model_zoo.errors import CheckpointError
+        from train.scoring import score_checkpoint
+
+        try:
+            console.print(score_checkpoint(load(resolve(model)), data), highlight=False)
+        except CheckpointError as error:
+            raise fail(error) from error
+
+
 @app.command("compare")
 def compare_command(runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]) -> None:
     """Runs side by side, each with the chance that it and the first err alike (McNemar)."""

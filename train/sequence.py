@@ -1,12 +1,16 @@
 """Sequences for the recurrent head: each alert with those of its object that came before, as the consumer judges it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from train.observed import Observed
+
+LENGTHS: Final = (1, 2, 3, 5, 10)
+"""Numbers of alerts after which a sequence is scored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """Whether the recurrent head earns its place: its score by length of the sequence, beside two baselines."""
 
-from typing import Final
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,10 +7,8 @@ from numpy.typing import NDArray
 from train.alerts import Alerts
 from train.evaluate import score
 from train.heads import mlp_logits, recurrent_logits, view_latents
-from train.sequence import Sequences
+from train.sequence import LENGTHS, Sequences
 from train.serving import Models, Serving, fit_heads
-
-LENGTHS: Final = (1, 2, 3, 5, 10)
 
 
 def sequence_scores(

@@ -50,7 +50,7 @@ class Serving:
     balance: float = 0.5
     seed: int = 20200812
     encoder: EncoderTraining = field(default_factory=EncoderTraining)
-    heads: HeadTraining = field(default_factory=lambda: HeadTraining(steps=1200, batch=128, rate=2e-3))
+    heads: HeadTraining = field(default_factory=lambda: HeadTraining(steps=3000, batch=128, rate=5e-3))
     columns: MetadataTraining = field(default_factory=MetadataTraining)
     share: float = 0.4
 

@@ -19,6 +19,7 @@ from train.run import CONFIG, PREDICTIONS, RECONSTRUCTING, Outcome
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
 EXAMPLES: Final = 2
+REPORT: Final = "report.html"
 DPI: Final = 100 * PIXELS_A_POINT
 
 
@@ -41,7 +42,7 @@ def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bo
         "settings": (folder / CONFIG).read_text(encoding="utf-8"),
     }
     _write(folder / "table.md", markdown(table_rows(summary), summary))
-    _write(folder / "report.html", page(facts, sections))
+    _write(folder / REPORT, page(facts, sections))
 
 
 HONEST: Final = (

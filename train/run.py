@@ -28,7 +28,9 @@ CONFIG: Final = "config.json"
 DATA: Final = "data.json"
 SUMMARY: Final = "summary.json"
 PREDICTIONS: Final = "predictions.npz"
-MAY_CHANGE: Final = ("epochs", "patience", "seeds", "probe_epochs", "title", "reference", "name", "origin")
+MAY_CHANGE: Final = ("epochs", "patience", "seeds", "probe_epochs", "title", "reference", "name")
+MAY_GROW: Final = ("epochs", "patience")
+"""Of what may change: what was learned for longer cannot be unlearned."""
 Protocol = dict[str, Any]
 
 
@@ -55,10 +57,12 @@ def run(
 ) -> Outcome:
     """Fit `experiment` with each of its seeds and write the run's folder; goes on where a run before was stopped.
 
-    Raises ExperimentError where the folder holds a run of other settings or data: going on would mix the two.
+    A finished run is read, not made again. Raises ExperimentError where the folder holds a run of other settings or
+    data, or a longer one: going on would mix the two.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _check_same(folder, experiment, source)
+    if is_finished(folder, experiment, source):
+        return _read(experiment, material, folder)
     _write(folder / CONFIG, asdict(experiment))
     _write(folder / "environment.json", environment(material.train.stamps.device))
     _write(folder / DATA, asdict(source) | {"examples": {name: len(material.split(name)) for name in HELD}})
@@ -72,6 +76,7 @@ def run(
         "run": experiment.run,
         "title": experiment.title,
         "kind": experiment.kind,
+        "settings": asdict(experiment),
         "source": asdict(source),
         "parity": figures,
         "pooled": pooled,
@@ -85,6 +90,14 @@ def run(
     _write(folder / SUMMARY, summary)
     _save_predictions(folder, material, fit, probability)
     return Outcome(summary, fit, probability)
+
+
+def is_finished(folder: Path, experiment: Experiment, source: Source) -> bool:
+    """Whether `folder` has the summary of this very run, as long as is asked for. Raises ExperimentError as `run`."""
+    _check_same(folder, experiment, source)
+    summary = _read_json(folder / SUMMARY)
+    asked = json.loads(json.dumps({"settings": asdict(experiment), "source": asdict(source)}))
+    return all(summary.get(key) == value for key, value in asked.items())
 
 
 def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[str, float], list[list[int]]]:
@@ -168,12 +181,22 @@ def environment(device: torch.device) -> dict[str, str]:
 def _one_seed(
     experiment: Experiment, material: Material, folder: Path, watch: Watch | None
 ) -> tuple[Fit, dict[str, NDArray[np.float64]]]:
-    place = folder / f"seed-{experiment.seed}"
-    if experiment.kind not in RECONSTRUCTING:
-        fit = fit_classifier(experiment, material, place, watch)
-        return fit, {name: _softmax(answers(fit.model, material.split(name))) for name in HELD}
-    fit = fit_reconstruction(experiment, material, place, watch)
-    return fit, _probed(fit, material)
+    fit = _fit(experiment, material, folder, watch)
+    if experiment.kind in RECONSTRUCTING:
+        return fit, _probed(fit, material)
+    return fit, {name: _softmax(answers(fit.model, material.split(name))) for name in HELD}
+
+
+def _fit(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
+    fit = fit_reconstruction if experiment.kind in RECONSTRUCTING else fit_classifier
+    return fit(experiment, material, folder / f"seed-{experiment.seed}", watch)
+
+
+def _read(experiment: Experiment, material: Material, folder: Path) -> Outcome:
+    """A finished run: its last epoch is reached, so that to fit it again is to load it."""
+    kept = np.load(folder / PREDICTIONS)
+    probability = {name: kept[f"{name}_probability"] for name in HELD}
+    return Outcome(_read_json(folder / SUMMARY), _fit(experiment, material, folder), probability)
 
 
 def _probed(fit: Fit, material: Material) -> dict[str, NDArray[np.float64]]:
@@ -208,12 +231,19 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    """What `path` holds; nothing where there is no such file."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
 def _check_same(folder: Path, experiment: Experiment, source: Source) -> None:
     """More epochs, patience or seeds of a run begun before are a continuation; any other change is another run."""
     for name, now in ((CONFIG, asdict(experiment)), (DATA, asdict(source))):
-        before = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+        before = _read_json(folder / name)
         for key, value in json.loads(json.dumps(now)).items():
-            if key in before and before[key] != value and key not in MAY_CHANGE:
+            same = key not in before or before[key] == value
+            if not same and (key not in MAY_CHANGE or (key in MAY_GROW and value < before[key])):
                 raise ExperimentError(
                     f"{folder} holds a run with {key} = {before[key]!r}, and {value!r} is asked for; give another --out"
                 )

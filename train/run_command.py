@@ -71,11 +71,12 @@ def run_command(
         from train.launch import Trial, choose_device, launch, load_stamps
         from train.run import Source
 
-        trial = Trial(out, choose_device(device), origin, umap, tensorboard)
+        trial = Trial(choose_device(device), umap, tensorboard)
         stamps = load_stamps(data)
         source = Source(data[0].name, stamps.fingerprint, origin)
         for experiment in experiments:
-            folder = launch(experiment, stamps, source, trial)
+            folder = out / experiment.run
+            launch(experiment, stamps, source, folder, trial)
             console.print((folder / "table.md").read_text(encoding="utf-8"), highlight=False)
             console.print(f"→ {folder / 'report.html'}")
 
@@ -159,16 +160,17 @@ def sweep_command(
 ) -> None:
     """Search settings; what was run before is not run again. The choice is made on validation, test is only shown."""
     with answered():
-        from train.launch import choose_device, load_stamps
+        from train.launch import Trial, choose_device, load_stamps
         from train.run import Source
         from train.sweep import read_grid, sweep
 
         experiment, *others = read_experiment(name, ["seeds=1", *(settings or [])], only or [])
         if others:
             raise ExperimentError(f"{name} has several variants; name the one to search with --only")
-        points, where, stamps = read_grid(grid, draws, seed), choose_device(device), load_stamps(data)
+        points, trial = read_grid(grid, draws, seed), Trial(choose_device(device), umap=False)
+        stamps = load_stamps(data)
         source = Source(data[0].name, stamps.fingerprint, origin)
-        console.print(sweep(experiment, stamps, source, points, out / experiment.run, where))
+        console.print(sweep(experiment, stamps, source, points, out / experiment.run, trial))
 
 
 def _told(line: str) -> None:

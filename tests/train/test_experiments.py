@@ -116,6 +116,24 @@ def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
         again("rate=1e-2")
     with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0'"):
         again("epochs=3", "1")
+    with pytest.raises(ExperimentError, match="holds a run with epochs = 3, and 1 is asked for; give another --out"):
+        again("epochs=1")
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["epochs"] == 3
+
+
+def test_a_finished_run_is_read_and_not_probed_again(
+    sets: dict[str, StampSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = read_experiment("seed001-ae", SMALL)[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    first = run(experiment, material, Source("test", "0"), tmp_path)
+    for name in ("pooled_probe", "converged_probe", "pca_probe"):
+        monkeypatch.delattr(f"train.run.{name}")
+    again = run(experiment, material, Source("test", "0"), tmp_path)
+    assert again.summary == json.loads(json.dumps(first.summary))
+    assert all((again.probability[name] == first.probability[name]).all() for name in ("validation", "test"))
+    weights = again.fit.model.state_dict()
+    assert all(torch.equal(weights[name], one) for name, one in first.fit.model.state_dict().items())
 
 
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:

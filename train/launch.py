@@ -13,7 +13,7 @@ from train.material import prepare
 from train.progress import progress_bar, tensorboard
 from train.report import REPORT, write_report
 from train.run import SUMMARY, Source, is_finished, run
-from train.stamp_set import StampSet
+from train.stamp_set import UNSTATED, StampSet
 from train.terminal import console
 
 
@@ -46,6 +46,16 @@ def load_stamps(paths: Sequence[Path]) -> StampSet:
         raise ExperimentError(f"--data was given {len(paths)} times; this experiment takes one data set")
     path = paths[0]
     return StampSet.load(path) if path.suffix == ".npz" else read_layout(path)
+
+
+def source_of(path: Path, stamps: StampSet, origin: str | None) -> Source:
+    """What a run says of its data; its origin is the file's own mark, or `origin` where the file bears none.
+
+    Raises ExperimentError where the two contradict each other.
+    """
+    if origin and stamps.origin not in {origin, UNSTATED}:
+        raise ExperimentError(f"--origin {origin}: {path} says itself that it is {stamps.origin}; leave --origin out")
+    return Source(path.name, stamps.fingerprint, origin or stamps.origin)
 
 
 def launch(experiment: Experiment, stamps: StampSet, source: Source, folder: Path, trial: Trial) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model_zoo.taxonomy import CLASSES
 from train.pickles import read_pickle
-from train.stamp_set import DatasetError, StampSet
+from train.stamp_set import UNSTATED, DatasetError, StampSet
 
 SPLIT_NAMES: Final = {"Train": "train", "Validation": "validation", "Test": "test"}
 LARGE_CLASSES: Final = ("AGN", "SN", "VS")
@@ -97,6 +97,7 @@ def read_layout(path: Path, layout: str | None = None, channels: tuple[str, ...]
         features=_features(parts, lengths),
         feature_names=FEATURES if all("features" in part for part in parts.values()) else (),
         oid=_object_ids(parts, lengths),
+        origin=str(content.get("origin", UNSTATED)),
     )
     check_difference(found, path)
     return found

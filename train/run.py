@@ -21,6 +21,7 @@ from train.fits import Fit, answers, fit_classifier, fit_reconstruction, reconst
 from train.loop import Watch, load_last
 from train.material import Material
 from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
+from train.stamp_set import UNSTATED
 
 RECONSTRUCTING: Final = ("autoencoder", "vae", "reconstructor")
 HELD: Final = ("validation", "test")
@@ -36,11 +37,11 @@ Protocol = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A run's data. name: of the file. fingerprint: of its content. origin: real, simulated or unstated."""
+    """A run's data. name: of the file. fingerprint: of its content. origin: one of ORIGINS."""
 
     name: str
     fingerprint: str
-    origin: str = "unstated"
+    origin: str = UNSTATED
 
 
 @dataclass(frozen=True, slots=True)

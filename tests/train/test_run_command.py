@@ -79,12 +79,30 @@ def test_the_scoreboard_has_a_dash_for_what_was_not_run_and_says_what_data_ours_
     assert all("simulated" in line for line in beside)
 
 
+def test_a_simulated_figure_cannot_be_relabelled_real(tmp_path: Path) -> None:
+    marked = write(tmp_path / "stamp_dataset_21_new.pkl", single() | {"origin": "simulated"})
+    bare = write(tmp_path / "stamp_dataset_21_new_bare.pkl", single())
+    common = ("run", CHEAP, "--out", tmp_path, "--no-umap", *SHORT)
+    found = invoke(*common, "--data", marked)
+    assert found.exit_code == 0, found.output
+    assert "ours (simulated data)" in found.output
+    found = invoke(*common, "--data", marked, "--origin", "real")
+    assert found.exit_code == 2
+    assert "says itself that it is simulated; leave --origin out" in found.output
+    found = invoke(*common, "--data", bare, "--origin", "real")
+    assert found.exit_code == 2
+    assert "holds a run with origin = 'simulated', and 'real' is asked for; give another --out" in found.output
+    found = invoke(*common, "--data", bare, "--origin", "banana")
+    assert found.exit_code == 2
+    assert "'banana' is not one of 'real', 'simulated', 'unstated'" in found.output
+
+
 def test_sweep_prints_its_points_and_runs_none_again(data: Path, tmp_path: Path) -> None:
     arguments = ("sweep", "alerce-stamp", "--only", "images", "--data", data, "--out", tmp_path, *SHORT)
     for _ in range(2):
         found = invoke(*arguments, "--grid", "rate=1e-3,1e-4", "--grid", "batch=20,30", "--draws", "2")
         assert found.exit_code == 0, found.output
-        assert found.output.count("batch=") == 2
+        assert found.stdout.count("batch=") == 2
     made = list((tmp_path / "alerce-stamp-images").iterdir())
     assert len(made) == 2
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from rich.table import Table
 
-from train.evaluate import mcnemar
+from train.evaluate import paired_test, worded
 from train.experiment import ExperimentError
 from train.run import PREDICTIONS, SUMMARY
 
@@ -64,7 +64,7 @@ def comparison(runs: list[Path]) -> Table:
         table.add_row(
             summary["run"],
             summary["source"]["origin"],
-            *(_spread(held[split][key]) for split, key in (("validation", "f1"), ("test", "f1"), ("test", "accuracy"))),
+            *(worded(one, 3) for one in (held["validation"]["f1"], held["test"]["f1"], held["test"]["accuracy"])),
             f"{summary['baseline']['test']['f1']:.3f}",
             "—" if folder == first else f"{paired(first, folder):.3g}",
         )
@@ -72,12 +72,15 @@ def comparison(runs: list[Path]) -> Table:
 
 
 def paired(first: Path, second: Path) -> float:
-    """McNemar's p of two runs on the same test rows. Raises ExperimentError where the rows differ."""
+    """p that two runs, all of their seeds, are right equally often on the test rows that both saw.
+
+    Raises ExperimentError where the rows differ.
+    """
     ours, theirs = (np.load(folder / PREDICTIONS) for folder in (second, first))
     if not np.array_equal(ours["test_label"], theirs["test_label"]):
         raise ExperimentError(f"{first} and {second} were tested on different stamps; compare runs on one data set")
-    answers = [one["test_probability"].argmax(axis=1) for one in (ours, theirs)]
-    return mcnemar(ours["test_label"], *answers)
+    mine, other = (one["test_probability"].argmax(axis=-1) for one in (ours, theirs))
+    return paired_test(ours["test_label"], mine, other, np.random.default_rng(0), ours.get("test_group"))
 
 
 def lines_to_beat(out: Path) -> Rows:
@@ -111,10 +114,6 @@ def read_summary(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ExperimentError(f"{folder} is not the folder of a finished run: {error}") from error
     return summary
-
-
-def _spread(found: dict[str, float]) -> str:
-    return f"{found['mean']:.3f} ± {found['sd']:.3f}"
 
 
 def _ours(out: Path, line: Line) -> str:

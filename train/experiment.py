@@ -12,6 +12,7 @@ FOLDER: Final = Path(__file__).parent / "experiments"
 KINDS: Final = ("autoencoder", "vae", "reconstructor", "classifier", "alerce", "sequence", "serve")
 AUGMENTATIONS: Final = ("none", "views", "tiles")
 LOSSES: Final = ("mse", "rmse", "crossentropy", "entropy")
+KEPT: Final = ("last", "best")
 
 
 class ExperimentError(ValueError):
@@ -26,7 +27,8 @@ class Experiment:
     pretrained: epochs of reconstruction before the classifier, 0 for none. frozen: the encoder learns no more.
     staged: the joint model's three stages. sigmoid: of the reconstructor. metadata: fuse the 26 columns.
     weighted: classes count alike in the loss. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
-    epochs: at most. patience: epochs without a better validation loss. probe_*: the linear probe's own.
+    epochs: at most. patience: epochs without a better validation loss. keeps: the weights that the seed's protocol
+    scores, those of the last epoch or of the best. probe_*: the linear probe's own.
     seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
     rows: training stamps at most, as many of each class, 0 for all: what a short trial learns from.
     mixed: convolutions in bfloat16, losses and weights in float32. compiled: the model's kernels are fused, worth its
@@ -56,6 +58,7 @@ class Experiment:
     decay: float = 0.0
     epochs: int = 300
     patience: int = 15
+    keeps: str = "last"
     probe_epochs: int = 200
     probe_rate: float = 0.333e-4
     probe_batch: int = 100
@@ -73,7 +76,7 @@ class Experiment:
     reference: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, known in (("kind", KINDS), ("augmentation", AUGMENTATIONS), ("loss", LOSSES)):
+        for name, known in (("kind", KINDS), ("augmentation", AUGMENTATIONS), ("loss", LOSSES), ("keeps", KEPT)):
             if getattr(self, name) not in known:
                 raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)!r}, not one of {', '.join(known)}")
         for name in ("size", "latent", "batch", "epochs", "patience", "probe_epochs", "probe_batch", "seeds"):

@@ -40,14 +40,23 @@ def fit_reconstruction(experiment: Experiment, material: Material, folder: Path,
     generator = _seeded(experiment.seed)
     model = ready(reconstructing_model(experiment), experiment, material.train.stamps.device)
     copies = Copies(material.train.stamps, experiment.augmentation, generator)
+    apart = torch.zeros(2, dtype=torch.float64, device=material.train.stamps.device)  # summed divergence, steps
 
     def step(which: torch.Tensor) -> torch.Tensor:
-        return reconstruction_loss(model, copies.take(which)[0], experiment.loss)
+        error, *others = reconstruction_losses(model, copies.take(which)[0], experiment.loss)
+        for other in others:
+            apart[0] += other.detach()
+            apart[1] += 1
+        return sum(others, error)
 
     def validate() -> dict[str, float]:
         held = material.validation.stamps.split(512)
         losses = [reconstruction_loss(model, part, "mse") * len(part) for part in held]
-        return {"validation": float(sum(losses)) / len(material.validation)}
+        found = {"validation": float(sum(losses)) / len(material.validation)}
+        if experiment.kind == "vae":
+            found["divergence"] = float(apart[0] / apart[1])
+            apart.zero_()
+        return found
 
     objective = Objective(step, validate, len(copies), watch)
     progress = train(model, objective, schedule(experiment), folder, generator)
@@ -78,14 +87,19 @@ def encoder_of(model: nn.Module) -> Encode:
 
 
 def reconstruction_loss(model: nn.Module, stamps: torch.Tensor, kind: str) -> torch.Tensor:
-    """Mean squared error over all pixels, its root for "rmse"; a VAE adds its divergence per pixel."""
+    """What a reconstructing model learns by."""
+    error, *others = reconstruction_losses(model, stamps, kind)
+    return sum(others, error)
+
+
+def reconstruction_losses(model: nn.Module, stamps: torch.Tensor, kind: str) -> list[torch.Tensor]:
+    """What sums to the loss: mean squared error over all pixels, its root for "rmse"; a VAE's divergence per pixel."""
     if isinstance(model, Vae):
         seen, mean, log_variance = model(stamps)
-        return (
-            F.mse_loss(seen.float(), stamps) + divergence(mean.float(), log_variance.float()).mean() / stamps[0].numel()
-        )
+        apart = divergence(mean.float(), log_variance.float()).mean() / stamps[0].numel()
+        return [F.mse_loss(seen.float(), stamps), apart]
     loss = F.mse_loss(model(stamps).float(), stamps)
-    return loss.sqrt() if kind == "rmse" else loss
+    return [loss.sqrt() if kind == "rmse" else loss]
 
 
 def fit_classifier(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:

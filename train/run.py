@@ -14,10 +14,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from model_zoo.encoder import freeze
-from train.evaluate import bootstrap_interval, clustering, score
+from train.evaluate import bootstrap_interval, clustering, over_seeds, score
 from train.experiment import Experiment, ExperimentError, changed
 from train.finished import finished
-from train.fits import Fit, answers, fit_classifier, fit_reconstruction, reconstructing_model, split_latents
+from train.fits import (
+    Fit,
+    answers,
+    classifying_model,
+    fit_classifier,
+    fit_reconstruction,
+    reconstructing_model,
+    split_latents,
+)
 from train.loop import Watch, load_last
 from train.material import Material
 from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
@@ -46,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished run. summary: as in summary.json. fit: of the first seed. probability: (N, classes) by split."""
+    """A finished run. summary: as in summary.json. fit, probability (N, classes) by split: of the first seed."""
 
     summary: Protocol
     fit: Fit
@@ -89,7 +97,7 @@ def run(
         "epochs": [len(each.progress.records) for each, _ in runs],
     }
     _write(folder / SUMMARY, summary)
-    _save_predictions(folder, material, fit, probability)
+    _save_predictions(folder, material, fit, [each for _, each in runs])
     return Outcome(summary, fit, probability)
 
 
@@ -107,12 +115,12 @@ def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[s
     And the matrix of its linear probe, truth on rows, pooled over the probe's epochs; empty where it had none.
     """
     records = fit.progress.records
+    model = _kept(experiment, material, fit)
     if experiment.kind not in RECONSTRUCTING:
-        found = score(material.test.true, _softmax(answers(fit.model, material.test)))
+        found = score(material.test.true, _softmax(answers(model, material.test)))
         return {"test_accuracy": 100 * found.accuracy, "test_f1": 100 * found.f1}, []
     if experiment.loss == "rmse":
         return {"rmse_first": records[0]["train"], "rmse_last": records[-1]["train"]}, []
-    model = freeze(_last(experiment, fit))
     latents = {
         name: Latents(split_latents(model, material.split(name)), material.split(name).label)
         for name in ("train", "validation")
@@ -126,25 +134,25 @@ def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[s
         "precision": 100 * float((right / np.maximum(said, 1)).mean()),
         "recall": 100 * float((right / np.maximum(asked, 1)).mean()),
         "f1": 100 * float((2 * right / np.maximum(asked + said, 1)).mean()),
-        "mse": float(np.mean([record["train"] for record in records])),
+        "mse": float(np.mean([record["train"] - record.get("divergence", 0.0) for record in records])),
     }
+    if experiment.kind == "vae":
+        figures["divergence"] = float(np.mean([record["divergence"] for record in records]))
     return figures, pooled.tolist()
 
 
 def honest(material: Material, runs: list[Mapping[str, NDArray[np.float64]]], seed: int) -> dict[str, dict[str, Any]]:
-    """Best weights on validation and test: mean and deviation over the seeds, and an interval over the examples."""
+    """Best weights on validation and test: mean and deviation over the seeds, and an interval over the objects.
+
+    The interval is of that mean: it holds what other objects would change, the deviation what other seeds would.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in HELD:
-        true = material.split(name).true
+        true, group = material.split(name).true, material.split(name).group
         scores = [score(true, run[name]).to_dict() for run in runs]
-        found[name] = {
-            key: {
-                "mean": float(np.mean([one[key] for one in scores])),
-                "sd": float(np.std([one[key] for one in scores])),
-            }
-            for key in scores[0]
-        }
-        low, high = bootstrap_interval(true, runs[0][name], np.random.default_rng(seed))
+        found[name] = {key: over_seeds([one[key] for one in scores]) for key in scores[0]}
+        probability = np.stack([run[name] for run in runs])
+        low, high = bootstrap_interval(true, probability, np.random.default_rng(seed), group)
         found[name]["f1"] |= {"low": low, "high": high}
     return found
 
@@ -196,7 +204,7 @@ def _fit(experiment: Experiment, material: Material, folder: Path, watch: Watch 
 def _read(experiment: Experiment, material: Material, folder: Path) -> Outcome:
     """A finished run: its last epoch is reached, so that to fit it again is to load it."""
     kept = np.load(folder / PREDICTIONS)
-    probability = {name: kept[f"{name}_probability"] for name in HELD}
+    probability = {name: kept[f"{name}_probability"][0] for name in HELD}
     return Outcome(_read_json(folder / SUMMARY), _fit(experiment, material, folder), probability)
 
 
@@ -206,10 +214,14 @@ def _probed(fit: Fit, material: Material) -> dict[str, NDArray[np.float64]]:
     return {name: converged_probe(latents["train"], true, latents[name], classes) for name in HELD}
 
 
-def _last(experiment: Experiment, fit: Fit) -> nn.Module:
-    model = reconstructing_model(experiment).to(next(fit.model.parameters()).device)
+def _kept(experiment: Experiment, material: Material, fit: Fit) -> nn.Module:
+    """The model with the weights that the seed's protocol scores."""
+    if experiment.keeps == "best":
+        return fit.model
+    reconstructing = experiment.kind in RECONSTRUCTING
+    model = reconstructing_model(experiment) if reconstructing else classifying_model(experiment, material)
     load_last(model, fit.folder)
-    return model
+    return freeze(model.to(next(fit.model.parameters()).device))
 
 
 def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
@@ -217,11 +229,13 @@ def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _save_predictions(
-    folder: Path, material: Material, fit: Fit, probability: Mapping[str, NDArray[np.float64]]
+    folder: Path, material: Material, fit: Fit, runs: list[Mapping[str, NDArray[np.float64]]]
 ) -> None:
-    """What `compare` and the figures need: truth, probabilities and test latents of the first seed."""
+    """What `compare` and the figures need: truth, objects, probabilities (S, N, C), test latents of the first seed."""
     arrays: dict[str, NDArray[Any]] = {f"{name}_label": material.split(name).true for name in HELD}
-    arrays |= {f"{name}_probability": probability[name] for name in HELD}
+    arrays |= {f"{name}_probability": np.stack([run[name] for run in runs]) for name in HELD}
+    groups = {f"{name}_group": material.split(name).group for name in HELD}
+    arrays |= {name: group for name, group in groups.items() if group is not None}
     latents = split_latents(fit.model, material.test).cpu().numpy()
     with finished(folder / PREDICTIONS) as partial, partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, test_latents=latents, **arrays)

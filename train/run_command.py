@@ -128,7 +128,7 @@ def export_command(
 
 @app.command("compare")
 def compare_command(runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]) -> None:
-    """Runs side by side, each with the chance that it and the first err alike (McNemar)."""
+    """Runs side by side, each with the p-value that it and the first are right equally often (paired by object)."""
     with answered():
         from train.compare import comparison
 

@@ -2,17 +2,22 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from model_zoo.vae import Vae
 from tests.train.seeds import sequences, single, write
+from train.evaluate import score
 from train.experiment import ExperimentError, names, read_experiment
+from train.fits import reconstruction_losses
 from train.layouts import read_layout
 from train.material import prepare
-from train.run import Source, run
+from train.run import Source, parity, run
 from train.run_command import app
 from train.stamp_set import DatasetError, StampSet
 
@@ -93,6 +98,64 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
 def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) -> None:
     with pytest.raises(ExperimentError, match=message):
         read_experiment(name, settings)
+
+
+def test_stamps_of_one_object_are_one_group(sets: dict[str, StampSet]) -> None:
+    large = read_experiment("seed001-large3")[0]
+    test = prepare(sets[large.layout], large, torch.device("cpu")).test
+    assert len(test) == 75
+    assert test.group is not None
+    assert np.array_equal(np.unique(test.group, return_counts=True)[1], np.full(15, 5))
+    named = replace(sets["stamp_dataset_21_new"], oid=np.array(["", "", *(f"ZTF{row // 2}" for row in range(2, 90))]))
+    groups = prepare(named, read_experiment("seed001-ae")[0], torch.device("cpu")).train.group
+    assert groups is not None
+    assert len(np.unique(groups)) == 2 + 29
+
+
+def test_the_error_of_a_vae_is_without_its_divergence(sets: dict[str, StampSet], tmp_path: Path) -> None:
+    experiment = read_experiment("seed001-vae", [*SMALL, "epochs=2"])[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    outcome = run(experiment, material, Source("test", "0"), tmp_path)
+    found, records = outcome.summary["parity"], outcome.fit.progress.records
+    assert found["divergence"] > 0
+    assert found["mse"] + found["divergence"] == pytest.approx(np.mean([one["train"] for one in records]))
+    vae = outcome.fit.model
+    assert isinstance(vae, Vae)
+    stamps = material.validation.stamps
+    error, apart = reconstruction_losses(vae, stamps, "mse")
+    assert float(error) == pytest.approx(float((vae(stamps)[0] - stamps).square().mean()))
+    best = min(one["validation"] for one in records)
+    assert float(error + apart) == pytest.approx(best)
+
+
+def test_the_parity_figure_is_of_the_weights_that_the_seed_keeps(sets: dict[str, StampSet], tmp_path: Path) -> None:
+    """The last weights are made to answer the first class, the best ones the second; the truth is the first."""
+    experiment = read_experiment("seed000-clasificador-v1", SMALL)[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    fit = run(experiment, material, Source("test", "0"), tmp_path).fit
+    state = torch.load(fit.folder / "last.pt")
+    for name in state["model"]:
+        state["model"][name].zero_()
+    torch.save(state, fit.folder / "last.pt")
+    *_, bias = fit.model.parameters()
+    bias.data[1] = 1e6
+    first = replace(material, test=replace(material.test, label=torch.zeros_like(material.test.label)))
+    for keeps, accuracy in (("last", 100.0), ("best", 0.0)):
+        assert parity(replace(experiment, keeps=keeps), first, fit)[0]["test_accuracy"] == accuracy
+    assert read_experiment("seed001-recurrent")[0].keeps == "last"
+
+
+def test_predictions_of_every_seed_are_kept(sets: dict[str, StampSet], tmp_path: Path) -> None:
+    experiment = read_experiment("seed000-clasificador-v1", [*SMALL, "seeds=2"])[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    outcome = run(experiment, material, Source("test", "0"), tmp_path)
+    kept = np.load(tmp_path / "predictions.npz")
+    assert kept["test_probability"].shape == (2, 15, 5)
+    np.testing.assert_array_equal(kept["test_probability"][0], outcome.probability["test"])
+    scores = [score(kept["test_label"], one).f1 for one in kept["test_probability"]]
+    found = outcome.summary["honest"]["test"]["f1"]
+    assert found["mean"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert found["sd"] == pytest.approx(np.std(scores, ddof=1), abs=1e-5)
 
 
 def test_a_short_trial_takes_as_many_rows_of_each_class_and_the_same_ones_each_time(sets: dict[str, StampSet]) -> None:

@@ -84,7 +84,7 @@ def paired(first: Path, second: Path) -> float:
 
 
 def lines_to_beat(out: Path) -> Rows:
-    """The lines to beat, ours in the last column with its data; a dash where no run of ours was made."""
+    """The lines to beat, ours in the last column with its data; a dash where no run of ours was made as defined."""
     return Rows(("protocol", "to beat", "ours"), [(line.protocol, line.reference, _ours(out, line)) for line in LINES])
 
 
@@ -120,7 +120,10 @@ def _ours(out: Path, line: Line) -> str:
     folder = out / line.run
     if not line.run or not (folder / SUMMARY).is_file():
         return "—"
-    return f"{_figure(read_summary(folder)['parity'][line.figure])} ({_data(folder)})"
+    summary = read_summary(folder)
+    if "unlike" not in summary:
+        return "— (run it again: it does not say whether its settings are the experiment's own)"
+    return "—" if summary["unlike"] else f"{_figure(summary['parity'][line.figure])} ({_data(folder)})"
 
 
 def _data(folder: Path) -> str:

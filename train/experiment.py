@@ -13,6 +13,8 @@ KINDS: Final = ("autoencoder", "vae", "reconstructor", "classifier", "alerce", "
 AUGMENTATIONS: Final = ("none", "views", "tiles")
 LOSSES: Final = ("mse", "rmse", "crossentropy", "entropy")
 KEPT: Final = ("last", "best")
+SCALE: Final = ("epochs", "pretrained", "probe_epochs", "rows", "seeds", "seed", "mixed", "compiled")
+"""How long, of how much and how fast: a run of other values is a shorter one of the same experiment."""
 
 
 class ExperimentError(ValueError):
@@ -118,6 +120,20 @@ def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
     """`experiment` with some settings changed. Raises ExperimentError on one that it does not have."""
     _known(changes, experiment.name)
     return replace(experiment, **{key: _typed(key, value) for key, value in changes.items()})
+
+
+def altered(experiment: Experiment) -> str:
+    """What makes this another experiment than the file's, in words; empty where it is the same at its own scale."""
+    own = {one.variant: one for one in read_experiment(experiment.name)}.get(experiment.variant)
+    if own is None:
+        return f"{experiment.run} is none of the experiment's own runs"
+    if bool(experiment.pretrained) != bool(own.pretrained):
+        return f"pretrained is {experiment.pretrained}, not {own.pretrained}"
+    for one in fields(Experiment):
+        ours, theirs = getattr(experiment, one.name), getattr(own, one.name)
+        if ours != theirs and one.name not in {*SCALE, "title", "reference"}:
+            return f"{one.name} is {ours!r}, not {theirs!r}"
+    return ""
 
 
 def _experiment(table: Mapping[str, Any], name: str) -> Experiment:

@@ -83,7 +83,8 @@ def markdown(rows: list[tuple[str, str, str, str]], summary: Mapping[str, Any]) 
 def _scale(summary: Mapping[str, Any]) -> str:
     epochs, origin = summary["epochs"], summary["source"]["origin"]
     length = f"{epochs[0]} epoch{'s' * (epochs[0] > 1)}{f', {len(epochs)} seeds' if len(epochs) > 1 else ''}"
-    return f"Learned from {summary['rows']:,} {origin} stamps in {length}."
+    unlike = f" No figure of the seed stands beside: {summary['unlike']}." if summary.get("unlike") else ""
+    return f"Learned from {summary['rows']:,} {origin} stamps in {length}.{unlike}"
 
 
 def _parity_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

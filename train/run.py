@@ -15,7 +15,7 @@ from torch import nn
 
 from model_zoo.encoder import freeze
 from train.evaluate import bootstrap_interval, clustering, over_seeds, score
-from train.experiment import Experiment, ExperimentError, changed
+from train.experiment import Experiment, ExperimentError, altered, changed
 from train.finished import finished
 from train.fits import (
     Fit,
@@ -26,6 +26,7 @@ from train.fits import (
     reconstructing_model,
     split_latents,
 )
+from train.layouts import LAYOUTS
 from train.loop import Watch, load_last
 from train.material import Material
 from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
@@ -81,6 +82,7 @@ def run(
     ]
     fit, probability = runs[0]
     figures, pooled = parity(experiment, material, fit)
+    unlike = altered(experiment) or other_data(experiment, material)
     summary = {
         "run": experiment.run,
         "title": experiment.title,
@@ -89,7 +91,8 @@ def run(
         "source": asdict(source),
         "parity": figures,
         "pooled": pooled,
-        "reference": dict(experiment.reference),
+        "reference": {} if unlike else dict(experiment.reference),
+        "unlike": unlike,
         "honest": honest(material, [each for _, each in runs], experiment.seed),
         "baseline": baseline(experiment, material),
         "clustering": clusters(material, fit, experiment.seed),
@@ -107,6 +110,15 @@ def is_finished(folder: Path, experiment: Experiment, source: Source) -> bool:
     summary = _read_json(folder / SUMMARY)
     asked = json.loads(json.dumps({"settings": asdict(experiment), "source": asdict(source)}))
     return all(summary.get(key) == value for key, value in asked.items())
+
+
+def other_data(experiment: Experiment, material: Material) -> str:
+    """Why no figure on this data stands beside the seed's, in words; empty where it may."""
+    known = LAYOUTS[experiment.layout]
+    if material.classes != known.classes:
+        return f"the classes are {', '.join(material.classes)}, not {', '.join(known.classes)}"
+    length = material.train.stamps.shape[1] if experiment.kind == "sequence" else known.length
+    return "" if length == known.length else f"the sequences are of {length} stamps, not {known.length}"
 
 
 def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[str, float], list[list[int]]]:

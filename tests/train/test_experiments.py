@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from train.experiment import ExperimentError, names, read_experiment
 from train.fits import reconstruction_losses
 from train.layouts import read_layout
 from train.material import prepare
+from train.report import markdown, table_rows
 from train.run import Source, parity, run
 from train.run_command import app
 from train.stamp_set import DatasetError, StampSet
@@ -25,12 +27,18 @@ SMALL = ["epochs=1", "probe_epochs=1", "seeds=1", "rows=15"]
 TRAINED = [name for name in names() if name != "estampa-serve"]
 
 
+def unsplit(content: dict[str, Any]) -> dict[str, Any]:
+    parts = list(content.values())
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
     folder = tmp_path_factory.mktemp("seeds")
     return {
         "stamp_dataset_21_new": read_layout(write(folder / "stamp_dataset_21_new.pkl", single())),
         "5stamps_dataset": read_layout(write(folder / "5stamps_dataset.pkl", sequences())),
+        "recurrent_dataset": read_layout(write(folder / "recurrent_dataset.pk", unsplit(sequences(3, 27)))),
     }
 
 
@@ -143,6 +151,37 @@ def test_the_parity_figure_is_of_the_weights_that_the_seed_keeps(sets: dict[str,
     for keeps, accuracy in (("last", 100.0), ("best", 0.0)):
         assert parity(replace(experiment, keeps=keeps), first, fit)[0]["test_accuracy"] == accuracy
     assert read_experiment("seed001-recurrent")[0].keeps == "last"
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "settings", "reason"),
+    [
+        ("seed001-latent", "stamp_dataset_21_new", [], ""),
+        ("seed001-latent", "stamp_dataset_21_new", ["seed=7", "mixed=true"], ""),
+        ("seed001-latent", "stamp_dataset_21_new", ["latent=5"], "latent is 5, not 10"),
+        ("seed001-latent", "stamp_dataset_21_new", ["variant=x"], "seed001-latent-x is none of the experiment's own"),
+        ("seed001-ae", "5stamps_dataset", [], "the classes are AGN, SN, VS, not AGN, SN, VS, asteroid, bogus"),
+        ("seed001-staged", "recurrent_dataset", ["size=21"], "the sequences are of 3 stamps, not 5"),
+        ("seed001-staged", "5stamps_dataset", [], ""),
+        ("seed001-staged", "5stamps_dataset", ["pretrained=0"], "pretrained is 0, not 300"),
+    ],
+)
+def test_a_seed_s_figure_stands_only_beside_its_own_settings_and_data(
+    name: str, layout: str, settings: list[str], reason: str, sets: dict[str, StampSet], tmp_path: Path
+) -> None:
+    shortened = [] if "pretrained=0" in settings or not name.endswith("staged") else ["pretrained=1"]
+    experiment = read_experiment(name, [*SMALL, *shortened, *settings])[0]
+    material = prepare(sets[layout], experiment, torch.device("cpu"))
+    outcome = run(experiment, material, Source("test", "0", "simulated"), tmp_path)
+    summary = outcome.summary
+    assert summary["unlike"].startswith(reason)
+    assert bool(summary["unlike"]) == bool(reason)
+    assert summary["reference"] == ({} if reason else experiment.reference)
+    text = markdown(table_rows(summary), summary)
+    assert (f"No figure of the seed stands beside: {reason}" in text) == bool(reason)
+    assert any(line.startswith("| parity:") and not line.endswith("| — | — |") for line in text.splitlines()) != bool(
+        reason
+    )
 
 
 def test_predictions_of_every_seed_are_kept(sets: dict[str, StampSet], tmp_path: Path) -> None:

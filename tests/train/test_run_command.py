@@ -79,6 +79,15 @@ def test_the_scoreboard_has_a_dash_for_what_was_not_run_and_says_what_data_ours_
     assert all("simulated" in line for line in beside)
 
 
+def test_the_scoreboard_passes_over_a_run_whose_settings_are_not_the_experiment_s(data: Path, tmp_path: Path) -> None:
+    arguments = ("seed001-latent", "--only", "42", "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
+    assert invoke("run", *arguments, "--set", "latent=5").exit_code == 0
+    lines = invoke("scoreboard", "--out", tmp_path, "--markdown").output.splitlines()
+    (line,) = [line for line in lines if line.startswith("| frozen autoencoder, L = 42")]
+    assert line.split("|")[3].strip() == "—"
+    assert not [line for line in lines if line.startswith("| seed001-latent-42 ")]
+
+
 def test_a_simulated_figure_cannot_be_relabelled_real(tmp_path: Path) -> None:
     marked = write(tmp_path / "stamp_dataset_21_new.pkl", single() | {"origin": "simulated"})
     bare = write(tmp_path / "stamp_dataset_21_new_bare.pkl", single())

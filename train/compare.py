@@ -44,7 +44,7 @@ LINES: Final = (
     Line("supervised ResNet with rotations (a sister project), 27 / 63 px, test accuracy", "89.2 / 90.3"),
     Line("ALeRCE's stamp classifier with metadata, test accuracy", "91.3–94", "alerce-stamp-metadata", "test_accuracy"),
     Line(
-        "sequences, 3 classes, images and Δt (Neira 2024), test accuracy",
+        "sequences, 3 classes, images and Δt (Neira 2024), test accuracy; ours is without Δt, on data without times",
         "91–93",
         "seed001-recurrent-gru",
         "test_accuracy",

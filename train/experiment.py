@@ -26,9 +26,10 @@ class Experiment:
     """name: of the run. title: one line for people. kind: of model. layout: of the pickles it was made for.
 
     channels: planes of the input, in order. size: side of the cut, pixels. latent: length L. cell: rnn, lstm, gru.
-    pretrained: epochs of reconstruction before the classifier, 0 for none. frozen: the encoder learns no more.
-    staged: the joint model's three stages. sigmoid: of the reconstructor. metadata: fuse the 26 columns.
-    weighted: classes count alike in the loss. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
+    pretrained, pretrained_rate: epochs of reconstruction before the classifier, 0 for none, and their rate.
+    frozen: the encoder learns no more. staged: the joint model's three stages. sigmoid: of the reconstructor.
+    metadata: fuse the 26 columns. weighted: classes count alike in the loss. balanced: an epoch sees as many of each
+    class, the rarer ones repeated. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
     epochs: at most. patience: epochs without a better validation loss. keeps: the weights that the seed's protocol
     scores, those of the last epoch or of the best. probe_*: the linear probe's own.
     seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
@@ -48,11 +49,13 @@ class Experiment:
     latent: int = 42
     cell: str = "lstm"
     pretrained: int = 0
+    pretrained_rate: float = 0.333e-4
     frozen: bool = False
     staged: bool = False
     sigmoid: bool = True
     metadata: bool = False
     weighted: bool = False
+    balanced: bool = False
     loss: str = "mse"
     augmentation: str = "views"
     batch: int = 100

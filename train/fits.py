@@ -17,7 +17,7 @@ from model_zoo.vae import Vae, divergence
 from train.augment import Copies
 from train.experiment import Experiment
 from train.loop import Objective, Progress, Schedule, Watch, load_best, train
-from train.material import Material, Split, class_weights
+from train.material import Material, Split, balanced_rows, class_weights
 from train.probe import encode
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
@@ -110,14 +110,17 @@ def fit_classifier(experiment: Experiment, material: Material, folder: Path, wat
     if experiment.frozen:
         freeze(_encoder(model))
     copies = Copies(material.train.stamps, experiment.augmentation, generator)
-    weight = class_weights(material.train.label, len(material.classes)) if experiment.weighted else None
+    label, classes, times = material.train.label, len(material.classes), copies.copies
+    weight = class_weights(label, classes) if experiment.weighted else None
+    drawn = balanced_rows(label, classes) if experiment.balanced else torch.arange(len(label), device=label.device)
 
     def step(which: torch.Tensor) -> torch.Tensor:
         if experiment.frozen:
             _encoder(model).eval()
-        stamps, rows = copies.take(which)
+        which = which.to(drawn.device)
+        stamps, rows = copies.take(drawn[which // times] * times + which % times)
         logits = logits_of(model, stamps, material.train.metadata[rows])
-        return classification_loss(logits, material.train.label[rows], experiment.loss, weight)
+        return classification_loss(logits, label[rows], experiment.loss, weight)
 
     def validate() -> dict[str, float]:
         logits = answers(model, material.validation)
@@ -127,7 +130,8 @@ def fit_classifier(experiment: Experiment, material: Material, folder: Path, wat
             "validation_accuracy": float(right),
         }
 
-    progress = train(model, Objective(step, validate, len(copies), watch), schedule(experiment), folder, generator)
+    objective = Objective(step, validate, len(drawn) * times, watch)
+    progress = train(model, objective, schedule(experiment), folder, generator)
     load_best(model, folder)
     return Fit(freeze(model), progress, folder)
 
@@ -190,7 +194,7 @@ def _pretrain(model: nn.Module, experiment: Experiment, material: Material, fold
             errors = [F.mse_loss(joint(part), part) * len(part) for part in held.split(256)]
             return {"validation": float(sum(errors)) / len(held)}
 
-        length = replace(schedule(experiment), epochs=experiment.pretrained, decay=0.0)
+        length = replace(schedule(experiment), epochs=experiment.pretrained, rate=experiment.pretrained_rate, decay=0.0)
         train(joint, Objective(step, validate, len(copies)), length, folder / f"pretrained-{stage}", generator)
         load_best(joint, folder / f"pretrained-{stage}")
 

@@ -107,6 +107,13 @@ def class_weights(label: torch.Tensor, classes: int) -> torch.Tensor:
     return len(label) / (classes * counts.clamp(min=1))
 
 
+def balanced_rows(label: torch.Tensor, classes: int) -> torch.Tensor:
+    """(M,) int64: the rows of each class in turn, as often as the commonest class has rows."""
+    each = [(label == one).nonzero().flatten() for one in range(classes)]
+    most = max(map(len, each))
+    return torch.cat([rows[torch.arange(most, device=rows.device) % len(rows)] for rows in each if len(rows)])
+
+
 def _rows(stamps: StampSet, split: str) -> NDArray[np.int64]:
     rows = stamps.rows(split)
     present = np.unique(stamps.labels[rows])

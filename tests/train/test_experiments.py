@@ -56,7 +56,7 @@ def test_the_list_is_that_of_the_seeds() -> None:
         "seed001-large3": 1,
         "seed001-latent": 4,
         "seed001-lr": 3,
-        "seed001-recurrent": 6,
+        "seed001-recurrent": 9,
         "seed001-staged": 1,
         "seed001-vae": 1,
     }

@@ -16,7 +16,7 @@ from model_zoo.stamp_sequence import StampSequence, StampSequenceConfig
 from model_zoo.vae import Vae, divergence
 from train.augment import Copies
 from train.experiment import Experiment
-from train.loop import Objective, Progress, Schedule, Watch, load_best, train
+from train.loop import Objective, Progress, Schedule, Watching, load_best, train, unwatched
 from train.material import Material, Split, balanced_rows, class_weights
 from train.probe import encode
 
@@ -32,7 +32,7 @@ class Fit:
     folder: Path
 
 
-def fit_reconstruction(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
+def fit_reconstruction(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
     """An autoencoder, a VAE or seed 000's reconstructor.
 
     The seeds keep the last weights; `Fit.model` has the best, and `last.pt` of its folder the last.
@@ -58,7 +58,7 @@ def fit_reconstruction(experiment: Experiment, material: Material, folder: Path,
             apart.zero_()
         return found
 
-    objective = Objective(step, validate, len(copies), watch)
+    objective = Objective(step, validate, len(copies), watching(folder.name, experiment.epochs))
     progress = train(model, objective, schedule(experiment), folder, generator)
     load_best(model, folder)
     return Fit(freeze(model), progress, folder)
@@ -102,11 +102,11 @@ def reconstruction_losses(model: nn.Module, stamps: torch.Tensor, kind: str) -> 
     return [loss.sqrt() if kind == "rmse" else loss]
 
 
-def fit_classifier(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
+def fit_classifier(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
     """A classifier of stamps or of sequences, its encoder pretrained and frozen as the experiment says."""
     generator = _seeded(experiment.seed)
     model = ready(classifying_model(experiment, material), experiment, material.train.stamps.device)
-    _pretrain(model, experiment, material, folder)
+    _pretrain(model, experiment, material, folder, watching)
     if experiment.frozen:
         freeze(_encoder(model))
     copies = Copies(material.train.stamps, experiment.augmentation, generator)
@@ -130,7 +130,7 @@ def fit_classifier(experiment: Experiment, material: Material, folder: Path, wat
             "validation_accuracy": float(right),
         }
 
-    objective = Objective(step, validate, len(drawn) * times, watch)
+    objective = Objective(step, validate, len(drawn) * times, watching(folder.name, experiment.epochs))
     progress = train(model, objective, schedule(experiment), folder, generator)
     load_best(model, folder)
     return Fit(freeze(model), progress, folder)
@@ -175,7 +175,7 @@ def schedule(experiment: Experiment) -> Schedule:
     )
 
 
-def _pretrain(model: nn.Module, experiment: Experiment, material: Material, folder: Path) -> None:
+def _pretrain(model: nn.Module, experiment: Experiment, material: Material, folder: Path, watching: Watching) -> None:
     """Reconstruction before classification: of the stamps alone, and for a staged sequence then of the states too."""
     if not experiment.pretrained:
         return
@@ -195,8 +195,10 @@ def _pretrain(model: nn.Module, experiment: Experiment, material: Material, fold
             return {"validation": float(sum(errors)) / len(held)}
 
         length = replace(schedule(experiment), epochs=experiment.pretrained, rate=experiment.pretrained_rate, decay=0.0)
-        train(joint, Objective(step, validate, len(copies)), length, folder / f"pretrained-{stage}", generator)
-        load_best(joint, folder / f"pretrained-{stage}")
+        place = folder / f"pretrained-{stage}"
+        watch = watching(f"{folder.name}/{place.name}", experiment.pretrained)
+        train(joint, Objective(step, validate, len(copies), watch), length, place, generator)
+        load_best(joint, place)
 
 
 class _Reconstructing(nn.Module):

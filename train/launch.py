@@ -8,7 +8,7 @@ import torch
 
 from train.experiment import Experiment, ExperimentError
 from train.layouts import read_layout
-from train.loop import Progress, Watch
+from train.loop import Progress, Watch, Watching
 from train.material import prepare
 from train.progress import progress_bar, tensorboard
 from train.report import REPORT, write_report
@@ -64,8 +64,8 @@ def launch(experiment: Experiment, stamps: StampSet, source: Source, folder: Pat
         return
     material = prepare(stamps, experiment, trial.device)
     with progress_bar(experiment) as bar:
-        watch = _both(bar, tensorboard(folder / "tensorboard")) if trial.tensorboard else bar
-        outcome = run(experiment, material, source, folder, watch)
+        watching = _both(bar, tensorboard(folder / "tensorboard")) if trial.tensorboard else bar
+        outcome = run(experiment, material, source, folder, watching)
     write_report(outcome, material, folder, umap=trial.umap)
 
 
@@ -76,9 +76,14 @@ def _is_drawn(folder: Path, *, umap: bool) -> bool:
     return drawn and (projection.is_file() or not umap)
 
 
-def _both(one: Watch, other: Watch) -> Watch:
-    def watch(training: Progress) -> None:
-        one(training)
-        other(training)
+def _both(one: Watching, other: Watching) -> Watching:
+    def watching(phase: str, epochs: int) -> Watch:
+        watches = one(phase, epochs), other(phase, epochs)
 
-    return watch
+        def watch(training: Progress) -> None:
+            for told in watches:
+                told(training)
+
+        return watch
+
+    return watching

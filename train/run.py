@@ -27,7 +27,7 @@ from train.fits import (
     split_latents,
 )
 from train.layouts import LAYOUTS
-from train.loop import Watch, load_last
+from train.loop import Watching, load_last, unwatched
 from train.material import Material
 from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
 from train.stamp_set import UNSTATED
@@ -63,7 +63,7 @@ class Outcome:
 
 
 def run(
-    experiment: Experiment, material: Material, source: Source, folder: Path, watch: Watch | None = None
+    experiment: Experiment, material: Material, source: Source, folder: Path, watching: Watching = unwatched
 ) -> Outcome:
     """Fit `experiment` with each of its seeds and write the run's folder; goes on where a run before was stopped.
 
@@ -77,12 +77,13 @@ def run(
     _write(folder / "environment.json", environment(material.train.stamps.device))
     _write(folder / DATA, asdict(source) | {"examples": {name: len(material.split(name)) for name in HELD}})
     runs = [
-        _one_seed(changed(experiment, {"seed": experiment.seed + place}), material, folder, watch)
+        _one_seed(changed(experiment, {"seed": experiment.seed + place}), material, folder, watching)
         for place in range(experiment.seeds)
     ]
     fit, probability = runs[0]
-    figures, pooled = parity(experiment, material, fit)
+    figures, pooled = parity(experiment, material, fit, watching)
     unlike = altered(experiment) or other_data(experiment, material)
+    watching("principal components, clusters, intervals", 1)
     summary = {
         "run": experiment.run,
         "title": experiment.title,
@@ -121,7 +122,9 @@ def other_data(experiment: Experiment, material: Material) -> str:
     return "" if length == known.length else f"the sequences are of {length} stamps, not {known.length}"
 
 
-def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[str, float], list[list[int]]]:
+def parity(
+    experiment: Experiment, material: Material, fit: Fit, watching: Watching = unwatched
+) -> tuple[dict[str, float], list[list[int]]]:
     """The seed's own figures by the seed's own protocol, in its units: percent, and losses per pixel.
 
     And the matrix of its linear probe, truth on rows, pooled over the probe's epochs; empty where it had none.
@@ -140,7 +143,8 @@ def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[s
     probe = ProbeSchedule(experiment.probe_epochs, experiment.probe_batch, experiment.probe_rate)
     generator = torch.Generator().manual_seed(experiment.seed)
     torch.manual_seed(experiment.seed)
-    _, pooled = pooled_probe(latents["train"], latents["validation"], probe, len(material.classes), generator)
+    watch, classes = watching("linear probe", 2 * experiment.probe_epochs), len(material.classes)
+    _, pooled = pooled_probe(latents["train"], latents["validation"], probe, classes, generator, watch)
     right, asked, said = np.diag(pooled), pooled.sum(axis=1), pooled.sum(axis=0)
     figures = {
         "precision": 100 * float((right / np.maximum(said, 1)).mean()),
@@ -200,17 +204,18 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def _one_seed(
-    experiment: Experiment, material: Material, folder: Path, watch: Watch | None
+    experiment: Experiment, material: Material, folder: Path, watching: Watching
 ) -> tuple[Fit, dict[str, NDArray[np.float64]]]:
-    fit = _fit(experiment, material, folder, watch)
+    fit = _fit(experiment, material, folder, watching)
     if experiment.kind in RECONSTRUCTING:
+        watching(f"seed-{experiment.seed}, converged probe", 1)
         return fit, _probed(fit, material)
     return fit, {name: _softmax(answers(fit.model, material.split(name))) for name in HELD}
 
 
-def _fit(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
+def _fit(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
     fit = fit_reconstruction if experiment.kind in RECONSTRUCTING else fit_classifier
-    return fit(experiment, material, folder / f"seed-{experiment.seed}", watch)
+    return fit(experiment, material, folder / f"seed-{experiment.seed}", watching)
 
 
 def _read(experiment: Experiment, material: Material, folder: Path) -> Outcome:

@@ -17,6 +17,7 @@ from train.evaluate import score
 from train.experiment import ExperimentError, names, read_experiment
 from train.fits import reconstruction_losses
 from train.layouts import read_layout
+from train.loop import Progress, Watch
 from train.material import prepare
 from train.report import markdown, table_rows
 from train.run import Source, parity, run
@@ -221,6 +222,31 @@ def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
     with pytest.raises(ExperimentError, match="holds a run with epochs = 3, and 1 is asked for; give another --out"):
         again("epochs=1")
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [
+        ("seed001-staged", {"seed-1/pretrained-alone": 1, "seed-1/pretrained-through": 1, "seed-1": 1}),
+        ("seed001-ae", {"seed-1": 1, "linear probe": 2}),
+    ],
+)
+def test_every_phase_that_takes_long_is_watched_to_its_last_epoch(
+    name: str, phases: dict[str, int], sets: dict[str, StampSet], tmp_path: Path
+) -> None:
+    found: dict[str, tuple[int, int]] = {}
+
+    def watching(phase: str, epochs: int) -> Watch:
+        def watch(training: Progress) -> None:
+            found[phase] = training.epoch, epochs
+
+        return watch
+
+    settings = [*SMALL, "pretrained=1"] if name == "seed001-staged" else SMALL
+    experiment = read_experiment(name, settings)[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    run(experiment, material, Source("test", "0"), tmp_path, watching)
+    assert found == {phase: (epochs, epochs) for phase, epochs in phases.items()}
 
 
 def test_a_finished_run_is_read_and_not_probed_again(

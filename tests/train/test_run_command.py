@@ -138,13 +138,15 @@ def test_a_wrong_option_is_one_line(arguments: list[str], message: str, data: Pa
 
 def test_tensorboard_shows_what_the_metrics_hold(data: Path, tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    assert invoke("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", "--tensorboard", *SHORT).exit_code == 0
-    [metrics] = (tmp_path / CHEAP).rglob("metrics.jsonl")
-    records = [json.loads(line) for line in metrics.read_text().splitlines()]
-    shown = events.EventAccumulator(str(tmp_path / CHEAP / "tensorboard")).Reload()
-    assert set(shown.Tags()["scalars"]) == records[0].keys() - {"epoch"}
-    curve = [(one.step, one.value) for one in shown.Scalars("train")]
-    assert curve == [(one["epoch"], pytest.approx(one["train"], rel=1e-6)) for one in records]
+    arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", "--tensorboard")
+    assert invoke(*arguments, *SHORT, "--set", "seeds=2", "--set", "epochs=2").exit_code == 0
+    for seed in ("seed-1", "seed-2"):
+        metrics = tmp_path / CHEAP / seed / "metrics.jsonl"
+        records = [json.loads(line) for line in metrics.read_text().splitlines()]
+        shown = events.EventAccumulator(str(tmp_path / CHEAP / "tensorboard" / seed)).Reload()
+        assert set(shown.Tags()["scalars"]) == records[0].keys() - {"epoch"}
+        curve = [(one.step, one.value) for one in shown.Scalars("train")]
+        assert curve == [(one["epoch"], pytest.approx(one["train"], rel=1e-6)) for one in records]
 
 
 def test_tensorboard_is_optional(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

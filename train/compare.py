@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from rich.table import Table
 
-from train.evaluate import mcnemar
+from train.evaluate import paired_test, worded
 from train.experiment import ExperimentError
 from train.run import PREDICTIONS, SUMMARY
 
@@ -44,7 +44,7 @@ LINES: Final = (
     Line("supervised ResNet with rotations (a sister project), 27 / 63 px, test accuracy", "89.2 / 90.3"),
     Line("ALeRCE's stamp classifier with metadata, test accuracy", "91.3–94", "alerce-stamp-metadata", "test_accuracy"),
     Line(
-        "sequences, 3 classes, images and Δt (Neira 2024), test accuracy",
+        "sequences, 3 classes, images and Δt (Neira 2024), test accuracy; ours is without Δt, on data without times",
         "91–93",
         "seed001-recurrent-gru",
         "test_accuracy",
@@ -64,7 +64,7 @@ def comparison(runs: list[Path]) -> Table:
         table.add_row(
             summary["run"],
             summary["source"]["origin"],
-            *(_spread(held[split][key]) for split, key in (("validation", "f1"), ("test", "f1"), ("test", "accuracy"))),
+            *(worded(one, 3) for one in (held["validation"]["f1"], held["test"]["f1"], held["test"]["accuracy"])),
             f"{summary['baseline']['test']['f1']:.3f}",
             "—" if folder == first else f"{paired(first, folder):.3g}",
         )
@@ -72,16 +72,19 @@ def comparison(runs: list[Path]) -> Table:
 
 
 def paired(first: Path, second: Path) -> float:
-    """McNemar's p of two runs on the same test rows. Raises ExperimentError where the rows differ."""
+    """p that two runs, all of their seeds, are right equally often on the test rows that both saw.
+
+    Raises ExperimentError where the rows differ.
+    """
     ours, theirs = (np.load(folder / PREDICTIONS) for folder in (second, first))
     if not np.array_equal(ours["test_label"], theirs["test_label"]):
         raise ExperimentError(f"{first} and {second} were tested on different stamps; compare runs on one data set")
-    answers = [one["test_probability"].argmax(axis=1) for one in (ours, theirs)]
-    return mcnemar(ours["test_label"], *answers)
+    mine, other = (one["test_probability"].argmax(axis=-1) for one in (ours, theirs))
+    return paired_test(ours["test_label"], mine, other, np.random.default_rng(0), ours.get("test_group"))
 
 
 def lines_to_beat(out: Path) -> Rows:
-    """The lines to beat, ours in the last column with its data; a dash where no run of ours was made."""
+    """The lines to beat, ours in the last column with its data; a dash where no run of ours was made as defined."""
     return Rows(("protocol", "to beat", "ours"), [(line.protocol, line.reference, _ours(out, line)) for line in LINES])
 
 
@@ -113,15 +116,14 @@ def read_summary(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def _spread(found: dict[str, float]) -> str:
-    return f"{found['mean']:.3f} ± {found['sd']:.3f}"
-
-
 def _ours(out: Path, line: Line) -> str:
     folder = out / line.run
     if not line.run or not (folder / SUMMARY).is_file():
         return "—"
-    return f"{_figure(read_summary(folder)['parity'][line.figure])} ({_data(folder)})"
+    summary = read_summary(folder)
+    if "unlike" not in summary:
+        return "— (run it again: it does not say whether its settings are the experiment's own)"
+    return "—" if summary["unlike"] else f"{_figure(summary['parity'][line.figure])} ({_data(folder)})"
 
 
 def _data(folder: Path) -> str:

@@ -25,10 +25,12 @@ def build(
     sequences: Annotated[int, typer.Option(min=0, help="Make sequences of up to so many alerts an object.")] = 0,
 ) -> None:
     """Make a data set with the decode and the preprocessing that serve, split by object."""
+    import numpy as np
+
     from consumer.errors import EstampaError
     from model_zoo.preprocess import Preprocessing
     from train import archive_dataset, dataset_file
-    from train.labels import read_labels
+    from train.labels import origin_of, read_labels
 
     try:
         check_free(out, ".npz")
@@ -38,13 +40,14 @@ def build(
             arrays = archive_dataset.sequence_set(examples, table, preprocessing, seed, sequences)
         else:
             arrays = archive_dataset.alert_set(examples, table, preprocessing, seed)
-        dataset_file.save(arrays, out)
+        origin = origin_of(archives)
+        dataset_file.save(arrays | {"origin": np.array(origin)}, out)
     except (ValueError, OSError, EstampaError) as error:
         raise fail(error) from error
     refused = ", ".join(f"{count} {reason}" for reason, count in report.refused.items()) or "none"
     console.print(
         f"{report.read} alerts read: {report.kept} kept, {report.repeated} repeated, {report.unlabelled} without a "
-        f"label, refused: {refused} → {out}",
+        f"label, refused: {refused} → {out} ({origin})",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 

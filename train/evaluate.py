@@ -1,11 +1,11 @@
 """How good answers are: scores, their uncertainty, calibration, and whether two models differ."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from sklearn.cluster import KMeans
 from sklearn.metrics import (
     adjusted_rand_score,
@@ -17,6 +17,9 @@ from sklearn.mixture import GaussianMixture
 
 BINS: Final = 10
 RESAMPLES: Final = 1000
+FLIPS: Final = 10_000
+FLIPS_AT_ONCE: Final = 500
+Spread = dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +87,67 @@ def macro_f1(confusion: NDArray[np.integer]) -> float:
     return float((2 * right[present] / both[present]).mean())
 
 
+def over_seeds(values: Sequence[float]) -> Spread:
+    """Mean and sample deviation of one score of several seeds; of one seed there is no deviation."""
+    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None}
+
+
+def worded(found: Mapping[str, float | None], digits: int, scale: float = 1.0) -> str:
+    """A spread as text, `scale` times as large."""
+    mean, sd = found["mean"] or 0.0, found["sd"]
+    return f"{scale * mean:.{digits}f}{', one seed' if sd is None else f' ± {scale * sd:.{digits}f}'}"
+
+
 def bootstrap_interval(
-    label: NDArray[np.int64], probability: NDArray[np.floating], generator: np.random.Generator
+    label: NDArray[np.int64],
+    probability: NDArray[np.floating],
+    generator: np.random.Generator,
+    group: NDArray[np.int64] | None = None,
 ) -> tuple[float, float]:
-    """95 % interval of macro-F1 over resampled examples."""
-    classes, answer = probability.shape[1], probability.argmax(axis=1)
-    draws = generator.integers(len(label), size=(RESAMPLES, len(label)))
-    pairs = label[draws] * classes + answer[draws]
-    counts = [np.bincount(pair, minlength=classes**2).reshape(classes, classes) for pair in pairs]
-    low, high = np.percentile([macro_f1(count) for count in counts], [2.5, 97.5])
+    """95 % interval of macro-F1 over resampled examples.
+
+    probability: (N, C), or (S, N, C) of S seeds, whose mean score is taken in each resample. group: (N,), the object
+    that each example is of; objects are drawn whole, for what is one object's errs alike.
+    """
+    classes, member = probability.shape[-1], _member(label, group)
+    pairs = label * classes + np.atleast_2d(probability.argmax(axis=-1))
+    objects = int(member.max()) + 1
+    scores = []
+    for draw in generator.integers(objects, size=(RESAMPLES, objects)):
+        weight = np.bincount(draw, minlength=objects)[member]
+        counts = [np.bincount(pair, weight, classes**2).reshape(classes, classes) for pair in pairs]
+        scores.append(np.mean([macro_f1(count) for count in counts]))
+    low, high = np.percentile(scores, [2.5, 97.5])
     return float(low), float(high)
 
 
-def mcnemar(label: NDArray[np.int64], ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> float:
-    """Exact p-value that two classifiers err alike, from the examples on which only one is right (McNemar 1947)."""
-    gained = int(((ours == label) & (theirs != label)).sum())
-    lost = int(((ours != label) & (theirs == label)).sum())
-    return 1.0 if gained + lost == 0 else float(binomtest(gained, gained + lost).pvalue)
+def paired_test(
+    label: NDArray[np.int64],
+    ours: NDArray[np.int64],
+    theirs: NDArray[np.int64],
+    generator: np.random.Generator,
+    group: NDArray[np.int64] | None = None,
+) -> float:
+    """p-value that two classifiers are right equally often, by flipping signs at random (Fisher 1935).
+
+    ours, theirs: answers (S, N) of their seeds, of which there may be different numbers: what counts of an example is
+    the share of seeds that are right. Were there no difference, each object's could as well have the other sign.
+    group: as above. With one seed and no groups this is McNemar's exact test, but for the draws.
+    """
+    gain = (np.atleast_2d(ours) == label).mean(axis=0) - (np.atleast_2d(theirs) == label).mean(axis=0)
+    by_object = np.bincount(_member(label, group), gain)
+    by_object = by_object[by_object != 0]
+    found = abs(by_object.sum()) - 1e-9
+    extreme = 0
+    for _ in range(FLIPS // FLIPS_AT_ONCE):
+        signs = 2 * generator.integers(2, size=(FLIPS_AT_ONCE, len(by_object)), dtype=np.int8) - 1
+        extreme += int((abs(signs @ by_object) >= found).sum())
+    return (1 + extreme) / (1 + FLIPS)
+
+
+def _member(label: NDArray[np.int64], group: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """(N,): the place of each example's object; without groups each example is its own."""
+    return np.arange(len(label)) if group is None else np.unique(group, return_inverse=True)[1]
 
 
 def clustering(latents: NDArray[np.floating], label: NDArray[np.int64], seed: int) -> dict[str, dict[str, float]]:

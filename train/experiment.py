@@ -12,6 +12,9 @@ FOLDER: Final = Path(__file__).parent / "experiments"
 KINDS: Final = ("autoencoder", "vae", "reconstructor", "classifier", "alerce", "sequence", "serve")
 AUGMENTATIONS: Final = ("none", "views", "tiles")
 LOSSES: Final = ("mse", "rmse", "crossentropy", "entropy")
+KEPT: Final = ("last", "best")
+SCALE: Final = ("epochs", "pretrained", "probe_epochs", "rows", "seeds", "seed", "mixed", "compiled")
+"""How long, of how much and how fast: a run of other values is a shorter one of the same experiment."""
 
 
 class ExperimentError(ValueError):
@@ -23,10 +26,12 @@ class Experiment:
     """name: of the run. title: one line for people. kind: of model. layout: of the pickles it was made for.
 
     channels: planes of the input, in order. size: side of the cut, pixels. latent: length L. cell: rnn, lstm, gru.
-    pretrained: epochs of reconstruction before the classifier, 0 for none. frozen: the encoder learns no more.
-    staged: the joint model's three stages. sigmoid: of the reconstructor. metadata: fuse the 26 columns.
-    weighted: classes count alike in the loss. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
-    epochs: at most. patience: epochs without a better validation loss. probe_*: the linear probe's own.
+    pretrained, pretrained_rate: epochs of reconstruction before the classifier, 0 for none, and their rate.
+    frozen: the encoder learns no more. staged: the joint model's three stages. sigmoid: of the reconstructor.
+    metadata: fuse the 26 columns. weighted: classes count alike in the loss. balanced: an epoch sees as many of each
+    class, the rarer ones repeated. loss, augmentation, batch, rate, decay: of the main fit, by Adam.
+    epochs: at most. patience: epochs without a better validation loss. keeps: the weights that the seed's protocol
+    scores, those of the last epoch or of the best. probe_*: the linear probe's own.
     seeds: of the honest protocol. reference: the seed's own figures, by our names. variant: which of several runs.
     rows: training stamps at most, as many of each class, 0 for all: what a short trial learns from.
     mixed: convolutions in bfloat16, losses and weights in float32. compiled: the model's kernels are fused, worth its
@@ -44,11 +49,13 @@ class Experiment:
     latent: int = 42
     cell: str = "lstm"
     pretrained: int = 0
+    pretrained_rate: float = 0.333e-4
     frozen: bool = False
     staged: bool = False
     sigmoid: bool = True
     metadata: bool = False
     weighted: bool = False
+    balanced: bool = False
     loss: str = "mse"
     augmentation: str = "views"
     batch: int = 100
@@ -56,6 +63,7 @@ class Experiment:
     decay: float = 0.0
     epochs: int = 300
     patience: int = 15
+    keeps: str = "last"
     probe_epochs: int = 200
     probe_rate: float = 0.333e-4
     probe_batch: int = 100
@@ -73,7 +81,7 @@ class Experiment:
     reference: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, known in (("kind", KINDS), ("augmentation", AUGMENTATIONS), ("loss", LOSSES)):
+        for name, known in (("kind", KINDS), ("augmentation", AUGMENTATIONS), ("loss", LOSSES), ("keeps", KEPT)):
             if getattr(self, name) not in known:
                 raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)!r}, not one of {', '.join(known)}")
         for name in ("size", "latent", "batch", "epochs", "patience", "probe_epochs", "probe_batch", "seeds"):
@@ -115,6 +123,20 @@ def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
     """`experiment` with some settings changed. Raises ExperimentError on one that it does not have."""
     _known(changes, experiment.name)
     return replace(experiment, **{key: _typed(key, value) for key, value in changes.items()})
+
+
+def altered(experiment: Experiment) -> str:
+    """What makes this another experiment than the file's, in words; empty where it is the same at its own scale."""
+    own = {one.variant: one for one in read_experiment(experiment.name)}.get(experiment.variant)
+    if own is None:
+        return f"{experiment.run} is none of the experiment's own runs"
+    if bool(experiment.pretrained) != bool(own.pretrained):
+        return f"pretrained is {experiment.pretrained}, not {own.pretrained}"
+    for one in fields(Experiment):
+        ours, theirs = getattr(experiment, one.name), getattr(own, one.name)
+        if ours != theirs and one.name not in {*SCALE, "title", "reference"}:
+            return f"{one.name} is {ours!r}, not {theirs!r}"
+    return ""
 
 
 def _experiment(table: Mapping[str, Any], name: str) -> Experiment:

@@ -1,10 +1,12 @@
 """The pictures of a run. Each is a function from arrays to a matplotlib figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -105,11 +107,8 @@ def _triplet(axes: Sequence[Axes], original: NDArray[np.float32], made: NDArray[
 
 def projection(values: NDArray[np.floating], label: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
     """UMAP of values (N, L) in two dimensions, by class (McInnes et al. 2018)."""
-    from umap import UMAP  # noqa: PLC0415 - it compiles for seconds; only who draws it waits
-
     rows = np.random.default_rng(0).permutation(len(values))[:UMAP_POINTS]
-    neighbours = min(15, len(rows) - 1)
-    flat = UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(values[rows])
+    flat = _laid_flat(values[rows])
     figure = Figure(figsize=(4.6, 4))
     axes = figure.subplots()
     for place, name in enumerate(classes):
@@ -119,6 +118,25 @@ def projection(values: NDArray[np.floating], label: NDArray[np.int64], classes: 
     axes.spines[:].set_visible(False)
     axes.legend(markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def _laid_flat(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    with _same_threads():
+        from umap import UMAP  # noqa: PLC0415 - it compiles for seconds; only who draws it waits
+
+        neighbours = min(15, len(values) - 1)
+        flat: NDArray[np.float32] = UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(values)
+    return flat
+
+
+@contextmanager
+def _same_threads() -> Iterator[None]:
+    """numba's threads are torch's too, and what torch sums depends to the bit on how many there are."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def class_table(label: NDArray[np.int64], probability: NDArray[np.floating], classes: Sequence[str]) -> Figure:

@@ -16,8 +16,8 @@ from model_zoo.stamp_sequence import StampSequence, StampSequenceConfig
 from model_zoo.vae import Vae, divergence
 from train.augment import Copies
 from train.experiment import Experiment
-from train.loop import Objective, Progress, Schedule, Watch, load_best, train
-from train.material import Material, Split, class_weights
+from train.loop import Objective, Progress, Schedule, Watching, load_best, train, unwatched
+from train.material import Material, Split, balanced_rows, class_weights
 from train.probe import encode
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
@@ -32,7 +32,7 @@ class Fit:
     folder: Path
 
 
-def fit_reconstruction(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
+def fit_reconstruction(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
     """An autoencoder, a VAE or seed 000's reconstructor.
 
     The seeds keep the last weights; `Fit.model` has the best, and `last.pt` of its folder the last.
@@ -40,16 +40,25 @@ def fit_reconstruction(experiment: Experiment, material: Material, folder: Path,
     generator = _seeded(experiment.seed)
     model = ready(reconstructing_model(experiment), experiment, material.train.stamps.device)
     copies = Copies(material.train.stamps, experiment.augmentation, generator)
+    apart = torch.zeros(2, dtype=torch.float64, device=material.train.stamps.device)  # summed divergence, steps
 
     def step(which: torch.Tensor) -> torch.Tensor:
-        return reconstruction_loss(model, copies.take(which)[0], experiment.loss)
+        error, *others = reconstruction_losses(model, copies.take(which)[0], experiment.loss)
+        for other in others:
+            apart[0] += other.detach()
+            apart[1] += 1
+        return sum(others, error)
 
     def validate() -> dict[str, float]:
         held = material.validation.stamps.split(512)
         losses = [reconstruction_loss(model, part, "mse") * len(part) for part in held]
-        return {"validation": float(sum(losses)) / len(material.validation)}
+        found = {"validation": float(sum(losses)) / len(material.validation)}
+        if experiment.kind == "vae":
+            found["divergence"] = float(apart[0] / apart[1])
+            apart.zero_()
+        return found
 
-    objective = Objective(step, validate, len(copies), watch)
+    objective = Objective(step, validate, len(copies), watching(folder.name, experiment.epochs))
     progress = train(model, objective, schedule(experiment), folder, generator)
     load_best(model, folder)
     return Fit(freeze(model), progress, folder)
@@ -78,32 +87,40 @@ def encoder_of(model: nn.Module) -> Encode:
 
 
 def reconstruction_loss(model: nn.Module, stamps: torch.Tensor, kind: str) -> torch.Tensor:
-    """Mean squared error over all pixels, its root for "rmse"; a VAE adds its divergence per pixel."""
+    """What a reconstructing model learns by."""
+    error, *others = reconstruction_losses(model, stamps, kind)
+    return sum(others, error)
+
+
+def reconstruction_losses(model: nn.Module, stamps: torch.Tensor, kind: str) -> list[torch.Tensor]:
+    """What sums to the loss: mean squared error over all pixels, its root for "rmse"; a VAE's divergence per pixel."""
     if isinstance(model, Vae):
         seen, mean, log_variance = model(stamps)
-        return (
-            F.mse_loss(seen.float(), stamps) + divergence(mean.float(), log_variance.float()).mean() / stamps[0].numel()
-        )
+        apart = divergence(mean.float(), log_variance.float()).mean() / stamps[0].numel()
+        return [F.mse_loss(seen.float(), stamps), apart]
     loss = F.mse_loss(model(stamps).float(), stamps)
-    return loss.sqrt() if kind == "rmse" else loss
+    return [loss.sqrt() if kind == "rmse" else loss]
 
 
-def fit_classifier(experiment: Experiment, material: Material, folder: Path, watch: Watch | None = None) -> Fit:
+def fit_classifier(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
     """A classifier of stamps or of sequences, its encoder pretrained and frozen as the experiment says."""
     generator = _seeded(experiment.seed)
     model = ready(classifying_model(experiment, material), experiment, material.train.stamps.device)
-    _pretrain(model, experiment, material, folder)
+    _pretrain(model, experiment, material, folder, watching)
     if experiment.frozen:
         freeze(_encoder(model))
     copies = Copies(material.train.stamps, experiment.augmentation, generator)
-    weight = class_weights(material.train.label, len(material.classes)) if experiment.weighted else None
+    label, classes, times = material.train.label, len(material.classes), copies.copies
+    weight = class_weights(label, classes) if experiment.weighted else None
+    drawn = balanced_rows(label, classes) if experiment.balanced else torch.arange(len(label), device=label.device)
 
     def step(which: torch.Tensor) -> torch.Tensor:
         if experiment.frozen:
             _encoder(model).eval()
-        stamps, rows = copies.take(which)
+        which = which.to(drawn.device)
+        stamps, rows = copies.take(drawn[which // times] * times + which % times)
         logits = logits_of(model, stamps, material.train.metadata[rows])
-        return classification_loss(logits, material.train.label[rows], experiment.loss, weight)
+        return classification_loss(logits, label[rows], experiment.loss, weight)
 
     def validate() -> dict[str, float]:
         logits = answers(model, material.validation)
@@ -113,7 +130,8 @@ def fit_classifier(experiment: Experiment, material: Material, folder: Path, wat
             "validation_accuracy": float(right),
         }
 
-    progress = train(model, Objective(step, validate, len(copies), watch), schedule(experiment), folder, generator)
+    objective = Objective(step, validate, len(drawn) * times, watching(folder.name, experiment.epochs))
+    progress = train(model, objective, schedule(experiment), folder, generator)
     load_best(model, folder)
     return Fit(freeze(model), progress, folder)
 
@@ -157,7 +175,7 @@ def schedule(experiment: Experiment) -> Schedule:
     )
 
 
-def _pretrain(model: nn.Module, experiment: Experiment, material: Material, folder: Path) -> None:
+def _pretrain(model: nn.Module, experiment: Experiment, material: Material, folder: Path, watching: Watching) -> None:
     """Reconstruction before classification: of the stamps alone, and for a staged sequence then of the states too."""
     if not experiment.pretrained:
         return
@@ -176,9 +194,11 @@ def _pretrain(model: nn.Module, experiment: Experiment, material: Material, fold
             errors = [F.mse_loss(joint(part), part) * len(part) for part in held.split(256)]
             return {"validation": float(sum(errors)) / len(held)}
 
-        length = replace(schedule(experiment), epochs=experiment.pretrained, decay=0.0)
-        train(joint, Objective(step, validate, len(copies)), length, folder / f"pretrained-{stage}", generator)
-        load_best(joint, folder / f"pretrained-{stage}")
+        length = replace(schedule(experiment), epochs=experiment.pretrained, rate=experiment.pretrained_rate, decay=0.0)
+        place = folder / f"pretrained-{stage}"
+        watch = watching(f"{folder.name}/{place.name}", experiment.pretrained)
+        train(joint, Objective(step, validate, len(copies), watch), length, place, generator)
+        load_best(joint, place)
 
 
 class _Reconstructing(nn.Module):

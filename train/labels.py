@@ -1,10 +1,12 @@
 """Tables of labels: which class each alert is of, by candid."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from consumer.archive import SUFFIX, TAR_SUFFIXES, find_archives
 from model_zoo.taxonomy import CLASSES
 
 TABLE = "labels.csv"
@@ -45,4 +47,11 @@ def labels_beside(archive: Path) -> dict[int, int]:
 
 def truth_beside(archive: Path) -> Path:
     """Where a simulated night's truth table lies, if it is one."""
-    return archive.with_name(archive.name.removesuffix(".tar.gz") + ".truth.parquet")
+    suffix = next((suffix for suffix in (*TAR_SUFFIXES, SUFFIX) if archive.name.endswith(suffix)), "")
+    return archive.with_name(archive.name.removesuffix(suffix) + ".truth.parquet")
+
+
+def origin_of(archives: Sequence[Path]) -> str:
+    """`simulated` where a truth table lies beside any of the archives, `real` else: no sky tells the truth."""
+    files = [*archives, *(found.path for found in find_archives(archives))]
+    return "simulated" if any(truth_beside(file).is_file() for file in files) else "real"

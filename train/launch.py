@@ -8,25 +8,23 @@ import torch
 
 from train.experiment import Experiment, ExperimentError
 from train.layouts import read_layout
-from train.loop import Progress, Watch
+from train.loop import Progress, Watch, Watching
 from train.material import prepare
 from train.progress import progress_bar, tensorboard
-from train.report import write_report
-from train.run import Source, run
-from train.stamp_set import StampSet
+from train.report import REPORT, write_report
+from train.run import SUMMARY, Source, is_finished, run
+from train.stamp_set import UNSTATED, StampSet
 from train.terminal import console
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Where experiments run and what they leave. out: gets one folder a run. origin: of the data, real or simulated.
+    """Where experiments run and what they leave.
 
     umap: draw the projections too. tensorboard: write its event files beside metrics.jsonl.
     """
 
-    out: Path
     device: torch.device
-    origin: str
     umap: bool = True
     tensorboard: bool = False
 
@@ -50,20 +48,42 @@ def load_stamps(paths: Sequence[Path]) -> StampSet:
     return StampSet.load(path) if path.suffix == ".npz" else read_layout(path)
 
 
-def launch(experiment: Experiment, stamps: StampSet, source: Source, trial: Trial) -> Path:
-    """Run `experiment` with a bar on a terminal and write its report; the run's folder."""
-    folder = trial.out / experiment.run
+def source_of(path: Path, stamps: StampSet, origin: str | None) -> Source:
+    """What a run says of its data; its origin is the file's own mark, or `origin` where the file bears none.
+
+    Raises ExperimentError where the two contradict each other.
+    """
+    if origin and stamps.origin not in {origin, UNSTATED}:
+        raise ExperimentError(f"--origin {origin}: {path} says itself that it is {stamps.origin}; leave --origin out")
+    return Source(path.name, stamps.fingerprint, origin or stamps.origin)
+
+
+def launch(experiment: Experiment, stamps: StampSet, source: Source, folder: Path, trial: Trial) -> None:
+    """Run `experiment` with a bar on a terminal and write its report into `folder`; nothing where all that is there."""
+    if is_finished(folder, experiment, source) and _is_drawn(folder, umap=trial.umap):
+        return
     material = prepare(stamps, experiment, trial.device)
     with progress_bar(experiment) as bar:
-        watch = _both(bar, tensorboard(folder / "tensorboard")) if trial.tensorboard else bar
-        outcome = run(experiment, material, source, folder, watch)
+        watching = _both(bar, tensorboard(folder / "tensorboard")) if trial.tensorboard else bar
+        outcome = run(experiment, material, source, folder, watching)
     write_report(outcome, material, folder, umap=trial.umap)
-    return folder
 
 
-def _both(one: Watch, other: Watch) -> Watch:
-    def watch(training: Progress) -> None:
-        one(training)
-        other(training)
+def _is_drawn(folder: Path, *, umap: bool) -> bool:
+    """Whether the report is of this summary, with the projections where they are wanted."""
+    report, projection = folder / REPORT, folder / "figures" / "umap_latents.png"
+    drawn = report.is_file() and report.stat().st_mtime_ns >= (folder / SUMMARY).stat().st_mtime_ns
+    return drawn and (projection.is_file() or not umap)
 
-    return watch
+
+def _both(one: Watching, other: Watching) -> Watching:
+    def watching(phase: str, epochs: int) -> Watch:
+        watches = one(phase, epochs), other(phase, epochs)
+
+        def watch(training: Progress) -> None:
+            for told in watches:
+                told(training)
+
+        return watch
+
+    return watching

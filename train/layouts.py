@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model_zoo.taxonomy import CLASSES
 from train.pickles import read_pickle
-from train.stamp_set import DatasetError, StampSet
+from train.stamp_set import UNSTATED, DatasetError, StampSet
 
 SPLIT_NAMES: Final = {"Train": "train", "Validation": "validation", "Test": "test"}
 LARGE_CLASSES: Final = ("AGN", "SN", "VS")
@@ -48,20 +48,27 @@ FEATURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """channels: order of the last axis. side: of the images, pixels. sequence: stamps apart, one template for all."""
+    """channels: order of the last axis. side: of the images, pixels. length: stamps of an object.
+
+    Where there are several they lie channel by channel, with one template for all.
+    """
 
     channels: tuple[str, ...]
     side: int
     classes: tuple[str, ...] = CLASSES
-    sequence: bool = False
+    length: int = 1
+
+    @property
+    def sequence(self) -> bool:
+        return self.length > 1
 
 
 LAYOUTS: Final = {
     "stamp_dataset_21_new": Layout(("difference", "science", "template"), 21),
     "stamp_dataset_28": Layout(("difference", "science", "template"), 28),
     "td_ztf_stamp_17_06_20": Layout(("science", "template", "difference"), 63),
-    "5stamps_dataset": Layout(SEQUENCE_CHANNELS, 21, LARGE_CLASSES, sequence=True),
-    "recurrent_dataset": Layout(SEQUENCE_CHANNELS, 27, LARGE_CLASSES, sequence=True),
+    "5stamps_dataset": Layout(SEQUENCE_CHANNELS, 21, LARGE_CLASSES, length=5),
+    "recurrent_dataset": Layout(SEQUENCE_CHANNELS, 27, LARGE_CLASSES, length=3),
 }
 
 
@@ -97,6 +104,7 @@ def read_layout(path: Path, layout: str | None = None, channels: tuple[str, ...]
         features=_features(parts, lengths),
         feature_names=FEATURES if all("features" in part for part in parts.values()) else (),
         oid=_object_ids(parts, lengths),
+        origin=str(content.get("origin", UNSTATED)),
     )
     check_difference(found, path)
     return found

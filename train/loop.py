@@ -19,6 +19,8 @@ LAST: Final = "last.pt"
 METRICS: Final = "metrics.jsonl"
 
 Watch = Callable[["Progress"], None]
+Watching = Callable[[str, int], Watch]
+"""From the name of a phase of a run, such as seed-1, and its epochs at most, to what is told of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class Objective:
     validate: Callable[[], dict[str, float]]
     examples: int
     watch: Watch | None = None
+
+
+def unwatched(_phase: str, _epochs: int) -> Watch:
+    """Nobody looks."""
+    return lambda _training: None
 
 
 def train(

@@ -34,11 +34,15 @@ LEFT_OUT: Final = ("rb", "distnr", "magnr")
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """stamps: (N, C, S, S) or (N, T, C, S, S) float32. label: (N,) int64. metadata: (N, M) float32, M may be 0."""
+    """stamps: (N, C, S, S) or (N, T, C, S, S) float32. label: (N,) int64. metadata: (N, M) float32, M may be 0.
+
+    group: (N,), equal for stamps of one object; None where each is another's.
+    """
 
     stamps: torch.Tensor
     label: torch.Tensor
     metadata: torch.Tensor
+    group: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -79,7 +83,7 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> M
     metadata = _metadata(stamps) if experiment.metadata else np.empty((len(stamps), 0), np.float32)
     start = (side - experiment.size) // 2
     window = slice(start, start + experiment.size)
-    parts = {}
+    parts, group = {}, _groups(stamps)
     for name in SPLITS:
         rows = _rows(stamps, name)
         if name == "train" and experiment.rows:
@@ -92,6 +96,7 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> M
             torch.from_numpy(np.ascontiguousarray(cut)).to(device),
             torch.from_numpy(stamps.labels[rows].repeat(repeats)).to(device),
             torch.from_numpy(metadata[rows].repeat(repeats, axis=0)).to(device),
+            group[rows].repeat(repeats),
         )
     return Material(**parts, classes=stamps.classes, channels=experiment.channels)
 
@@ -102,6 +107,13 @@ def class_weights(label: torch.Tensor, classes: int) -> torch.Tensor:
     return len(label) / (classes * counts.clamp(min=1))
 
 
+def balanced_rows(label: torch.Tensor, classes: int) -> torch.Tensor:
+    """(M,) int64: the rows of each class in turn, as often as the commonest class has rows."""
+    each = [(label == one).nonzero().flatten() for one in range(classes)]
+    most = max(map(len, each))
+    return torch.cat([rows[torch.arange(most, device=rows.device) % len(rows)] for rows in each if len(rows)])
+
+
 def _rows(stamps: StampSet, split: str) -> NDArray[np.int64]:
     rows = stamps.rows(split)
     present = np.unique(stamps.labels[rows])
@@ -109,6 +121,13 @@ def _rows(stamps: StampSet, split: str) -> NDArray[np.int64]:
     if not len(rows) or absent:
         raise DatasetError(f"split {split} of {len(rows)} stamps has no {' and no '.join(absent) or 'stamp'}")
     return rows
+
+
+def _groups(stamps: StampSet) -> NDArray[np.int64]:
+    """(N,): the place of each row's object; a row without a name is an object of its own."""
+    names = stamps.oid if len(stamps.oid) == len(stamps) else np.full(len(stamps), "")
+    _, group = np.unique(names, return_inverse=True)
+    return np.where(names == "", len(names) + np.arange(len(names)), group)
 
 
 def _some(rows: NDArray[np.int64], label: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:

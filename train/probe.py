@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model_zoo.probe import LinearProbe, ProbeConfig
-from train.loop import batches
+from train.loop import Progress, Watch, batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,20 @@ def encode(encoder: Callable[[torch.Tensor], torch.Tensor], stamps: torch.Tensor
 
 
 def pooled_probe(
-    fit: Latents, held: Latents, schedule: ProbeSchedule, classes: int, generator: torch.Generator
+    fit: Latents,
+    held: Latents,
+    schedule: ProbeSchedule,
+    classes: int,
+    generator: torch.Generator,
+    watch: Watch | None = None,
 ) -> tuple[LinearProbe, NDArray[np.int64]]:
     """Seed 001's protocol: fit for `epochs`, predicting `held` after each, and pool all the predictions.
 
     Its table comes from a second such pass that goes on from the first one's weights. Returns the probe and the
-    matrix (classes, classes) of that second pass, epochs × len(held) predictions in all, truth on rows.
+    matrix (classes, classes) of that second pass, epochs × len(held) predictions in all, truth on rows. watch: told of
+    the epochs of both.
     """
+    progress = Progress()
     probe = LinearProbe(ProbeConfig(fit.values.shape[1], classes)).to(fit.values.device)
     pooled = torch.zeros(classes * classes, dtype=torch.int64)
     for _ in range(2):
@@ -58,6 +65,9 @@ def pooled_probe(
                 answer = probe(held.values).argmax(dim=1)
             pairs = (held.label * classes + answer).cpu()
             pooled += torch.bincount(pairs, minlength=classes * classes)
+            progress.epoch += 1
+            if watch:
+                watch(progress)
     return probe, pooled.view(classes, classes).numpy()
 
 

@@ -9,13 +9,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from train.experiment import Experiment, ExperimentError
 from train.loop import Progress as Training
-from train.loop import Watch
+from train.loop import Watch, Watching
 from train.terminal import console
 
 
 @contextmanager
-def progress_bar(experiment: Experiment) -> Iterator[Watch]:
-    """A bar of the epochs with the last losses and the time left, for `train` to call; silent where no terminal is."""
+def progress_bar(experiment: Experiment) -> Iterator[Watching]:
+    """A bar of a phase's epochs with the last losses and the time left; silent where no terminal is."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(experiment.run, total=experiment.epochs, loss="")
@@ -23,25 +23,39 @@ def progress_bar(experiment: Experiment) -> Iterator[Watch]:
         def seen(training: Training) -> None:
             bar.update(task, completed=training.epoch + training.part, loss=_losses(training))
 
-        yield seen
+        def watching(phase: str, epochs: int) -> Watch:
+            bar.reset(task, total=epochs, description=f"{experiment.run}: {phase}", loss="")
+            return seen
+
+        yield watching
 
 
-def tensorboard(folder: Path) -> Watch:
-    """Writes every figure of an epoch to `folder`. Raises ExperimentError where TensorBoard is not installed."""
+def tensorboard(folder: Path) -> Watching:
+    """Writes every figure of an epoch to `folder`, by phase.
+
+    Raises ExperimentError where TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
     except ImportError as error:
         raise ExperimentError("--tensorboard needs a package that is not here: pip install tensorboard") from error
-    writer: Any = SummaryWriter(folder)
 
-    def seen(training: Training) -> None:
-        if not training.part:
+    def watching(phase: str, _epochs: int) -> Watch:
+        writer: Any = None
+
+        def seen(training: Training) -> None:
+            nonlocal writer
+            if training.part or not training.records:
+                return
+            writer = writer or SummaryWriter(folder / phase)
             for name, value in training.records[-1].items():
                 if name != "epoch":
                     writer.add_scalar(name, value, training.epoch)
             writer.flush()
 
-    return seen
+        return seen
+
+    return watching
 
 
 def _losses(training: Training) -> str:

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from train import figures
-from train.evaluate import calibration_error, per_class, score
+from train.evaluate import calibration_error, per_class, score, worded
 from train.finished import finished
 from train.material import Material
 from train.page import PIXELS_A_POINT, Picture, Section, Table, page
@@ -19,6 +19,7 @@ from train.run import CONFIG, PREDICTIONS, RECONSTRUCTING, Outcome
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
 EXAMPLES: Final = 2
+REPORT: Final = "report.html"
 DPI: Final = 100 * PIXELS_A_POINT
 
 
@@ -41,13 +42,13 @@ def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bo
         "settings": (folder / CONFIG).read_text(encoding="utf-8"),
     }
     _write(folder / "table.md", markdown(table_rows(summary), summary))
-    _write(folder / "report.html", page(facts, sections))
+    _write(folder / REPORT, page(facts, sections))
 
 
 HONEST: Final = (
-    "Best weights on validation and test: mean and deviation over the seeds of the run, a bootstrap interval over the "
-    "examples, and as many principal components of the pixels, read by the same converged logistic regression. "
-    "Pictures are of the first seed's answers on test."
+    "Best weights on validation and test: mean and deviation over the seeds of the run, a bootstrap interval of that "
+    "mean over the objects, and as many principal components of the pixels, read by the same converged logistic "
+    "regression. Pictures are of the first seed's answers on test."
 )
 LATENT: Final = (
     "Two groupings of the test stamps' latents that were told nothing of the classes, as many groups as classes, and "
@@ -82,7 +83,8 @@ def markdown(rows: list[tuple[str, str, str, str]], summary: Mapping[str, Any]) 
 def _scale(summary: Mapping[str, Any]) -> str:
     epochs, origin = summary["epochs"], summary["source"]["origin"]
     length = f"{epochs[0]} epoch{'s' * (epochs[0] > 1)}{f', {len(epochs)} seeds' if len(epochs) > 1 else ''}"
-    return f"Learned from {summary['rows']:,} {origin} stamps in {length}."
+    unlike = f" No figure of the seed stands beside: {summary['unlike']}." if summary.get("unlike") else ""
+    return f"Learned from {summary['rows']:,} {origin} stamps in {length}.{unlike}"
 
 
 def _parity_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -99,10 +101,8 @@ def _parity_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 def _honest_rows(summary: Mapping[str, Any], split: str) -> list[tuple[str, str, str, str]]:
     found, pca = summary["honest"][split], summary["baseline"][split]
-    rows = []
-    for name in ("f1", "accuracy", "calibration_error"):
-        mean, spread = found[name]["mean"], found[name]["sd"]
-        rows.append((f"honest {split}: {name}", f"{mean:.4f} ± {spread:.4f}", "—", "—"))
+    scores = ("f1", "accuracy", "calibration_error")
+    rows = [(f"honest {split}: {name}", worded(found[name], 4), "—", "—") for name in scores]
     rows.append((f"honest {split}: f1, 95 %", f"{found['f1']['low']:.4f} … {found['f1']['high']:.4f}", "—", "—"))
     rows.append((f"PCA and logistic regression, {split}: f1", f"{pca['f1']:.4f}", "—", "—"))
     return rows
@@ -138,7 +138,7 @@ def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     names = {"f1": "macro-F1", "accuracy": "accuracy", "calibration_error": "calibration error"}
     rows: list[tuple[str, ...]] = [("", "validation", "test")]
     for key, shown in names.items():
-        rows.append((shown, *(f"{100 * one[key]['mean']:.1f} ± {100 * one[key]['sd']:.1f}" for one in held)))
+        rows.append((shown, *(worded(one[key], 1, 100) for one in held)))
     rows.append(("macro-F1, 95 %", *(f"{100 * one['f1']['low']:.1f} … {100 * one['f1']['high']:.1f}" for one in held)))
     pca = [summary["baseline"][split]["f1"] for split in ("validation", "test")]
     return [*rows, ("macro-F1 of PCA", *(f"{100 * one:.1f}" for one in pca))]

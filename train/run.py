@@ -14,13 +14,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from model_zoo.encoder import freeze
-from train.evaluate import bootstrap_interval, clustering, score
-from train.experiment import Experiment, ExperimentError, changed
+from train.evaluate import bootstrap_interval, clustering, over_seeds, score
+from train.experiment import Experiment, ExperimentError, altered, changed
 from train.finished import finished
-from train.fits import Fit, answers, fit_classifier, fit_reconstruction, reconstructing_model, split_latents
-from train.loop import Watch, load_last
+from train.fits import (
+    Fit,
+    answers,
+    classifying_model,
+    fit_classifier,
+    fit_reconstruction,
+    reconstructing_model,
+    split_latents,
+)
+from train.layouts import LAYOUTS
+from train.loop import Watching, load_last, unwatched
 from train.material import Material
 from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
+from train.stamp_set import UNSTATED
 
 RECONSTRUCTING: Final = ("autoencoder", "vae", "reconstructor")
 HELD: Final = ("validation", "test")
@@ -28,22 +38,24 @@ CONFIG: Final = "config.json"
 DATA: Final = "data.json"
 SUMMARY: Final = "summary.json"
 PREDICTIONS: Final = "predictions.npz"
-MAY_CHANGE: Final = ("epochs", "patience", "seeds", "probe_epochs", "title", "reference", "name", "origin")
+MAY_CHANGE: Final = ("epochs", "patience", "seeds", "probe_epochs", "title", "reference", "name")
+MAY_GROW: Final = ("epochs", "patience")
+"""Of what may change: what was learned for longer cannot be unlearned."""
 Protocol = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A run's data. name: of the file. fingerprint: of its content. origin: real, simulated or unstated."""
+    """A run's data. name: of the file. fingerprint: of its content. origin: one of ORIGINS."""
 
     name: str
     fingerprint: str
-    origin: str = "unstated"
+    origin: str = UNSTATED
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished run. summary: as in summary.json. fit: of the first seed. probability: (N, classes) by split."""
+    """A finished run. summary: as in summary.json. fit, probability (N, classes) by split: of the first seed."""
 
     summary: Protocol
     fit: Fit
@@ -51,31 +63,37 @@ class Outcome:
 
 
 def run(
-    experiment: Experiment, material: Material, source: Source, folder: Path, watch: Watch | None = None
+    experiment: Experiment, material: Material, source: Source, folder: Path, watching: Watching = unwatched
 ) -> Outcome:
     """Fit `experiment` with each of its seeds and write the run's folder; goes on where a run before was stopped.
 
-    Raises ExperimentError where the folder holds a run of other settings or data: going on would mix the two.
+    A finished run is read, not made again. Raises ExperimentError where the folder holds a run of other settings or
+    data, or a longer one: going on would mix the two.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _check_same(folder, experiment, source)
+    if is_finished(folder, experiment, source):
+        return _read(experiment, material, folder)
     _write(folder / CONFIG, asdict(experiment))
     _write(folder / "environment.json", environment(material.train.stamps.device))
     _write(folder / DATA, asdict(source) | {"examples": {name: len(material.split(name)) for name in HELD}})
     runs = [
-        _one_seed(changed(experiment, {"seed": experiment.seed + place}), material, folder, watch)
+        _one_seed(changed(experiment, {"seed": experiment.seed + place}), material, folder, watching)
         for place in range(experiment.seeds)
     ]
     fit, probability = runs[0]
-    figures, pooled = parity(experiment, material, fit)
+    figures, pooled = parity(experiment, material, fit, watching)
+    unlike = altered(experiment) or other_data(experiment, material)
+    watching("principal components, clusters, intervals", 1)
     summary = {
         "run": experiment.run,
         "title": experiment.title,
         "kind": experiment.kind,
+        "settings": asdict(experiment),
         "source": asdict(source),
         "parity": figures,
         "pooled": pooled,
-        "reference": dict(experiment.reference),
+        "reference": {} if unlike else dict(experiment.reference),
+        "unlike": unlike,
         "honest": honest(material, [each for _, each in runs], experiment.seed),
         "baseline": baseline(experiment, material),
         "clustering": clusters(material, fit, experiment.seed),
@@ -83,22 +101,41 @@ def run(
         "epochs": [len(each.progress.records) for each, _ in runs],
     }
     _write(folder / SUMMARY, summary)
-    _save_predictions(folder, material, fit, probability)
+    _save_predictions(folder, material, fit, [each for _, each in runs])
     return Outcome(summary, fit, probability)
 
 
-def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[str, float], list[list[int]]]:
+def is_finished(folder: Path, experiment: Experiment, source: Source) -> bool:
+    """Whether `folder` has the summary of this very run, as long as is asked for. Raises ExperimentError as `run`."""
+    _check_same(folder, experiment, source)
+    summary = _read_json(folder / SUMMARY)
+    asked = json.loads(json.dumps({"settings": asdict(experiment), "source": asdict(source)}))
+    return all(summary.get(key) == value for key, value in asked.items())
+
+
+def other_data(experiment: Experiment, material: Material) -> str:
+    """Why no figure on this data stands beside the seed's, in words; empty where it may."""
+    known = LAYOUTS[experiment.layout]
+    if material.classes != known.classes:
+        return f"the classes are {', '.join(material.classes)}, not {', '.join(known.classes)}"
+    length = material.train.stamps.shape[1] if experiment.kind == "sequence" else known.length
+    return "" if length == known.length else f"the sequences are of {length} stamps, not {known.length}"
+
+
+def parity(
+    experiment: Experiment, material: Material, fit: Fit, watching: Watching = unwatched
+) -> tuple[dict[str, float], list[list[int]]]:
     """The seed's own figures by the seed's own protocol, in its units: percent, and losses per pixel.
 
     And the matrix of its linear probe, truth on rows, pooled over the probe's epochs; empty where it had none.
     """
     records = fit.progress.records
+    model = _kept(experiment, material, fit)
     if experiment.kind not in RECONSTRUCTING:
-        found = score(material.test.true, _softmax(answers(fit.model, material.test)))
+        found = score(material.test.true, _softmax(answers(model, material.test)))
         return {"test_accuracy": 100 * found.accuracy, "test_f1": 100 * found.f1}, []
     if experiment.loss == "rmse":
         return {"rmse_first": records[0]["train"], "rmse_last": records[-1]["train"]}, []
-    model = freeze(_last(experiment, fit))
     latents = {
         name: Latents(split_latents(model, material.split(name)), material.split(name).label)
         for name in ("train", "validation")
@@ -106,31 +143,32 @@ def parity(experiment: Experiment, material: Material, fit: Fit) -> tuple[dict[s
     probe = ProbeSchedule(experiment.probe_epochs, experiment.probe_batch, experiment.probe_rate)
     generator = torch.Generator().manual_seed(experiment.seed)
     torch.manual_seed(experiment.seed)
-    _, pooled = pooled_probe(latents["train"], latents["validation"], probe, len(material.classes), generator)
+    watch, classes = watching("linear probe", 2 * experiment.probe_epochs), len(material.classes)
+    _, pooled = pooled_probe(latents["train"], latents["validation"], probe, classes, generator, watch)
     right, asked, said = np.diag(pooled), pooled.sum(axis=1), pooled.sum(axis=0)
     figures = {
         "precision": 100 * float((right / np.maximum(said, 1)).mean()),
         "recall": 100 * float((right / np.maximum(asked, 1)).mean()),
         "f1": 100 * float((2 * right / np.maximum(asked + said, 1)).mean()),
-        "mse": float(np.mean([record["train"] for record in records])),
+        "mse": float(np.mean([record["train"] - record.get("divergence", 0.0) for record in records])),
     }
+    if experiment.kind == "vae":
+        figures["divergence"] = float(np.mean([record["divergence"] for record in records]))
     return figures, pooled.tolist()
 
 
 def honest(material: Material, runs: list[Mapping[str, NDArray[np.float64]]], seed: int) -> dict[str, dict[str, Any]]:
-    """Best weights on validation and test: mean and deviation over the seeds, and an interval over the examples."""
+    """Best weights on validation and test: mean and deviation over the seeds, and an interval over the objects.
+
+    The interval is of that mean: it holds what other objects would change, the deviation what other seeds would.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in HELD:
-        true = material.split(name).true
+        true, group = material.split(name).true, material.split(name).group
         scores = [score(true, run[name]).to_dict() for run in runs]
-        found[name] = {
-            key: {
-                "mean": float(np.mean([one[key] for one in scores])),
-                "sd": float(np.std([one[key] for one in scores])),
-            }
-            for key in scores[0]
-        }
-        low, high = bootstrap_interval(true, runs[0][name], np.random.default_rng(seed))
+        found[name] = {key: over_seeds([one[key] for one in scores]) for key in scores[0]}
+        probability = np.stack([run[name] for run in runs])
+        low, high = bootstrap_interval(true, probability, np.random.default_rng(seed), group)
         found[name]["f1"] |= {"low": low, "high": high}
     return found
 
@@ -166,14 +204,25 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def _one_seed(
-    experiment: Experiment, material: Material, folder: Path, watch: Watch | None
+    experiment: Experiment, material: Material, folder: Path, watching: Watching
 ) -> tuple[Fit, dict[str, NDArray[np.float64]]]:
-    place = folder / f"seed-{experiment.seed}"
-    if experiment.kind not in RECONSTRUCTING:
-        fit = fit_classifier(experiment, material, place, watch)
-        return fit, {name: _softmax(answers(fit.model, material.split(name))) for name in HELD}
-    fit = fit_reconstruction(experiment, material, place, watch)
-    return fit, _probed(fit, material)
+    fit = _fit(experiment, material, folder, watching)
+    if experiment.kind in RECONSTRUCTING:
+        watching(f"seed-{experiment.seed}, converged probe", 1)
+        return fit, _probed(fit, material)
+    return fit, {name: _softmax(answers(fit.model, material.split(name))) for name in HELD}
+
+
+def _fit(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
+    fit = fit_reconstruction if experiment.kind in RECONSTRUCTING else fit_classifier
+    return fit(experiment, material, folder / f"seed-{experiment.seed}", watching)
+
+
+def _read(experiment: Experiment, material: Material, folder: Path) -> Outcome:
+    """A finished run: its last epoch is reached, so that to fit it again is to load it."""
+    kept = np.load(folder / PREDICTIONS)
+    probability = {name: kept[f"{name}_probability"][0] for name in HELD}
+    return Outcome(_read_json(folder / SUMMARY), _fit(experiment, material, folder), probability)
 
 
 def _probed(fit: Fit, material: Material) -> dict[str, NDArray[np.float64]]:
@@ -182,10 +231,14 @@ def _probed(fit: Fit, material: Material) -> dict[str, NDArray[np.float64]]:
     return {name: converged_probe(latents["train"], true, latents[name], classes) for name in HELD}
 
 
-def _last(experiment: Experiment, fit: Fit) -> nn.Module:
-    model = reconstructing_model(experiment).to(next(fit.model.parameters()).device)
+def _kept(experiment: Experiment, material: Material, fit: Fit) -> nn.Module:
+    """The model with the weights that the seed's protocol scores."""
+    if experiment.keeps == "best":
+        return fit.model
+    reconstructing = experiment.kind in RECONSTRUCTING
+    model = reconstructing_model(experiment) if reconstructing else classifying_model(experiment, material)
     load_last(model, fit.folder)
-    return model
+    return freeze(model.to(next(fit.model.parameters()).device))
 
 
 def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
@@ -193,11 +246,13 @@ def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _save_predictions(
-    folder: Path, material: Material, fit: Fit, probability: Mapping[str, NDArray[np.float64]]
+    folder: Path, material: Material, fit: Fit, runs: list[Mapping[str, NDArray[np.float64]]]
 ) -> None:
-    """What `compare` and the figures need: truth, probabilities and test latents of the first seed."""
+    """What `compare` and the figures need: truth, objects, probabilities (S, N, C), test latents of the first seed."""
     arrays: dict[str, NDArray[Any]] = {f"{name}_label": material.split(name).true for name in HELD}
-    arrays |= {f"{name}_probability": probability[name] for name in HELD}
+    arrays |= {f"{name}_probability": np.stack([run[name] for run in runs]) for name in HELD}
+    groups = {f"{name}_group": material.split(name).group for name in HELD}
+    arrays |= {name: group for name, group in groups.items() if group is not None}
     latents = split_latents(fit.model, material.test).cpu().numpy()
     with finished(folder / PREDICTIONS) as partial, partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, test_latents=latents, **arrays)
@@ -208,12 +263,19 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    """What `path` holds; nothing where there is no such file."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
 def _check_same(folder: Path, experiment: Experiment, source: Source) -> None:
     """More epochs, patience or seeds of a run begun before are a continuation; any other change is another run."""
     for name, now in ((CONFIG, asdict(experiment)), (DATA, asdict(source))):
-        before = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+        before = _read_json(folder / name)
         for key, value in json.loads(json.dumps(now)).items():
-            if key in before and before[key] != value and key not in MAY_CHANGE:
+            same = key not in before or before[key] == value
+            if not same and (key not in MAY_CHANGE or (key in MAY_GROW and value < before[key])):
                 raise ExperimentError(
                     f"{folder} holds a run with {key} = {before[key]!r}, and {value!r} is asked for; give another --out"
                 )

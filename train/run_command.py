@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -31,7 +31,10 @@ Data = Annotated[
 Out = Annotated[Path, typer.Option(help="Folder that gets one folder a run.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the experiment's own; repeatable.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
-Origin = Annotated[str, typer.Option(help="real or simulated: stands beside every figure of the run.")]
+Origin = Annotated[
+    Literal["real", "simulated", "unstated"] | None,
+    typer.Option(help="Stands beside every figure of the run; by default the mark that the file bears."),
+]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a log.")]
 
 
@@ -55,7 +58,7 @@ def run_command(
     only: Annotated[list[str] | None, typer.Option(help="A variant of the experiment; repeatable, else all.")] = None,
     settings: Settings = None,
     device: Device = "auto",
-    origin: Origin = "unstated",
+    origin: Origin = None,
     umap: Annotated[bool, typer.Option(help="Draw the UMAPs too; they take a minute.")] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
 ) -> None:
@@ -68,14 +71,14 @@ def run_command(
             for made in run_serving(experiments[0], data, out / name, _told):
                 console.print(card_table(made), highlight=False)
             return
-        from train.launch import Trial, choose_device, launch, load_stamps
-        from train.run import Source
+        from train.launch import Trial, choose_device, launch, load_stamps, source_of
 
-        trial = Trial(out, choose_device(device), origin, umap, tensorboard)
+        trial = Trial(choose_device(device), umap, tensorboard)
         stamps = load_stamps(data)
-        source = Source(data[0].name, stamps.fingerprint, origin)
+        source = source_of(data[0], stamps, origin)
         for experiment in experiments:
-            folder = launch(experiment, stamps, source, trial)
+            folder = out / experiment.run
+            launch(experiment, stamps, source, folder, trial)
             console.print((folder / "table.md").read_text(encoding="utf-8"), highlight=False)
             console.print(f"→ {folder / 'report.html'}")
 
@@ -102,7 +105,8 @@ def convert_command(
 
         stamps = read_layout(pickle, layout, tuple(channels.split(",")) if channels else None)
         stamps.save(out)
-    console.print(f"{len(stamps)} examples of {stamps.images.shape[1:]} → {out}, fingerprint {stamps.fingerprint}")
+    shape, origin, fingerprint = stamps.images.shape[1:], stamps.origin, stamps.fingerprint
+    console.print(f"{len(stamps)} examples of {shape} → {out}, {origin}, fingerprint {fingerprint}")
 
 
 @app.command("export")
@@ -141,7 +145,7 @@ def score_command(
 
 @app.command("compare")
 def compare_command(runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]) -> None:
-    """Runs side by side, each with the chance that it and the first err alike (McNemar)."""
+    """Runs side by side, each with the p-value that it and the first are right equally often (paired by object)."""
     with answered():
         from train.compare import comparison
 
@@ -170,22 +174,22 @@ def sweep_command(
     only: Annotated[list[str] | None, typer.Option(help="The variant to search, where there are several.")] = None,
     settings: Settings = None,
     device: Device = "auto",
-    origin: Origin = "unstated",
+    origin: Origin = None,
     draws: Annotated[int | None, typer.Option(min=1, help="Only so many combinations, drawn at random.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 1,
 ) -> None:
     """Search settings; what was run before is not run again. The choice is made on validation, test is only shown."""
     with answered():
-        from train.launch import choose_device, load_stamps
-        from train.run import Source
+        from train.launch import Trial, choose_device, load_stamps, source_of
         from train.sweep import read_grid, sweep
 
         experiment, *others = read_experiment(name, ["seeds=1", *(settings or [])], only or [])
         if others:
             raise ExperimentError(f"{name} has several variants; name the one to search with --only")
-        points, where, stamps = read_grid(grid, draws, seed), choose_device(device), load_stamps(data)
-        source = Source(data[0].name, stamps.fingerprint, origin)
-        console.print(sweep(experiment, stamps, source, points, out / experiment.run, where))
+        points, trial = read_grid(grid, draws, seed), Trial(choose_device(device), umap=False)
+        stamps = load_stamps(data)
+        source = source_of(data[0], stamps, origin)
+        console.print(sweep(experiment, stamps, source, points, out / experiment.run, trial))
 
 
 def _told(line: str) -> None:

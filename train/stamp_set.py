@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITS: Final = ("train", "validation", "test")
+UNSTATED: Final = "unstated"
+ORIGINS: Final = ("real", "simulated", UNSTATED)
 LOCAL_HEADER: Final = 30
 """Bytes of a zip member's local header before its name; the lengths of name and extra field are at 26 and 28."""
 
@@ -25,6 +27,7 @@ class StampSet:
 
     labels: (N,) int64, places in `classes`. split: (N,) of train, validation, test. oid: (N,) object names, or empty
     where the source's cannot be matched to rows. features: (N, M) float32, named by `feature_names`; M may be 0.
+    origin: one of ORIGINS, the mark that the file itself bears.
     """
 
     images: NDArray[np.float32]
@@ -35,6 +38,7 @@ class StampSet:
     oid: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
     features: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     feature_names: tuple[str, ...] = ()
+    origin: str = UNSTATED
 
     def __post_init__(self) -> None:
         rows = len(self.images)
@@ -49,6 +53,8 @@ class StampSet:
         strange = set(np.unique(self.split)) - set(SPLITS)
         if strange:
             raise DatasetError(f"split {sorted(strange)} is none of {', '.join(SPLITS)}")
+        if self.origin not in ORIGINS:
+            raise DatasetError(f"origin {self.origin!r} is none of {', '.join(ORIGINS)}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,7 +92,7 @@ class StampSet:
         """What `save` writes, by name."""
         names = ("images", "labels", "split", "oid", "features")
         texts = {name: np.array(getattr(self, name), np.str_) for name in ("channels", "classes", "feature_names")}
-        return {name: getattr(self, name) for name in names} | texts
+        return {name: getattr(self, name) for name in names} | texts | {"origin": np.array(self.origin)}
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -104,7 +110,8 @@ def _fields(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     labels, split = np.asarray(arrays["labels"]).astype(np.int64), np.asarray(arrays["split"])
     if split.dtype.kind in "iu" and "split_names" in arrays:
         split = np.asarray(arrays["split_names"])[split]
-    return {"images": arrays["images"], "labels": labels, "split": split} | texts | optional
+    origin = str(np.asarray(arrays.get("origin", UNSTATED)))
+    return {"images": arrays["images"], "labels": labels, "split": split, "origin": origin} | texts | optional
 
 
 def _mapped(path: Path) -> dict[str, NDArray[Any]]:

@@ -6,13 +6,13 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from rich.table import Table
 
 from train.experiment import Experiment, ExperimentError, changed
-from train.material import prepare
-from train.run import SUMMARY, Source, run
+from train.launch import Trial, launch
+from train.run import SUMMARY, Source, is_finished
 from train.stamp_set import StampSet
+from train.terminal import console
 
 Point = dict[str, str]
 
@@ -33,26 +33,28 @@ def read_grid(texts: Sequence[str], draws: int | None, seed: int) -> list[Point]
 
 
 def sweep(
-    experiment: Experiment, stamps: StampSet, source: Source, points: Sequence[Point], out: Path, device: torch.device
+    experiment: Experiment, stamps: StampSet, source: Source, points: Sequence[Point], out: Path, trial: Trial
 ) -> Table:
-    """Run every point that has no summary yet; a table of all, best on validation first.
+    """Run every point that is not finished yet, each in a folder of `out`; a table of all, best on validation first.
 
-    A point that was stopped half-way goes on from its last epoch. Raises ExperimentError on a setting that is none,
-    before anything is run.
+    A point that was stopped half-way, or is asked for at greater length, goes on from its last epoch. Raises
+    ExperimentError on a setting that is none, or where a folder holds a point of other settings or data, before
+    anything is run.
     """
-    for chosen in [changed(experiment, point | {"variant": _name(point)}) for point in points]:
-        folder = out / chosen.variant
-        if not (folder / SUMMARY).is_file():
-            run(chosen, prepare(stamps, chosen, device), source, folder)
-    return _table(points, out)
+    chosen = [changed(experiment, point | {"variant": _name(point)}) for point in points]
+    done = [is_finished(out / one.variant, one, source) for one in chosen]
+    for place, (one, before) in enumerate(zip(chosen, done, strict=True), start=1):
+        console.print(f"{place} of {len(chosen)}: {one.variant}{' (finished before)' * before}", highlight=False)
+        launch(one, stamps, source, out / one.variant, trial)
+    return _table(points, out, f"{experiment.run} on {source.name} ({source.origin})")
 
 
-def _table(points: Sequence[Point], out: Path) -> Table:
+def _table(points: Sequence[Point], out: Path, title: str) -> Table:
     rows = []
     for point in points:
         held = json.loads((out / _name(point) / SUMMARY).read_text(encoding="utf-8"))["honest"]
         rows.append((held["validation"]["f1"]["mean"], held["test"]["f1"]["mean"], _name(point)))
-    table = Table("settings", "validation F1", "test F1")
+    table = Table("settings", "validation F1", "test F1", title=title)
     for validation, test, name in sorted(rows, reverse=True):
         table.add_row(name, f"{validation:.4f}", f"{test:.4f}")
     return table

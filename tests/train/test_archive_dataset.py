@@ -16,6 +16,7 @@ from train import dataset_file
 from train.__main__ import app
 from train.archive_dataset import FEATURES, alert_set, collect, sequence_set, split_by_object
 from train.labels import read_labels
+from train.stamp_set import StampSet
 
 runner = CliRunner()
 SMALL = Preprocessing()
@@ -111,6 +112,24 @@ def test_build_and_inspect_from_the_command_line(small_night: MadeNight, labels:
     assert shown.exit_code == 0, shown.stderr
     assert "0 objects in two splits" in shown.stdout
     assert page.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_built_set_is_simulated_where_the_truth_lies_beside_its_archive_and_real_elsewhere(
+    small_night: MadeNight, labels: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere" / "night.tar.gz"
+    moved.parent.mkdir()
+    moved.write_bytes(small_night.archive.read_bytes())
+    arguments = ["--labels", str(labels), "--out"]
+    for archives, origin in (
+        ([small_night.archive], "simulated"),
+        ([small_night.archive.parent, moved], "simulated"),
+        ([moved], "real"),
+    ):
+        out = tmp_path / f"{len(archives)}{origin}.npz"
+        built = runner.invoke(app, ["dataset", "build", *map(str, archives), *arguments, str(out)])
+        assert built.exit_code == 0, built.stderr
+        assert StampSet.load(out).origin == origin
 
 
 def test_describe_counts_repeats_and_leaks(small_night: MadeNight, labels: Path) -> None:

@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
-from train.evaluate import bootstrap_interval, calibration_error, clustering, macro_f1, mcnemar, score
+from train.evaluate import (
+    bootstrap_interval,
+    calibration_error,
+    clustering,
+    macro_f1,
+    over_seeds,
+    paired_test,
+    score,
+    worded,
+)
 
 
 def answers(label: np.ndarray, sure: float, classes: int = 3) -> np.ndarray:
@@ -42,12 +52,59 @@ def test_the_interval_holds_the_score_and_narrows_with_examples() -> None:
     assert width(3000) < width(150) / 2
 
 
-def test_mcnemar_asks_only_those_on_which_one_is_right() -> None:
-    label = np.zeros(20, int)
-    ours, theirs = np.zeros(20, int), np.zeros(20, int)
-    assert mcnemar(label, ours, theirs) == 1.0
-    theirs[:10] = 1
-    assert mcnemar(label, ours, theirs) == pytest.approx(2 / 2**10)
+def test_the_interval_is_of_the_mean_over_all_seeds() -> None:
+    draw = np.random.default_rng(0)
+    label = np.arange(600) % 3
+    good, bad = (np.where(draw.random(600) < right, label, (label + 1) % 3) for right in (0.9, 0.5))
+    both = np.stack([answers(good, 0.9), answers(bad, 0.9)])
+    low, high = bootstrap_interval(label, both, np.random.default_rng(1))
+    assert low < np.mean([score(label, one).f1 for one in both]) < high
+    assert score(label, both[1]).f1 < low < high < score(label, both[0]).f1
+    twice = bootstrap_interval(label, np.stack([both[0], both[0]]), np.random.default_rng(1))
+    assert twice == pytest.approx(bootstrap_interval(label, both[0], np.random.default_rng(1)))
+
+
+def test_stamps_of_one_object_count_as_one_in_interval_and_test() -> None:
+    draw = np.random.default_rng(0)
+    objects = np.arange(90)
+    label = objects % 3
+    ours, theirs = (np.where(draw.random(90) < right, label, (label + 1) % 3) for right in (0.8, 0.7))
+    group = objects.repeat(5)
+    probability = answers(ours, 0.9)
+    alone = bootstrap_interval(label, probability, np.random.default_rng(1))
+    repeated = label.repeat(5), probability.repeat(5, axis=0)
+    assert bootstrap_interval(*repeated, np.random.default_rng(1), group) == pytest.approx(alone)
+    naive = bootstrap_interval(*repeated, np.random.default_rng(1))
+    assert naive[1] - naive[0] < (alone[1] - alone[0]) / 1.8
+    first = paired_test(label, ours, theirs, np.random.default_rng(1))
+    five = [one.repeat(5) for one in (label, ours, theirs)]
+    assert paired_test(*five, np.random.default_rng(1), group) == first
+    assert paired_test(*five, np.random.default_rng(1)) < first / 4
+
+
+def test_with_one_seed_the_paired_test_is_mcnemar_s() -> None:
+    label, right = np.zeros(60, int), np.zeros(60, int)
+    assert paired_test(label, right, right, np.random.default_rng(1)) == 1.0
+    for gained, lost in ((10, 0), (12, 5), (9, 8)):
+        theirs, ours = right.copy(), right.copy()
+        theirs[:gained], ours[gained : gained + lost] = 1, 1
+        exact = binomtest(gained, gained + lost).pvalue
+        assert paired_test(label, ours, theirs, np.random.default_rng(1)) == pytest.approx(exact, abs=0.02, rel=0.02)
+
+
+def test_the_paired_test_asks_every_seed() -> None:
+    """The first seeds agree; what the others gain is seen."""
+    label = np.zeros(60, int)
+    ours, theirs = np.zeros((3, 60), int), np.zeros((2, 60), int)
+    theirs[1, :12] = 1
+    assert paired_test(label, ours, theirs, np.random.default_rng(1)) < 0.01
+    assert paired_test(label, ours[0], theirs[0], np.random.default_rng(1)) == 1.0
+
+
+def test_one_seed_has_no_deviation_and_several_have_the_sample_s() -> None:
+    assert worded(over_seeds([0.5626]), 4) == "0.5626, one seed"
+    assert over_seeds([0.4, 0.6])["sd"] == pytest.approx(0.2 / np.sqrt(2))
+    assert worded(over_seeds([0.4, 0.6]), 1, 100) == "50.0 ± 14.1"
 
 
 def test_clusters_that_are_the_classes_agree_in_full() -> None:

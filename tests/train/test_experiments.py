@@ -2,22 +2,35 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from model_zoo.vae import Vae
 from tests.train.seeds import sequences, single, write
+from train.evaluate import score
 from train.experiment import ExperimentError, names, read_experiment
+from train.fits import reconstruction_losses
 from train.layouts import read_layout
+from train.loop import Progress, Watch
 from train.material import prepare
-from train.run import Source, run
+from train.report import markdown, table_rows
+from train.run import Source, parity, run
 from train.run_command import app
 from train.stamp_set import DatasetError, StampSet
 
 SMALL = ["epochs=1", "probe_epochs=1", "seeds=1", "rows=15"]
 TRAINED = [name for name in names() if name != "estampa-serve"]
+
+
+def unsplit(content: dict[str, Any]) -> dict[str, Any]:
+    parts = list(content.values())
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +39,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
     return {
         "stamp_dataset_21_new": read_layout(write(folder / "stamp_dataset_21_new.pkl", single())),
         "5stamps_dataset": read_layout(write(folder / "5stamps_dataset.pkl", sequences())),
+        "recurrent_dataset": read_layout(write(folder / "recurrent_dataset.pk", unsplit(sequences(3, 27)))),
     }
 
 
@@ -43,7 +57,7 @@ def test_the_list_is_that_of_the_seeds() -> None:
         "seed001-large3": 1,
         "seed001-latent": 4,
         "seed001-lr": 3,
-        "seed001-recurrent": 6,
+        "seed001-recurrent": 9,
         "seed001-staged": 1,
         "seed001-vae": 1,
     }
@@ -95,6 +109,95 @@ def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) 
         read_experiment(name, settings)
 
 
+def test_stamps_of_one_object_are_one_group(sets: dict[str, StampSet]) -> None:
+    large = read_experiment("seed001-large3")[0]
+    test = prepare(sets[large.layout], large, torch.device("cpu")).test
+    assert len(test) == 75
+    assert test.group is not None
+    assert np.array_equal(np.unique(test.group, return_counts=True)[1], np.full(15, 5))
+    named = replace(sets["stamp_dataset_21_new"], oid=np.array(["", "", *(f"ZTF{row // 2}" for row in range(2, 90))]))
+    groups = prepare(named, read_experiment("seed001-ae")[0], torch.device("cpu")).train.group
+    assert groups is not None
+    assert len(np.unique(groups)) == 2 + 29
+
+
+def test_the_error_of_a_vae_is_without_its_divergence(sets: dict[str, StampSet], tmp_path: Path) -> None:
+    experiment = read_experiment("seed001-vae", [*SMALL, "epochs=2"])[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    outcome = run(experiment, material, Source("test", "0"), tmp_path)
+    found, records = outcome.summary["parity"], outcome.fit.progress.records
+    assert found["divergence"] > 0
+    assert found["mse"] + found["divergence"] == pytest.approx(np.mean([one["train"] for one in records]))
+    vae = outcome.fit.model
+    assert isinstance(vae, Vae)
+    stamps = material.validation.stamps
+    error, apart = reconstruction_losses(vae, stamps, "mse")
+    assert float(error) == pytest.approx(float((vae(stamps)[0] - stamps).square().mean()))
+    best = min(one["validation"] for one in records)
+    assert float(error + apart) == pytest.approx(best)
+
+
+def test_the_parity_figure_is_of_the_weights_that_the_seed_keeps(sets: dict[str, StampSet], tmp_path: Path) -> None:
+    """The last weights are made to answer the first class, the best ones the second; the truth is the first."""
+    experiment = read_experiment("seed000-clasificador-v1", SMALL)[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    fit = run(experiment, material, Source("test", "0"), tmp_path).fit
+    state = torch.load(fit.folder / "last.pt")
+    for name in state["model"]:
+        state["model"][name].zero_()
+    torch.save(state, fit.folder / "last.pt")
+    *_, bias = fit.model.parameters()
+    bias.data[1] = 1e6
+    first = replace(material, test=replace(material.test, label=torch.zeros_like(material.test.label)))
+    for keeps, accuracy in (("last", 100.0), ("best", 0.0)):
+        assert parity(replace(experiment, keeps=keeps), first, fit)[0]["test_accuracy"] == accuracy
+    assert read_experiment("seed001-recurrent")[0].keeps == "last"
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "settings", "reason"),
+    [
+        ("seed001-latent", "stamp_dataset_21_new", [], ""),
+        ("seed001-latent", "stamp_dataset_21_new", ["seed=7", "mixed=true"], ""),
+        ("seed001-latent", "stamp_dataset_21_new", ["latent=5"], "latent is 5, not 10"),
+        ("seed001-latent", "stamp_dataset_21_new", ["variant=x"], "seed001-latent-x is none of the experiment's own"),
+        ("seed001-ae", "5stamps_dataset", [], "the classes are AGN, SN, VS, not AGN, SN, VS, asteroid, bogus"),
+        ("seed001-staged", "recurrent_dataset", ["size=21"], "the sequences are of 3 stamps, not 5"),
+        ("seed001-staged", "5stamps_dataset", [], ""),
+        ("seed001-staged", "5stamps_dataset", ["pretrained=0"], "pretrained is 0, not 300"),
+    ],
+)
+def test_a_seed_s_figure_stands_only_beside_its_own_settings_and_data(
+    name: str, layout: str, settings: list[str], reason: str, sets: dict[str, StampSet], tmp_path: Path
+) -> None:
+    shortened = [] if "pretrained=0" in settings or not name.endswith("staged") else ["pretrained=1"]
+    experiment = read_experiment(name, [*SMALL, *shortened, *settings])[0]
+    material = prepare(sets[layout], experiment, torch.device("cpu"))
+    outcome = run(experiment, material, Source("test", "0", "simulated"), tmp_path)
+    summary = outcome.summary
+    assert summary["unlike"].startswith(reason)
+    assert bool(summary["unlike"]) == bool(reason)
+    assert summary["reference"] == ({} if reason else experiment.reference)
+    text = markdown(table_rows(summary), summary)
+    assert (f"No figure of the seed stands beside: {reason}" in text) == bool(reason)
+    assert any(line.startswith("| parity:") and not line.endswith("| — | — |") for line in text.splitlines()) != bool(
+        reason
+    )
+
+
+def test_predictions_of_every_seed_are_kept(sets: dict[str, StampSet], tmp_path: Path) -> None:
+    experiment = read_experiment("seed000-clasificador-v1", [*SMALL, "seeds=2"])[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    outcome = run(experiment, material, Source("test", "0"), tmp_path)
+    kept = np.load(tmp_path / "predictions.npz")
+    assert kept["test_probability"].shape == (2, 15, 5)
+    np.testing.assert_array_equal(kept["test_probability"][0], outcome.probability["test"])
+    scores = [score(kept["test_label"], one).f1 for one in kept["test_probability"]]
+    found = outcome.summary["honest"]["test"]["f1"]
+    assert found["mean"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert found["sd"] == pytest.approx(np.std(scores, ddof=1), abs=1e-5)
+
+
 def test_a_short_trial_takes_as_many_rows_of_each_class_and_the_same_ones_each_time(sets: dict[str, StampSet]) -> None:
     few = read_experiment("seed001-ae", ["rows=17"])[0]
     first, second = (prepare(sets[few.layout], few, torch.device("cpu")) for _ in range(2))
@@ -116,6 +219,49 @@ def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
         again("rate=1e-2")
     with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0'"):
         again("epochs=3", "1")
+    with pytest.raises(ExperimentError, match="holds a run with epochs = 3, and 1 is asked for; give another --out"):
+        again("epochs=1")
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [
+        ("seed001-staged", {"seed-1/pretrained-alone": 1, "seed-1/pretrained-through": 1, "seed-1": 1}),
+        ("seed001-ae", {"seed-1": 1, "linear probe": 2}),
+    ],
+)
+def test_every_phase_that_takes_long_is_watched_to_its_last_epoch(
+    name: str, phases: dict[str, int], sets: dict[str, StampSet], tmp_path: Path
+) -> None:
+    found: dict[str, tuple[int, int]] = {}
+
+    def watching(phase: str, epochs: int) -> Watch:
+        def watch(training: Progress) -> None:
+            found[phase] = training.epoch, epochs
+
+        return watch
+
+    settings = [*SMALL, "pretrained=1"] if name == "seed001-staged" else SMALL
+    experiment = read_experiment(name, settings)[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    run(experiment, material, Source("test", "0"), tmp_path, watching)
+    assert found == {phase: (epochs, epochs) for phase, epochs in phases.items()}
+
+
+def test_a_finished_run_is_read_and_not_probed_again(
+    sets: dict[str, StampSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = read_experiment("seed001-ae", SMALL)[0]
+    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    first = run(experiment, material, Source("test", "0"), tmp_path)
+    for name in ("pooled_probe", "converged_probe", "pca_probe"):
+        monkeypatch.delattr(f"train.run.{name}")
+    again = run(experiment, material, Source("test", "0"), tmp_path)
+    assert again.summary == json.loads(json.dumps(first.summary))
+    assert all((again.probability[name] == first.probability[name]).all() for name in ("validation", "test"))
+    weights = again.fit.model.state_dict()
+    assert all(torch.equal(weights[name], one) for name, one in first.fit.model.state_dict().items())
 
 
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:

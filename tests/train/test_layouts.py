@@ -87,6 +87,14 @@ def test_converted_once_the_images_are_mapped_from_disk(tmp_path: Path) -> None:
     assert again.feature_names == found.feature_names
 
 
+def test_a_file_without_a_mark_is_unstated_and_an_unknown_mark_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "stamp_dataset_21_new.pkl", single())
+    assert read_layout(path).origin == "unstated"
+    write(path, single() | {"origin": "banana"})
+    with pytest.raises(DatasetError, match="origin 'banana' is none of real, simulated, unstated"):
+        read_layout(path)
+
+
 def test_a_pickle_given_as_npz_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="convert a pickle first"):
         StampSet.load(write(tmp_path / "set.npz", single()))

@@ -15,7 +15,8 @@ EXPERIMENT = read_experiment("seed001-ae", ["epochs=4"])[0]
 def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
     out = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=out, force_terminal=terminal, width=120))
-    with progress.progress_bar(EXPERIMENT) as seen:
+    with progress.progress_bar(EXPERIMENT) as watching:
+        seen = watching("seed-2/pretrained-alone", 4)
         training = Progress()
         training.part = 0.5
         seen(training)
@@ -26,7 +27,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
 
 def test_a_terminal_sees_the_losses_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, terminal=True)
-    assert "seed001-ae" in text
+    assert "seed001-ae: seed-2/pretrained-alone" in text
     assert "epoch 1: train 0.25000, validation 0.12500" in text
     assert "-:--:--" in text or "0:00" in text
 

@@ -79,12 +79,39 @@ def test_the_scoreboard_has_a_dash_for_what_was_not_run_and_says_what_data_ours_
     assert all("simulated" in line for line in beside)
 
 
+def test_the_scoreboard_passes_over_a_run_whose_settings_are_not_the_experiment_s(data: Path, tmp_path: Path) -> None:
+    arguments = ("seed001-latent", "--only", "42", "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
+    assert invoke("run", *arguments, "--set", "latent=5").exit_code == 0
+    lines = invoke("scoreboard", "--out", tmp_path, "--markdown").output.splitlines()
+    (line,) = [line for line in lines if line.startswith("| frozen autoencoder, L = 42")]
+    assert line.split("|")[3].strip() == "—"
+    assert not [line for line in lines if line.startswith("| seed001-latent-42 ")]
+
+
+def test_a_simulated_figure_cannot_be_relabelled_real(tmp_path: Path) -> None:
+    marked = write(tmp_path / "stamp_dataset_21_new.pkl", single() | {"origin": "simulated"})
+    bare = write(tmp_path / "stamp_dataset_21_new_bare.pkl", single())
+    common = ("run", CHEAP, "--out", tmp_path, "--no-umap", *SHORT)
+    found = invoke(*common, "--data", marked)
+    assert found.exit_code == 0, found.output
+    assert "ours (simulated data)" in found.output
+    found = invoke(*common, "--data", marked, "--origin", "real")
+    assert found.exit_code == 2
+    assert "says itself that it is simulated; leave --origin out" in found.output
+    found = invoke(*common, "--data", bare, "--origin", "real")
+    assert found.exit_code == 2
+    assert "holds a run with origin = 'simulated', and 'real' is asked for; give another --out" in found.output
+    found = invoke(*common, "--data", bare, "--origin", "banana")
+    assert found.exit_code == 2
+    assert "'banana' is not one of 'real', 'simulated', 'unstated'" in found.output
+
+
 def test_sweep_prints_its_points_and_runs_none_again(data: Path, tmp_path: Path) -> None:
     arguments = ("sweep", "alerce-stamp", "--only", "images", "--data", data, "--out", tmp_path, *SHORT)
     for _ in range(2):
         found = invoke(*arguments, "--grid", "rate=1e-3,1e-4", "--grid", "batch=20,30", "--draws", "2")
         assert found.exit_code == 0, found.output
-        assert found.output.count("batch=") == 2
+        assert found.stdout.count("batch=") == 2
     made = list((tmp_path / "alerce-stamp-images").iterdir())
     assert len(made) == 2
 
@@ -111,13 +138,15 @@ def test_a_wrong_option_is_one_line(arguments: list[str], message: str, data: Pa
 
 def test_tensorboard_shows_what_the_metrics_hold(data: Path, tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    assert invoke("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", "--tensorboard", *SHORT).exit_code == 0
-    [metrics] = (tmp_path / CHEAP).rglob("metrics.jsonl")
-    records = [json.loads(line) for line in metrics.read_text().splitlines()]
-    shown = events.EventAccumulator(str(tmp_path / CHEAP / "tensorboard")).Reload()
-    assert set(shown.Tags()["scalars"]) == records[0].keys() - {"epoch"}
-    curve = [(one.step, one.value) for one in shown.Scalars("train")]
-    assert curve == [(one["epoch"], pytest.approx(one["train"], rel=1e-6)) for one in records]
+    arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", "--tensorboard")
+    assert invoke(*arguments, *SHORT, "--set", "seeds=2", "--set", "epochs=2").exit_code == 0
+    for seed in ("seed-1", "seed-2"):
+        metrics = tmp_path / CHEAP / seed / "metrics.jsonl"
+        records = [json.loads(line) for line in metrics.read_text().splitlines()]
+        shown = events.EventAccumulator(str(tmp_path / CHEAP / "tensorboard" / seed)).Reload()
+        assert set(shown.Tags()["scalars"]) == records[0].keys() - {"epoch"}
+        curve = [(one.step, one.value) for one in shown.Scalars("train")]
+        assert curve == [(one["epoch"], pytest.approx(one["train"], rel=1e-6)) for one in records]
 
 
 def test_tensorboard_is_optional(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

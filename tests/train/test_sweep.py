@@ -1,5 +1,6 @@
 """A search over settings: which points, in what order, and that nothing is run twice."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from tests.train.seeds import single, write
 from train import sweep as sweeping
-from train.experiment import Experiment, ExperimentError, read_experiment
+from train.experiment import Experiment, ExperimentError, changed, read_experiment
+from train.launch import Trial
 from train.layouts import read_layout
 from train.run import Source
 from train.stamp_set import StampSet
@@ -27,9 +29,9 @@ def experiment() -> Experiment:
     return read_experiment("seed000-clasificador-v1", ["seeds=1", "epochs=2"])[0]
 
 
-def search(experiment: Experiment, stamps: StampSet, grid: list[str], out: Path) -> list[str]:
+def search(experiment: Experiment, stamps: StampSet, grid: list[str], out: Path, source: Source = SOURCE) -> list[str]:
     """Names of the points in the table's order."""
-    table = sweep(experiment, stamps, SOURCE, read_grid(grid, None, 1), out, torch.device("cpu"))
+    table = sweep(experiment, stamps, source, read_grid(grid, None, 1), out, Trial(torch.device("cpu"), umap=False))
     return list(table.columns[0].cells)
 
 
@@ -67,16 +69,47 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_end(
         if made:
             raise KeyboardInterrupt
         made.append(arguments[3])  # type: ignore[arg-type]
-        return run(*arguments)  # type: ignore[arg-type]
+        return launch(*arguments)  # type: ignore[arg-type]
 
-    run = sweeping.run
+    launch = sweeping.launch
     with monkeypatch.context() as patch:
-        patch.setattr(sweeping, "run", stopped)
+        patch.setattr(sweeping, "launch", stopped)
         with pytest.raises(KeyboardInterrupt):
             search(experiment, stamps, GRID[:1], tmp_path / "parts")
     assert search(experiment, stamps, GRID[:1], tmp_path / "parts") == whole
     weights = [torch.load(tmp_path / out / whole[0] / "seed-1" / "last.pt") for out in ("whole", "parts")]
     assert all(torch.equal(weights[0]["model"][name], weights[1]["model"][name]) for name in weights[0]["model"])
+
+
+def test_points_of_other_data_or_settings_are_refused_and_not_passed_off(
+    experiment: Experiment, stamps: StampSet, tmp_path: Path
+) -> None:
+    search(experiment, stamps, GRID[:1], tmp_path)
+    with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0', and '1' is asked for; give another"):
+        search(experiment, stamps, GRID[:1], tmp_path, Source("test", "1", "simulated"))
+    with pytest.raises(ExperimentError, match="holds a run with batch = 64, and 30 is asked for; give another --out"):
+        search(changed(experiment, {"batch": 30}), stamps, GRID[:1], tmp_path)
+
+
+def test_points_asked_for_at_greater_length_go_on(experiment: Experiment, stamps: StampSet, tmp_path: Path) -> None:
+    search(experiment, stamps, GRID[:1], tmp_path)
+    longer = changed(experiment, {"epochs": 3})
+    names = search(longer, stamps, GRID[:1], tmp_path)
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8")) for name in names]
+    assert [summary["epochs"] for summary in summaries] == [[3], [3]]
+
+
+def test_a_search_says_where_it_is_what_its_data_is_and_leaves_points_to_read(
+    experiment: Experiment, stamps: StampSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = read_grid(GRID[:1], None, 1)
+    table = sweep(experiment, stamps, SOURCE, points, tmp_path, Trial(torch.device("cpu"), umap=False))
+    assert table.title == "seed000-clasificador-v1 on test (simulated)"
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["1 of 2: rate=1e-3", "2 of 2: rate=1e-4"]
+    for name in ("rate=1e-3", "rate=1e-4"):
+        assert "ours (simulated data)" in (tmp_path / name / "table.md").read_text(encoding="utf-8")
+        assert (tmp_path / name / "report.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ def _truth_path(out: str, topic: str) -> Path:
     """`<out without suffixes>.truth.parquet`, beside the night; for Kafka, the topic's name in this directory."""
     if "://" in out:
         return Path(f"{topic}.truth.parquet")
-    path = Path(out)
-    stem = path.name.split(".")[0] if path.name.endswith((".tar.gz", ".tar", ".avro")) else path.name
-    return path.with_name(f"{stem}.truth.parquet")
+    from train.labels import truth_beside
+
+    return truth_beside(Path(out))
 
 
 def _with_progress(total: int, work: Callable[[Callable[[int], None]], int]) -> int:

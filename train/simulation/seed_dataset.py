@@ -150,9 +150,12 @@ def sequence_pickle(seed: int, wanted: SequenceLayout, scale: float, processes: 
 
 
 def write(name: str, out: Path, seed: int, scale: float, processes: int, progress: Progress) -> None:
-    """Write the pickle that is like `name` to `out`, whole or not at all. Raises ValueError for an unknown name."""
+    """Write the pickle that is like `name` to `out`, whole or not at all. Raises ValueError for an unknown name.
+
+    It bears its origin under a key of its own, which readers of the original's keys do not look at.
+    """
     wanted = layout(name)
     make: Any = alert_pickle if isinstance(wanted, AlertLayout) else sequence_pickle
-    content = make(seed, wanted, scale, processes, progress)
+    content = make(seed, wanted, scale, processes, progress) | {"origin": "simulated"}
     with finished(out) as partial, partial.open("wb") as file:
         pickle.dump(content, file, PICKLE_PROTOCOL)

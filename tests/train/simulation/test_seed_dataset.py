@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from model_zoo.taxonomy import CLASSES
+from train.layouts import read_layout
 from train.simulation import seed_dataset
 from train.simulation.seed_layout import DISTINCT, LAYOUTS, layout
+from train.stamp_set import StampSet
 
 SCALE = 0.002
 
@@ -55,7 +57,7 @@ def test_difference_is_the_first_channel_and_the_least_like_the_others(balanced:
 
 
 def test_images_are_scaled_to_one_and_have_26_features(balanced: Any) -> None:
-    for split in balanced.values():
+    for split in (balanced[name] for name in ("Train", "Validation", "Test")):
         assert split["images"].shape[1:] == (21, 21, 3)
         assert split["images"].dtype == np.float32
         assert split["images"].min() == 0.0
@@ -79,7 +81,7 @@ def test_the_63_pixel_set_has_integer_labels_and_no_names(tmp_path: Path) -> Non
 
 def test_sequences_of_five_have_one_template_each(tmp_path: Path) -> None:
     content = made(tmp_path, "5stamps_dataset")
-    assert set(content) == {"Train", "Validation", "Test"}
+    assert set(content) == {"Train", "Validation", "Test", "origin"}
     train = content["Train"]
     assert train["template"].shape == (len(train["labels"]), 21, 21)
     assert train["science"].shape == train["difference"].shape == (len(train["labels"]), 5, 21, 21)
@@ -88,8 +90,17 @@ def test_sequences_of_five_have_one_template_each(tmp_path: Path) -> None:
 
 def test_the_recurrent_set_has_no_split(tmp_path: Path) -> None:
     content = made(tmp_path, "recurrent_dataset")
-    assert set(content) == {"template", "science", "difference", "labels"}
+    assert set(content) == {"template", "science", "difference", "labels", "origin"}
     assert content["science"].shape[1:] == (3, 27, 27)
+
+
+@pytest.mark.parametrize("name", ["stamp_dataset_28", "5stamps_dataset", "recurrent_dataset"])
+def test_a_simulated_file_says_so_and_its_conversion_too(tmp_path: Path, name: str) -> None:
+    made(tmp_path, name)
+    read = read_layout(tmp_path / f"{name}-1.pkl")
+    assert read.origin == "simulated"
+    read.save(tmp_path / "converted.npz")
+    assert StampSet.load(tmp_path / "converted.npz").origin == "simulated"
 
 
 def test_same_seed_gives_same_pickle_on_two_processes(tmp_path: Path) -> None:

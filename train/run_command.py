@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from model_zoo.errors import CheckpointError
 from train.errors import TrainingError
 from train.experiment import ExperimentError, names, read_experiment
 from train.pickles import PickleError
@@ -21,7 +22,6 @@ from train.terminal import fail
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = Console(width=None if sys.stdout.isatty() else 200)  # what is no terminal has no width: names stay whole
-STOPPED = "stopped; the last finished epoch is kept, and the same command goes on from it"
 
 Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]
 Data = Annotated[
@@ -40,10 +40,11 @@ def answered() -> Iterator[None]:
     """A user's error is one line and status 2; Ctrl-C is a clean stop."""
     try:
         yield
-    except (ExperimentError, DatasetError, PickleError, TrainingError, OSError) as error:
+    except (ExperimentError, DatasetError, PickleError, TrainingError, CheckpointError, OSError) as error:
         raise fail(error) from error
-    except KeyboardInterrupt:
-        messages.print(STOPPED)
+    except KeyboardInterrupt as stop:
+        left = "; ".join(["stopped", *map(str, stop.args)])
+        messages.print(f"{left}; the same command goes on from there", soft_wrap=True, highlight=False)
         raise typer.Exit(130) from None
 
 
@@ -112,13 +113,9 @@ def export_command(
 ) -> None:
     """Write the checkpoint of a run where the consumer loads it from."""
     with answered():
-        from model_zoo.errors import CheckpointError
         from train.serve import export
 
-        try:
-            checkpoint = export(run_folder, to)
-        except CheckpointError as error:
-            raise fail(error) from error
+        checkpoint = export(run_folder, to)
     console.print(f"{checkpoint.name}: model {checkpoint.model_id}, encoder {checkpoint.encoder_id} → {to}")
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tests.train.seeds import sequences, single, write
 from train.experiment import ExperimentError, names, read_experiment
+from train.launch import choose_device
 from train.layouts import read_layout
 from train.material import prepare
 from train.run import Source, run
@@ -88,6 +89,29 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
         ("seed001-ae", ["epochs=0"], "1 is the least"),
         ("seed001-ae", ["loss=l1"], "not one of mse"),
         ("seed001-ae", ["epochs"], "key=value is needed"),
+        ("seed001-ae", ["rate=-1"], r"rate is -1\.0; 1e-12 is the least"),
+        ("seed001-ae", ["rate=nan"], "rate is nan"),
+        ("seed001-ae", ["probe_rate=inf"], "probe_rate is inf"),
+        ("seed001-ae", ["decay=-1"], r"decay is -1\.0; 0 is the least"),
+        ("seed001-ae", ["seed=-1"], "seed is -1; 0 is the least"),
+        ("seed001-ae", ["seed=4294967296"], "seed is 4294967296; 2147483647 is the most"),
+        ("seed001-ae", ["batch=0"], "batch is 0; 1 is the least"),
+        ("seed001-ae", ["size=64"], "size is 64; 63 is the most"),
+        ("seed001-ae", ["folds=0"], "folds is 0; 3 is the least"),
+        ("seed001-ae", ["simulated=1.5"], r"simulated is 1\.5; 1 is the most"),
+        ("seed001-ae", ["pretrained=-2"], "pretrained is -2; 0 is the least"),
+        ("seed001-ae", ["cell=foo"], "cell is 'foo', not one of rnn, lstm, gru"),
+        ("seed001-ae", ["kind=resnet"], "kind is 'resnet', not one of autoencoder"),
+        ("seed001-ae", ["augmentation=blur"], "augmentation is 'blur', not one of none"),
+        ("seed001-ae", ["loss=entropy"], "loss is 'entropy', not one of mse, rmse"),
+        ("alerce-stamp", ["loss=mse"], "loss is 'mse', not one of crossentropy, entropy"),
+        ("alerce-stamp", ["pretrained=1"], "only classifier and sequence are pretrained"),
+        ("alerce-stamp", ["size=28"], "the alerce is made for 21 pixels"),
+        ("seed001-ae", ["augmentation=tiles", "size=28"], "size is 28, of which 3×3 tiles cannot be cut"),
+        ("seed001-ae", ["name=../../x"], r"'\.\./\.\./x' cannot name a run's folder"),
+        ("seed001-ae", ["variant=/../x"], "cannot name a run's folder"),
+        ("seed001-ae", ["name=."], "cannot name a run's folder"),
+        ("seed001-ae", ["reference=5"], "a table is needed"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) -> None:
@@ -133,6 +157,12 @@ def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path: Path) -> None
     found = CliRunner().invoke(app, ["run", "seed001-ae", "--data", str(data), "--device", "cuda"])
     assert found.exit_code == 2
     assert "no CUDA device is visible" in found.output
+
+
+@pytest.mark.parametrize(("name", "message"), [("foo", "no device is called so"), ("meta", "nothing is trained there")])
+def test_a_device_that_is_none_is_an_error(name: str, message: str) -> None:
+    with pytest.raises(ExperimentError, match=f"--device {name}: {message}; give cpu, cuda or auto"):
+        choose_device(name)
 
 
 @pytest.mark.slow

@@ -17,8 +17,8 @@ from train.errors import TrainingError
 from train.experiment import ExperimentError, names, read_experiment
 from train.pickles import PickleError
 from train.stamp_set import DatasetError
+from train.terminal import check_free, fail
 from train.terminal import console as messages
-from train.terminal import fail
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = Console(width=None if sys.stdout.isatty() else 200)  # what is no terminal has no width: names stay whole
@@ -98,6 +98,10 @@ def convert_command(
     channels: Annotated[str | None, typer.Option(help="Order of the file's channels, comma-separated.")] = None,
 ) -> None:
     """Read a pickle safely, once, and write it as arrays that are mapped from disk."""
+    try:
+        check_free(out, ".npz")
+    except ValueError as error:
+        raise fail(error) from error
     with answered():
         from train.layouts import read_layout
 

@@ -66,6 +66,17 @@ def test_every_layout_is_inspected_as_a_pickle_and_once_converted(name: str, con
         assert runner.invoke(app, ["dataset", "inspect", str(pickle)]).output == shown.output
 
 
+def test_a_conversion_does_not_write_over_what_is_there(tmp_path: Path) -> None:
+    pickle = write(tmp_path / "stamp_dataset_21_new.pkl", single())
+    (tmp_path / "set.npz").write_text("mine")
+    for out, message in (("set.npz", "exists: remove it"), ("stamp_dataset_21_new.pkl", "is no .npz file")):
+        before = (tmp_path / out).read_bytes()
+        found = runner.invoke(app, ["convert", str(pickle), "--out", str(tmp_path / out)], env={"COLUMNS": "300"})
+        assert found.exit_code == 2
+        assert message in found.output
+        assert (tmp_path / out).read_bytes() == before
+
+
 def test_a_pickle_of_an_unknown_name_asks_for_its_layout(tmp_path: Path) -> None:
     pickle = write(tmp_path / "mine.pkl", single())
     assert "give one of stamp_dataset_21_new" in runner.invoke(app, ["dataset", "inspect", str(pickle)]).output

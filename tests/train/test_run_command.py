@@ -120,7 +120,7 @@ def test_not_a_number_in_the_data_is_named_with_its_row(tmp_path: Path) -> None:
     path = write(tmp_path / "stamp_dataset_21_new.pkl", content)
     found = invoke("run", CHEAP, "--data", path, "--out", tmp_path, *SHORT)
     assert found.exit_code == 2
-    assert "the first in row 7" in found.output
+    assert "Train, row 7: the first of 1 pixels that are NaN" in found.output
 
 
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:

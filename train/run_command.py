@@ -22,6 +22,7 @@ from train.terminal import console as messages
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = Console(width=None if sys.stdout.isatty() else 200)  # what is no terminal has no width: names stay whole
+WEIGHTS = ("*.pt", "*.safetensors")
 
 Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]
 Data = Annotated[
@@ -48,6 +49,15 @@ def answered() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def check_begun(folders: list[Path]) -> None:
+    """Raises ExperimentError unless one of the folders holds weights that a run can go on from."""
+    if not any(next(folder.rglob(kind), None) for folder in folders for kind in WEIGHTS):
+        looked = ", ".join(map(str, folders))
+        raise ExperimentError(
+            f"--resume: no run to go on with is in {looked}; give its --out, or begin without --resume"
+        )
+
+
 @app.command("run")
 def run_command(
     name: Name,
@@ -59,10 +69,15 @@ def run_command(
     origin: Origin = "unstated",
     umap: Annotated[bool, typer.Option(help="Draw the UMAPs too; they take a minute.")] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only go on with a run that was stopped: begin none.")
+    ] = False,
 ) -> None:
-    """Run an experiment with all its variants; a run that was stopped goes on where it was."""
+    """Run an experiment with all its variants; a run that was stopped goes on where it was, --resume or not."""
     with answered():
         experiments = read_experiment(name, settings or [], only or [])
+        if resume:
+            check_begun([out / experiment.run for experiment in experiments])
         if experiments[0].kind == "serve":
             from train.serve import card_table, run_serving
 

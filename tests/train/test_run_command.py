@@ -159,6 +159,27 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_kept(data: Path, tm
     assert (folder / "seed-1" / "last.pt").read_bytes() == kept
 
 
+def test_resume_goes_on_with_a_run_and_begins_none(data: Path, tmp_path: Path) -> None:
+    arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
+    missing = invoke(*arguments, "--resume")
+    assert missing.exit_code == 2
+    assert f"no run to go on with is in {tmp_path / CHEAP}; give its --out" in missing.output
+    assert not list(tmp_path.iterdir())
+    for more in ([], ["--resume", "--set", "epochs=2"]):
+        found = invoke(*arguments, *more)
+        assert found.exit_code == 0, found.output
+    [metrics] = (tmp_path / CHEAP).rglob("metrics.jsonl")
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [1, 2]
+
+
+def test_resume_takes_a_folder_without_weights_for_no_run(data: Path, tmp_path: Path) -> None:
+    (tmp_path / CHEAP).mkdir()
+    (tmp_path / CHEAP / "config.json").write_text("{}")
+    found = invoke("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT, "--resume")
+    assert found.exit_code == 2
+    assert "no run to go on with" in found.output
+
+
 def test_ctrl_c_in_the_first_epoch_does_not_say_that_one_is_kept(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

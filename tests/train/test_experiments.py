@@ -8,13 +8,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.train.seeds import sequences, single, write
+from tests.train.seeds import single, write
 from train.experiment import ExperimentError, names, read_experiment
 from train.launch import choose_device
 from train.layouts import read_layout
 from train.material import prepare
 from train.run import Source, run
 from train.run_command import app
+from train.simulation import seed_dataset
 from train.stamp_set import DatasetError, StampSet
 
 SMALL = ["epochs=1", "probe_epochs=1", "seeds=1", "rows=15"]
@@ -23,11 +24,12 @@ TRAINED = [name for name in names() if name != "estampa-serve"]
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
-    folder = tmp_path_factory.mktemp("seeds")
-    return {
-        "stamp_dataset_21_new": read_layout(write(folder / "stamp_dataset_21_new.pkl", single())),
-        "5stamps_dataset": read_layout(write(folder / "5stamps_dataset.pkl", sequences())),
-    }
+    """Simulated pickles of the layouts that the experiments were made for."""
+    folder, found = tmp_path_factory.mktemp("seeds"), {}
+    for name in ("stamp_dataset_21_new", "5stamps_dataset"):
+        seed_dataset.write(name, folder / f"{name}.pkl", 1, 0.003, 1, lambda *_: None)
+        found[name] = read_layout(folder / f"{name}.pkl")
+    return found
 
 
 def test_the_list_is_that_of_the_seeds() -> None:

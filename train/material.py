@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.augment import COPIES
 from train.experiment import Experiment
 from train.stamp_set import SPLITS, DatasetError, StampSet
 
@@ -94,6 +95,12 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> M
             torch.from_numpy(np.ascontiguousarray(cut, dtype=np.float32)).to(device),
             torch.from_numpy(stamps.labels[rows].repeat(repeats)).to(device),
             torch.from_numpy(columns).to(device),
+        )
+    examples = len(parts["train"]) * COPIES[experiment.augmentation]
+    if experiment.kind == "alerce" and experiment.metadata and (examples - 1) % experiment.batch == 0:
+        raise DatasetError(
+            f"batches of {experiment.batch} leave one of {examples} examples alone, and columns are normalised over a "
+            "batch; give another --set batch"
         )
     return Material(**parts, classes=stamps.classes, channels=experiment.channels)
 

@@ -144,6 +144,13 @@ def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
         again("epochs=3", "1")
 
 
+def test_a_batch_of_one_that_cannot_be_normalised_is_refused_before_training(sets: dict[str, StampSet]) -> None:
+    for batch in (7, 1):
+        [experiment] = read_experiment("alerce-stamp", ["rows=15", f"batch={batch}"], ["metadata"])
+        with pytest.raises(DatasetError, match=f"batches of {batch} leave one of 15 examples alone"):
+            prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+
+
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:
     content = single()
     content["Test"]["class"][content["Test"]["class"] == 1] = 0

@@ -60,9 +60,7 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write `checkpoint` into `folder`, made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(checkpoint._tensors(), folder / "model.safetensors")
+    """Write `checkpoint` into `folder`, made if need be, whole or not at all. Raises OSError naming what it cannot."""
     card = {
         "format": FORMAT,
         "name": checkpoint.name,
@@ -71,7 +69,23 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
         "description": checkpoint._description(),
         "metadata": checkpoint.metadata,
     }
-    (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    contents = {
+        "model.safetensors": safetensors.torch.save(checkpoint._tensors()),
+        "model.json": (json.dumps(card, indent=2) + "\n").encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = {name: folder / f".{name}.partial" for name in contents}
+    try:
+        for name, content in contents.items():
+            partial[name].write_bytes(content)
+        for name, path in partial.items():
+            path.replace(folder / name)
+    except OSError as error:
+        error.filename = error.filename or str(folder)  # a write names no file
+        raise
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
 
 
 def resolve(name: str) -> Path:

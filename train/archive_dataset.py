@@ -15,8 +15,11 @@ from consumer.alert import Alert, read_alerts
 from consumer.archive import ArchiveSource, find_archives
 from consumer.errors import BadAlert
 from consumer.stamps import cut_stamps
+from model_zoo.metadata import column_values, metadata_fields
 from model_zoo.preprocess import Preprocessing, normalise
 from model_zoo.taxonomy import CLASSES
+from train.layouts import FEATURES
+from train.simulation.sky import ecliptic, galactic
 
 MAX_BYTES: Final = 1 << 26
 """Of a packet, and of a stamp inflated: a data set is made of archives chosen by hand."""
@@ -24,11 +27,11 @@ MAX_BYTES: Final = 1 << 26
 SPLITS: Final = ("train", "validation", "test")
 SHARES: Final = (0.7, 0.15, 0.15)
 MESSAGES_AT_ONCE: Final = 256
-FEATURES: Final = (
-    "sgscore1", "distpsnr1", "sgscore2", "distpsnr2", "sgscore3", "distpsnr3", "fwhm", "magpsf", "sigmapsf",
-    "ra", "dec", "diffmaglim", "rb", "distnr", "magnr", "classtar", "ndethist", "ncovhist", "chinr", "sharpnr",
-)  # fmt: skip
-"""ALeRCE's columns that a packet holds as numbers; NaN where it does not."""
+SERVED: Final = ("ecl_lat", "gal_lat", "non_detections")
+"""Columns that the served models have too, and make in one place."""
+
+SIGNS: Final = {"t": 1.0, "1": 1.0, "f": -1.0, "0": -1.0}
+"""How a packet says whether the difference is positive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def _examples(payload: bytes, preprocessing: Preprocessing) -> Iterator[Example 
         except BadAlert as bad:
             yield bad
             continue
-        yield Example(outcome, pixels, _features(candidates[outcome.candid]), len(payload))
+        yield Example(outcome, pixels, feature_values(candidates[outcome.candid]), len(payload))
 
 
 def _candidates(payload: bytes) -> dict[int, dict[str, Any]]:
@@ -84,9 +87,15 @@ def _candidates(payload: bytes) -> dict[int, dict[str, Any]]:
     return {record["candid"]: record["candidate"] for record in records}
 
 
-def _features(candidate: dict[str, Any]) -> NDArray[np.float64]:
-    values = (candidate.get(name) for name in FEATURES)
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+def feature_values(candidate: dict[str, Any]) -> NDArray[np.float64]:
+    """ALeRCE's 26 columns of one candidate, (26,), NaN for what a packet does not have."""
+    found = {name: np.nan if value is None else value for name, value in candidate.items()}
+    fields = np.array([[found.get(name, np.nan) for name in metadata_fields(SERVED)]], np.float64)
+    found |= zip(SERVED, column_values(fields, SERVED)[0], strict=True)
+    ra, dec = np.array([[found.get(name, np.nan)] for name in ("ra", "dec")], np.float64)
+    found |= {"ecl_long": ecliptic(ra, dec)[0].item(), "gal_long": galactic(ra, dec)[0].item()}
+    found["isdiffpos"] = SIGNS.get(candidate.get("isdiffpos", ""), np.nan)
+    return np.array([found.get(name, np.nan) for name in FEATURES], np.float64)
 
 
 def collect(

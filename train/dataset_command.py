@@ -57,6 +57,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A data set (.npz), or one of the seeds' pickles.")],
     page: Annotated[Path | None, typer.Option(help="Write a page of stamps to this PNG file.")] = None,
     layout: Annotated[str | None, typer.Option(help="Of a pickle; by default from its name.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Order of a pickle's channels, comma-separated.")] = None,
 ) -> None:
     """Describe a data set: arrays, classes by split, repeats and leaks, value ranges; and show a page of stamps."""
     from train import dataset_file
@@ -70,7 +71,8 @@ def inspect(
             arrays = dataset_file.load(path)
             _describe(dataset_file.describe(arrays), out)
         else:
-            stamps = StampSet.load(path) if path.suffix == ".npz" else read_layout(path, layout)
+            order = tuple(channels.split(",")) if channels else None
+            stamps = StampSet.load(path) if path.suffix == ".npz" else read_layout(path, layout, order)
             arrays = stamps.arrays()
             for line in inspect_stamps(stamps).lines():
                 out.print(line, highlight=False)

@@ -48,7 +48,7 @@ def is_built(path: Path) -> bool:
 def load(path: Path) -> Arrays:
     """Read a data set. Raises ValueError for a file that is none, naming what is missing; runs no pickle."""
     if not path.is_file():
-        raise ValueError(f"{path} does not exist: give a file that `estampa-train dataset build` wrote")
+        raise ValueError(f"no such file: {path}")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -1,6 +1,8 @@
 """One experiment: what is trained, on what, how long. Read from `experiments/NAME.toml`, changed by `--set`."""
 
 import difflib
+import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -9,10 +11,55 @@ from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "experiments"
 
-KINDS: Final = ("autoencoder", "vae", "reconstructor", "classifier", "alerce", "sequence", "serve")
-AUGMENTATIONS: Final = ("none", "views", "tiles")
-LOSSES: Final = ("mse", "rmse", "crossentropy", "entropy")
-KEPT: Final = ("last", "best")
+RECONSTRUCTION: Final = ("mse", "rmse")
+CLASSIFICATION: Final = ("crossentropy", "entropy")
+LOSSES: Final = {
+    "autoencoder": RECONSTRUCTION,
+    "vae": RECONSTRUCTION,
+    "reconstructor": RECONSTRUCTION,
+    "classifier": CLASSIFICATION,
+    "alerce": CLASSIFICATION,
+    "sequence": CLASSIFICATION,
+    "serve": (*RECONSTRUCTION, *CLASSIFICATION),
+}
+"""Losses that a kind of model can learn by; the served model has its own, and does not look."""
+
+SIDES: Final = {"reconstructor": 21, "classifier": 21, "alerce": 21}
+"""Side of the cut, pixels, of the models whose linear layers fit one size only."""
+
+PRETRAINABLE: Final = ("classifier", "sequence")
+CHOICES: Final = {
+    "kind": tuple(LOSSES),
+    "cell": ("rnn", "lstm", "gru"),
+    "augmentation": ("none", "views", "tiles"),
+    "keeps": ("last", "best"),
+}
+MOST: Final = sys.float_info.max
+BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "size": (1, 63),
+    "latent": (1, MOST),
+    "batch": (1, MOST),
+    "epochs": (1, MOST),
+    "patience": (1, MOST),
+    "probe_epochs": (1, MOST),
+    "probe_batch": (1, MOST),
+    "seeds": (1, 1000),
+    "rate": (1e-12, MOST),
+    "probe_rate": (1e-12, MOST),
+    "decay": (0, MOST),
+    "pretrained": (0, MOST),
+    "pretrained_rate": (1e-12, MOST),
+    "rows": (0, MOST),
+    "seed": (0, 2**31 - 1),  # what every generator takes
+    "teachers": (0, MOST),
+    "simulated": (0, 1),
+    "steps": (1, MOST),
+    "folds": (3, MOST),  # one to score, one to choose by, one to learn from
+    "search": (0, MOST),
+}
+"""Lowest and highest value of every setting that is a number; neither NaN nor infinity is any."""
+
+FOLDER_NAME: Final = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
 SCALE: Final = ("epochs", "pretrained", "probe_epochs", "rows", "seeds", "seed", "mixed", "compiled")
 """How long, of how much and how fast: a run of other values is a shorter one of the same experiment."""
 
@@ -81,14 +128,37 @@ class Experiment:
     reference: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, known in (("kind", KINDS), ("augmentation", AUGMENTATIONS), ("loss", LOSSES), ("keeps", KEPT)):
-            if getattr(self, name) not in known:
-                raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)!r}, not one of {', '.join(known)}")
-        for name in ("size", "latent", "batch", "epochs", "patience", "probe_epochs", "probe_batch", "seeds"):
-            if getattr(self, name) < 1:
-                raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)}; 1 is the least")
-        if self.rows < 0:
-            raise ExperimentError(f"{self.name}: rows is {self.rows}; 0 is the least, and stands for all")
+        for name, (low, high) in BOUNDS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                worded = f"{high} is the most" if value > high else f"{low} is the least"
+                raise ExperimentError(f"{self.name}: {name} is {value}; {worded}")
+        for name, known in CHOICES.items():
+            self._check_choice(name, known)
+        self._check_choice("loss", LOSSES[self.kind])
+        if not FOLDER_NAME.fullmatch(self.run):
+            raise ExperimentError(f"{self.run!r} cannot name a run's folder; give a plain name, without slashes")
+        self._check_fit()
+
+    def _check_choice(self, name: str, known: Sequence[str]) -> None:
+        if getattr(self, name) not in known:
+            raise ExperimentError(f"{self.name}: {name} is {getattr(self, name)!r}, not one of {', '.join(known)}")
+
+    def _check_fit(self) -> None:
+        """Settings that are well each by itself, and not together."""
+        side = SIDES.get(self.kind, self.size)
+        if self.size != side:
+            raise ExperimentError(f"{self.name}: size is {self.size}; the {self.kind} is made for {side} pixels")
+        if self.augmentation == "tiles" and self.size % 3:
+            raise ExperimentError(
+                f"{self.name}: size is {self.size}, of which 3×3 tiles cannot be cut; give a multiple of 3, or "
+                "--set augmentation=views"
+            )
+        if self.pretrained and self.kind not in PRETRAINABLE:
+            raise ExperimentError(
+                f"{self.name}: pretrained is {self.pretrained}; 0 is needed, for only {' and '.join(PRETRAINABLE)} "
+                "are pretrained"
+            )
 
     @property
     def run(self) -> str:
@@ -159,10 +229,12 @@ def _typed(key: str, value: Any) -> Any:
             return _truth(value)
         if kind in {int, float, str}:
             return kind(value)
+        if key == "channels":
+            return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
     except ValueError as error:
         raise ExperimentError(f"{key}={value!r}: {error}") from error
-    if key == "channels":
-        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    if not isinstance(value, Mapping):
+        raise ExperimentError(f"{key}={value!r}: a table is needed, in the experiment's own file")
     return dict(value)
 
 

@@ -30,14 +30,22 @@ class Trial:
 
 
 def choose_device(name: str) -> torch.device:
-    """Raises ExperimentError where a GPU is asked for and missing; `auto` says what it chose."""
+    """Raises ExperimentError on what is no device, or a GPU that is missing; `auto` says what it chose."""
     if name == "auto":
         chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         console.print(f"device: {chosen.type} ({'a GPU is' if chosen.type == 'cuda' else 'no GPU'} visible)")
         return chosen
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ExperimentError(f"--device {name}: no CUDA device is visible; run with --device cpu")
-    return torch.device(name)
+    try:
+        asked = torch.device(name)
+    except RuntimeError as error:
+        raise ExperimentError(f"--device {name}: no device is called so; give cpu, cuda or auto") from error
+    if asked.type not in {"cpu", "cuda"}:
+        raise ExperimentError(f"--device {name}: nothing is trained there; give cpu, cuda or auto")
+    visible = torch.cuda.device_count() if asked.type == "cuda" else 0
+    if asked.type == "cuda" and (asked.index or 0) >= visible:
+        seen = f"only {visible} CUDA device is" if visible else "no CUDA device is"
+        raise ExperimentError(f"--device {name}: {seen} visible; run with --device cpu")
+    return asked
 
 
 def load_stamps(paths: Sequence[Path]) -> StampSet:

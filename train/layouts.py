@@ -1,6 +1,7 @@
 """The five layouts of the seeds' pickles → one StampSet. What each file leaves out is said here."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,26 @@ from numpy.typing import NDArray
 
 from model_zoo.taxonomy import CLASSES
 from train.pickles import read_pickle
-from train.stamp_set import UNSTATED, DatasetError, StampSet
+from train.stamp_set import (
+    UNSTATED,
+    DatasetError,
+    StampSet,
+    check_exists,
+    check_features,
+    check_images,
+    class_places,
+)
 
 SPLIT_NAMES: Final = {"Train": "train", "Validation": "validation", "Test": "test"}
 LARGE_CLASSES: Final = ("AGN", "SN", "VS")
 SEQUENCE_CHANNELS: Final = ("science", "template", "difference")
+LASTING: Final = ("AGN", "VS")
+"""Classes whose source stands in the template too."""
+NEW: Final = "SN"
+"""Class whose source does not."""
+COMPARED: Final = 2000
+CLEARLY: Final = 4.0
+"""Standard errors by which the stamps must speak for another order before a file is refused."""
 FEATURES: Final = (
     "sgscore1",
     "distpsnr1",
@@ -50,13 +66,15 @@ FEATURES: Final = (
 class Layout:
     """channels: order of the last axis. side: of the images, pixels. length: stamps of an object.
 
-    Where there are several they lie channel by channel, with one template for all.
+    Where there are several they lie channel by channel, with one template for all. split: whether the file has Train,
+    Validation and Test.
     """
 
     channels: tuple[str, ...]
     side: int
     classes: tuple[str, ...] = CLASSES
     length: int = 1
+    split: bool = True
 
     @property
     def sequence(self) -> bool:
@@ -68,62 +86,102 @@ LAYOUTS: Final = {
     "stamp_dataset_28": Layout(("difference", "science", "template"), 28),
     "td_ztf_stamp_17_06_20": Layout(("science", "template", "difference"), 63),
     "5stamps_dataset": Layout(SEQUENCE_CHANNELS, 21, LARGE_CLASSES, length=5),
-    "recurrent_dataset": Layout(SEQUENCE_CHANNELS, 27, LARGE_CLASSES, length=3),
+    "recurrent_dataset": Layout(SEQUENCE_CHANNELS, 27, LARGE_CLASSES, length=3, split=False),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One split of a file. planes: the channels, each (N, …, S, S). place: of its rows, for errors."""
+
+    content: Mapping[str, Any]
+    planes: list[NDArray[Any]]
+    where: str
+
+    def __len__(self) -> int:
+        return len(self.planes[0])
+
+    def place(self, row: int) -> str:
+        return f"{self.where}, row {row}"
 
 
 def read_layout(path: Path, layout: str | None = None, channels: tuple[str, ...] | None = None) -> StampSet:
     """Read a pickle of one of LAYOUTS, by default the one whose name begins the file's.
 
-    `channels` overrides the layout's order. Raises DatasetError where the file does not have the layout, or where its
-    difference is not the channel that it should be.
+    `channels` overrides the layout's order. Raises DatasetError where the file does not have the layout, or a split has
+    another order of channels.
     """
+    check_exists(path)
     name = layout or _layout_of(path)
     if name not in LAYOUTS:
         raise DatasetError(f"no layout is called {name!r}; give one of {', '.join(LAYOUTS)}")
     known = LAYOUTS[name]
+    order = channels or known.channels
+    if sorted(order) != sorted(known.channels):
+        raise DatasetError(f"--channels is {', '.join(order)}; {', '.join(known.channels)} are needed, in any order")
     content = read_pickle(path)
     if not isinstance(content, Mapping):
         raise DatasetError(f"{path} holds a {type(content).__name__}; a dictionary is needed")
-    parts = _splits(content, path)
-    read = _sequences if known.sequence else _images
-    wheres = [f"{path}: {name}" for name in parts]
-    planes = [read(part, known, where) for part, where in zip(parts.values(), wheres, strict=True)]
-    lengths = [len(part[0]) for part in planes]
-    labels = [
-        _labels(part, known, where, rows) for part, where, rows in zip(parts.values(), wheres, lengths, strict=True)
-    ]
-    whole = "All" in parts
-    split = np.repeat([SPLIT_NAMES.get(name, "train") for name in parts], lengths)
-    found = StampSet(
-        images=_joined(planes, wheres),
-        channels=channels or known.channels,
+    parts = {name: _part(part, known, f"{path}: {name}") for name, part in _splits(content, known, path).items()}
+    labels = [_labels(part, known) for part in parts.values()]
+    images = _joined(list(parts.values()))
+    lengths = [len(part) for part in parts.values()]
+    for part, rows, label in zip(parts.values(), np.split(images, np.cumsum(lengths)[:-1]), labels, strict=True):
+        check_channels(rows, label, known, order, part.where)
+    named = all("features" in part.content for part in parts.values())
+    return StampSet(
+        images=images,
+        channels=order,
         labels=np.concatenate(labels),
         classes=known.classes,
-        split=_split_by_template(parts["All"]) if whole else split,
-        features=_features(parts, lengths),
-        feature_names=FEATURES if all("features" in part for part in parts.values()) else (),
-        oid=_object_ids(parts, lengths),
+        split=_split_by_template(parts["All"].content)
+        if "All" in parts
+        else np.repeat([SPLIT_NAMES[name] for name in parts], lengths),
+        features=np.concatenate([_features(part) for part in parts.values()])
+        if named
+        else np.empty((len(images), 0), np.float32),
+        feature_names=FEATURES if named else (),
+        oid=np.concatenate([_object_ids(part) for part in parts.values()]),
         origin=str(content.get("origin", UNSTATED)),
     )
-    check_difference(found, path)
-    return found
 
 
-def check_difference(stamps: StampSet, path: Path, sample: int = 2000) -> None:
-    """The difference is the channel least correlated with the other two; raises DatasetError where another one is."""
-    if set(stamps.channels) != set(SEQUENCE_CHANNELS):
-        return
-    rows = np.linspace(0, len(stamps) - 1, min(sample, len(stamps))).astype(np.int64)
-    pixels = np.asarray(stamps.images[rows]).reshape(-1, 3)
-    pixels = pixels[np.isfinite(pixels).all(axis=1)]
-    alike = np.abs(np.corrcoef(pixels.T)) - np.eye(3)
-    least = stamps.channels[int(np.argmin(alike.sum(axis=0)))]
-    if least != "difference":
-        raise DatasetError(
-            f"{path}: the channel least like the others is the one called {least}, so the order "
-            f"{', '.join(stamps.channels)} is wrong; give --channels in the file's order"
-        )
+def check_channels(
+    images: NDArray[np.float32], labels: NDArray[np.int64], layout: Layout, channels: tuple[str, ...], where: str
+) -> None:
+    """Raises DatasetError where images (N, …) clearly have another order of channels than they are said to have.
+
+    Of a source that lasts, the difference is the channel least like the other two. Of a new one the template is, and
+    the difference is more like the science image. A few stamps that speak against it are no proof: CLEARLY is.
+    """
+    lasting = _alike(images, np.isin(labels, [layout.classes.index(name) for name in LASTING]))
+    new = _alike(images, labels == layout.classes.index(NEW))
+    science, template, difference = (channels.index(name) for name in SEQUENCE_CHANNELS)
+    least = int(np.argmin(lasting.sum(axis=(0, 2))))
+    found = ""
+    if _clearly(lasting[:, difference].sum(axis=1) - lasting[:, least].sum(axis=1)):
+        found = f"the channel least like the others is the one called {channels[least]}"
+    elif _clearly(new[:, difference, template] - new[:, difference, science]):
+        found = "what is new is in the channel called template"
+    if found:
+        order = ", ".join(channels)
+        raise DatasetError(f"{where}: {found}, so the order {order} is wrong; give --channels in the file's order")
+
+
+def _alike(images: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n, 3, 3): size of the correlation between the channels of each chosen stamp, the first of a sequence."""
+    some = images[np.flatnonzero(chosen)[:COMPARED]]
+    first = some[:, 0] if some.ndim == 5 else some
+    pixels = first.astype(np.float64).reshape(len(first), math.prod(first.shape[1:3]), first.shape[3])
+    pixels -= pixels.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.square(pixels).sum(axis=1, keepdims=True))
+    pixels = (pixels / np.where(length > 0, length, 1))[(length > 0).all(axis=(1, 2))]
+    return np.asarray(np.abs(np.einsum("npa,npb->nab", pixels, pixels)))
+
+
+def _clearly(margin: NDArray[np.float64]) -> bool:
+    """Whether values (n,) are above 0 on average, and not by chance."""
+    return len(margin) > 1 and bool(margin.mean() > CLEARLY * margin.std(ddof=1) / np.sqrt(len(margin)))
 
 
 def _split_by_template(part: Mapping[str, Any]) -> NDArray[np.str_]:
@@ -139,21 +197,34 @@ def _layout_of(path: Path) -> str:
     for name in LAYOUTS:
         if path.name.startswith(name):
             return name
-    raise DatasetError(f"the layout of {path.name} is not known from its name; give one of {', '.join(LAYOUTS)}")
+    raise DatasetError(
+        f"the layout of {path.name} is not known from its name; `estampa-train convert` takes it with --layout, "
+        f"give one of {', '.join(LAYOUTS)}"
+    )
 
 
-def _splits(content: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, Any]]:
-    found = {name: content[name] for name in SPLIT_NAMES if isinstance(content.get(name), Mapping)}
-    if found:
-        return found
-    if "labels" in content:
+def _splits(content: Mapping[str, Any], layout: Layout, path: Path) -> dict[str, Mapping[str, Any]]:
+    missing = [name for name in SPLIT_NAMES if not isinstance(content.get(name), Mapping)]
+    if not missing:
+        return {name: content[name] for name in SPLIT_NAMES}
+    if not layout.split:
         return {"All": content}
-    raise DatasetError(f"{path} has the keys {sorted(map(str, content))}; Train, Validation and Test are needed")
+    raise DatasetError(
+        f"{path} has no {' and no '.join(missing)}; its keys are {', '.join(sorted(map(str, content)))}, and "
+        f"{', '.join(SPLIT_NAMES)} are needed, each a dictionary"
+    )
+
+
+def _part(content: Mapping[str, Any], layout: Layout, where: str) -> _Part:
+    planes = (_sequences if layout.sequence else _images)(content, layout, where)
+    if not planes[0].size:
+        raise DatasetError(f"{where} is empty; give it some stamps of each class")
+    return _Part(content, planes, where)
 
 
 def _images(part: Mapping[str, Any], layout: Layout, where: str) -> list[NDArray[Any]]:
     """The channels, each (N, S, S), as views of what the file holds."""
-    images = np.asarray(_key(part, where, "images"))
+    images = _numbers(part, where, "images")
     wanted = (layout.side, layout.side, len(layout.channels))
     if images.ndim != 4 or images.shape[1:] != wanted:
         raise DatasetError(f"{where}: images are {images.shape}; (N, {', '.join(map(str, wanted))}) is needed")
@@ -162,43 +233,39 @@ def _images(part: Mapping[str, Any], layout: Layout, where: str) -> list[NDArray
 
 def _sequences(part: Mapping[str, Any], layout: Layout, where: str) -> list[NDArray[Any]]:
     """The channels, each (N, T, S, S), the one template repeated along T, as views of what the file holds."""
-    science, difference = (np.asarray(_key(part, where, name)) for name in ("science", "difference"))
-    template = np.asarray(_key(part, where, "template"))
-    if science.ndim != 4 or science.shape != difference.shape or template.shape != science[:, 0].shape:
+    science, difference, template = (_numbers(part, where, name) for name in ("science", "difference", "template"))
+    fits = science.ndim == 4 and science.shape[2:] == (layout.side, layout.side) and science.shape == difference.shape
+    if not fits or template.shape != (len(science), layout.side, layout.side):
         shapes = f"science {science.shape}, difference {difference.shape}, template {template.shape}"
         raise DatasetError(f"{where}: {shapes}; (N, T, {layout.side}, {layout.side}) twice and one template are needed")
     return [science, np.broadcast_to(template[:, None], science.shape), difference]
 
 
-def _joined(planes: Sequence[Sequence[NDArray[Any]]], wheres: Sequence[str]) -> NDArray[np.float32]:
+def _joined(parts: Sequence[_Part]) -> NDArray[np.float32]:
     """The parts one after another, channels last: the only copy, for a full-size file fills gigabytes."""
-    lengths, first = [len(part[0]) for part in planes], planes[0]
+    lengths, first = [len(part) for part in parts], parts[0].planes
     whole = np.empty((sum(lengths), *first[0].shape[1:], len(first)), np.float32)
-    for rows, part, where in zip(np.split(whole, np.cumsum(lengths)[:-1]), planes, wheres, strict=True):
-        for place, plane in enumerate(part):
+    for rows, part in zip(np.split(whole, np.cumsum(lengths)[:-1]), parts, strict=True):
+        if part.planes[0].shape[1:] != first[0].shape[1:]:
+            raise DatasetError(f"{part.where}: stamps are {part.planes[0].shape[1:]}, and {first[0].shape[1:]} before")
+        for place, plane in enumerate(part.planes):
             rows[..., place] = plane
-        _check_finite(rows, where)
+        check_images(rows, part.place)
     return whole
 
 
-def _labels(part: Mapping[str, Any], layout: Layout, where: str, rows: int) -> NDArray[np.int64]:
-    raw = np.asarray(_key(part, where, "class", "labels"))
-    if raw.shape != (rows,):
-        raise DatasetError(f"{where}: labels are {raw.shape}; ({rows},) is needed")
-    if raw.dtype.kind in "OUS":
-        return np.array([_class_place(label, layout, where) for label in raw], np.int64)
-    whole = raw.astype(np.int64)
-    if not np.array_equal(whole, raw):
-        raise DatasetError(f"{where}: label {raw[np.flatnonzero(whole != raw)[0]]} is not a whole number")
-    return whole
+def _labels(part: _Part, layout: Layout) -> NDArray[np.int64]:
+    raw = np.asarray(_key(part.content, part.where, "class", "labels"))
+    if raw.shape != (len(part),):
+        raise DatasetError(f"{part.where}: labels are {raw.shape}; ({len(part)},) is needed")
+    return class_places(raw, layout.classes, part.place)
 
 
-def _class_place(label: Any, layout: Layout, where: str) -> int:
-    text = label.decode() if isinstance(label, bytes) else str(label)
-    places = {name.lower(): place for place, name in enumerate(layout.classes)}
-    if text.lower() not in places:
-        raise DatasetError(f"{where}: label {text!r} is none of {', '.join(layout.classes)}")
-    return places[text.lower()]
+def _numbers(part: Mapping[str, Any], where: str, name: str) -> NDArray[Any]:
+    found = np.asarray(_key(part, where, name))
+    if found.dtype.kind not in "biuf":
+        raise DatasetError(f"{where}: {name} is an array of {found.dtype}; numbers are needed")
+    return found
 
 
 def _key(part: Mapping[str, Any], where: str, *names: str) -> Any:
@@ -208,28 +275,20 @@ def _key(part: Mapping[str, Any], where: str, *names: str) -> Any:
     raise DatasetError(f"{where} has no {' or '.join(names)}; its keys are {', '.join(sorted(map(str, part)))}")
 
 
-def _check_finite(images: NDArray[np.float32], where: str, chunk: int = 4096) -> None:
-    bad = np.concatenate([_bad_pixels(images[start : start + chunk]) for start in range(0, len(images), chunk)])
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise DatasetError(f"{where}: {bad.sum()} pixels are NaN or infinite, the first in row {row}; mend the file")
+def _features(part: _Part) -> NDArray[np.float32]:
+    raw = np.asarray(part.content["features"])
+    if raw.shape != (len(part), len(FEATURES)):
+        raise DatasetError(f"{part.where}: features are {raw.shape}; ({len(part)}, {len(FEATURES)}) is needed")
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+            found = raw.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{part.where}: features are no numbers: {error}") from error
+    check_features(found, FEATURES, len(part), part.place)
+    return found
 
 
-def _bad_pixels(images: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(N,): how many of each stamp are no number."""
-    return np.asarray((~np.isfinite(images)).reshape(len(images), -1).sum(axis=1), np.int64)
-
-
-def _features(parts: Mapping[str, Mapping[str, Any]], lengths: list[int]) -> NDArray[np.float32]:
-    if not all("features" in part for part in parts.values()):
-        return np.empty((sum(lengths), 0), np.float32)
-    return np.concatenate([np.asarray(part["features"]).astype(np.float32) for part in parts.values()])
-
-
-def _object_ids(parts: Mapping[str, Mapping[str, Any]], lengths: list[int]) -> NDArray[np.str_]:
+def _object_ids(part: _Part) -> NDArray[np.str_]:
     """Names of the objects, row by row; a split whose `oid` has another length gets none, for it cannot be zipped."""
-    columns = [
-        np.asarray(part["oid"]).astype(np.str_) if "oid" in part and len(part["oid"]) == rows else np.full(rows, "")
-        for part, rows in zip(parts.values(), lengths, strict=True)
-    ]
-    return np.concatenate(columns)
+    names = np.asarray(part.content.get("oid", ()))
+    return names.astype(np.str_) if names.shape == (len(part),) else np.full(len(part), "")

@@ -1,5 +1,6 @@
 """The training loop: epochs, early stopping, best and last weights, and a resumption that continues to the bit."""
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -86,24 +87,40 @@ def train(
     """Train `model` in place to its last weights; `folder` gets best.pt, last.pt and metrics.jsonl.
 
     A folder that was begun is gone on with, and ends with the very weights of an undisturbed run (on CPU). Raises
-    TrainingError on a loss that is no number; the last good epoch stays on disk, as it does on Ctrl-C.
+    TrainingError on a loss that is no number; the last good epoch stays on disk, as it does on Ctrl-C, whose
+    KeyboardInterrupt then says so.
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimiser, update = optimiser_of(model, objective.step, schedule)
     progress = _resumed(model, optimiser, generator, folder)
     _write_metrics(folder, progress.records)
-    while progress.epoch < schedule.epochs and progress.since_best < schedule.patience:
-        loss = _epoch(model, update, objective, schedule, generator, progress)
-        model.eval()
-        with torch.no_grad():
-            record = {"epoch": progress.epoch + 1, "train": loss, **objective.validate()}
-        if progress.seen(record):
-            _save(folder / BEST, {"model": model.state_dict(), "epoch": progress.epoch})
-        _save(folder / LAST, _state(model, optimiser, generator, progress))
-        _write_metrics(folder, progress.records)
-        if objective.watch:
-            objective.watch(progress)
+    try:
+        while progress.epoch < schedule.epochs and progress.since_best < schedule.patience:
+            loss = _epoch(model, update, objective, schedule, generator, progress)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at a rate of {schedule.rate}; {kept(folder)}; "
+                    "lower it with --set rate=… and another --out"
+                )
+            model.eval()
+            with torch.no_grad():
+                record = {"epoch": progress.epoch + 1, "train": loss, **objective.validate()}
+            if progress.seen(record):
+                _save(folder / BEST, {"model": model.state_dict(), "epoch": progress.epoch})
+            _save(folder / LAST, _state(model, optimiser, generator, progress))
+            _write_metrics(folder, progress.records)
+            if objective.watch:
+                objective.watch(progress)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(kept(folder)) from stop
     return progress
+
+
+def kept(folder: Path) -> str:
+    """What a training that ends too early leaves in its folder, in words."""
+    return (
+        f"the last finished epoch is kept in {folder}" if (folder / LAST).exists() else f"no epoch is in {folder} yet"
+    )
 
 
 def load_best(model: nn.Module, folder: Path) -> int:
@@ -154,13 +171,7 @@ def _epoch(
         if objective.watch and steps * schedule.batch < objective.examples:
             progress.part = steps * schedule.batch / objective.examples
             objective.watch(progress)
-    mean = float(total) / steps
-    if not math.isfinite(mean):
-        raise TrainingError(
-            f"the loss is {mean} at a rate of {schedule.rate}; the epoch before is kept; "
-            "lower it with --set rate=… and another --out"
-        )
-    return mean
+    return float(total) / steps
 
 
 def _state(
@@ -206,9 +217,13 @@ def _save(path: Path, state: dict[str, Any]) -> None:
     """Whole or not at all: a full disk or a kill leaves the file of the epoch before."""
     try:
         with finished(path) as partial:
-            torch.save(state, partial)
-    except (OSError, RuntimeError) as error:
-        raise TrainingError(f"{path} cannot be written: {error}; is the disk full? The epoch before is kept") from error
+            content = io.BytesIO()  # writing by itself, torch says of a full disk that a position is unexpected
+            torch.save(state, content)
+            partial.write_bytes(content.getbuffer())
+    except OSError as error:
+        raise TrainingError(
+            f"{path} cannot be written: {error.strerror}; {kept(path.parent)}; is the disk full?"
+        ) from error
 
 
 def _write_metrics(folder: Path, records: list[dict[str, Any]]) -> None:
@@ -217,4 +232,4 @@ def _write_metrics(folder: Path, records: list[dict[str, Any]]) -> None:
         with finished(folder / METRICS) as partial:
             partial.write_text(lines, encoding="utf-8")
     except OSError as error:
-        raise TrainingError(f"{folder / METRICS} cannot be written: {error}; is the disk full?") from error
+        raise TrainingError(f"{folder / METRICS} cannot be written: {error.strerror}; is the disk full?") from error

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.augment import COPIES
 from train.experiment import Experiment
 from train.stamp_set import SPLITS, DatasetError, StampSet
 
@@ -89,14 +90,22 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> M
         if name == "train" and experiment.rows:
             rows = _some(rows, stamps.labels[rows], experiment.rows)
         cut = np.moveaxis(stamps.images[rows][..., window, window, :][..., planes], -1, -3)
-        repeats = 1
+        columns, repeats = metadata[rows], 1
         if cut.ndim == 5 and experiment.kind != "sequence":
             repeats, cut = cut.shape[1], cut.reshape(-1, *cut.shape[2:])
+            single = columns.ndim == 3  # each stamp of a sequence has its own
+            columns = columns.reshape(-1, columns.shape[-1]) if single else columns.repeat(repeats, axis=0)
         parts[name] = Split(
-            torch.from_numpy(np.ascontiguousarray(cut)).to(device),
+            torch.from_numpy(np.ascontiguousarray(cut, dtype=np.float32)).to(device),
             torch.from_numpy(stamps.labels[rows].repeat(repeats)).to(device),
-            torch.from_numpy(metadata[rows].repeat(repeats, axis=0)).to(device),
+            torch.from_numpy(columns).to(device),
             group[rows].repeat(repeats),
+        )
+    examples = len(parts["train"]) * COPIES[experiment.augmentation]
+    if experiment.kind == "alerce" and experiment.metadata and (examples - 1) % experiment.batch == 0:
+        raise DatasetError(
+            f"batches of {experiment.batch} leave one of {examples} examples alone, and columns are normalised over a "
+            "batch; give another --set batch"
         )
     return Material(**parts, classes=stamps.classes, channels=experiment.channels)
 
@@ -139,14 +148,14 @@ def _some(rows: NDArray[np.int64], label: NDArray[np.int64], wanted: int) -> NDA
 
 
 def _metadata(stamps: StampSet) -> NDArray[np.float32]:
-    """The columns that ALeRCE takes, within its bounds."""
+    """The columns that ALeRCE takes, within its bounds; −1 for a value that is not there."""
     if not stamps.feature_names:
         raise DatasetError("this data set has no metadata; run with --set metadata=false")
     columns = []
     for place, name in enumerate(stamps.feature_names):
         if name not in LEFT_OUT:
             low, high = CLIPS.get(name, (None, None))
-            column = stamps.features[:, place]
+            column = stamps.features[..., place]
             columns.append(column if low is None and high is None else np.clip(column, low, high))
-    found = np.nan_to_num(np.stack(columns, axis=1), nan=-1.0)
+    found = np.nan_to_num(np.stack(columns, axis=-1), nan=-1.0)
     return found.astype(np.float32)

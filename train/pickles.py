@@ -5,7 +5,6 @@ containers and pandas frames, and refuses every other name before anything is ca
 than what the file holds.
 """
 
-import importlib
 import math
 import pickle
 import pickletools
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
+
+from train.frames import FRAMES
 
 DAMAGED: Final = (
     pickle.UnpicklingError,
@@ -32,27 +33,13 @@ DAMAGED: Final = (
 )
 """What the standard reader and numpy raise on bytes that are not what they say."""
 
-FRAMES: Final = frozenset(
-    {
-        ("pandas.core.frame", "DataFrame"),
-        ("pandas.core.series", "Series"),
-        ("pandas.core.internals.managers", "BlockManager"),
-        ("pandas.core.internals.managers", "SingleBlockManager"),
-        ("pandas._libs.internals", "_unpickle_block"),
-        ("pandas.core.indexes.base", "Index"),
-        ("pandas.core.indexes.base", "_new_Index"),
-        ("pandas.core.indexes.range", "RangeIndex"),
-        ("pandas.core.indexes.numeric", "Int64Index"),
-    }
-)
-
 
 class PickleError(ValueError):
     """A pickle that asks for more than arrays and plain containers, or is damaged."""
 
 
 def read_pickle(path: Path) -> Any:
-    """What the pickle holds: numpy arrays, plain containers, pandas frames.
+    """What the pickle holds: numpy arrays, plain containers, pandas frames as `Frame` and `Series`.
 
     Raises PickleError naming the global that was refused, or what is wrong with the file.
     """
@@ -96,7 +83,7 @@ class _ArraysOnly(pickle.Unpickler):
         if name in ARRAYS and module in MODULES:
             return ARRAYS[name]
         if (module, name) in FRAMES:
-            return self._pandas(module, name)
+            return FRAMES[module, name]
         raise PickleError(
             f"{self._path} asks for {module}.{name}, which does not build an array; refused, nothing of it was run. "
             "If you trust the file, load it yourself and save its arrays with numpy.savez"
@@ -104,15 +91,6 @@ class _ArraysOnly(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         raise PickleError(f"{self._path} refers to an object outside the file ({pid!r}); refused")
-
-    def _pandas(self, module: str, name: str) -> Any:
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise PickleError(
-                f"{self._path} holds a pandas object ({module}.{name}) that cannot be built here: {error}; "
-                "install the pandas it was written with, or save its arrays with numpy.savez"
-            ) from error
 
 
 ARRAY: Final = object()

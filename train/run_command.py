@@ -12,16 +12,17 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from model_zoo.errors import CheckpointError
 from train.errors import TrainingError
 from train.experiment import ExperimentError, names, read_experiment
 from train.pickles import PickleError
 from train.stamp_set import DatasetError
+from train.terminal import check_free, fail
 from train.terminal import console as messages
-from train.terminal import fail
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = Console(width=None if sys.stdout.isatty() else 200)  # what is no terminal has no width: names stay whole
-STOPPED = "stopped; the last finished epoch is kept, and the same command goes on from it"
+WEIGHTS = ("*.pt", "*.safetensors")
 
 Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]
 Data = Annotated[
@@ -43,11 +44,21 @@ def answered() -> Iterator[None]:
     """A user's error is one line and status 2; Ctrl-C is a clean stop."""
     try:
         yield
-    except (ExperimentError, DatasetError, PickleError, TrainingError, OSError) as error:
+    except (ExperimentError, DatasetError, PickleError, TrainingError, CheckpointError, OSError) as error:
         raise fail(error) from error
-    except KeyboardInterrupt:
-        messages.print(STOPPED)
+    except KeyboardInterrupt as stop:
+        left = "; ".join(["stopped", *map(str, stop.args)])
+        messages.print(f"{left}; the same command goes on from there", soft_wrap=True, highlight=False)
         raise typer.Exit(130) from None
+
+
+def check_begun(folders: list[Path]) -> None:
+    """Raises ExperimentError unless one of the folders holds weights that a run can go on from."""
+    if not any(next(folder.rglob(kind), None) for folder in folders for kind in WEIGHTS):
+        looked = ", ".join(map(str, folders))
+        raise ExperimentError(
+            f"--resume: no run to go on with is in {looked}; give its --out, or begin without --resume"
+        )
 
 
 @app.command("run")
@@ -61,10 +72,15 @@ def run_command(
     origin: Origin = None,
     umap: Annotated[bool, typer.Option(help="Draw the UMAPs too; they take a minute.")] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only go on with a run that was stopped: begin none.")
+    ] = False,
 ) -> None:
-    """Run an experiment with all its variants; a run that was stopped goes on where it was."""
+    """Run an experiment with all its variants; a run that was stopped goes on where it was, --resume or not."""
     with answered():
         experiments = read_experiment(name, settings or [], only or [])
+        if resume:
+            check_begun([out / experiment.run for experiment in experiments])
         if experiments[0].kind == "serve":
             from train.serve import card_table, run_serving
 
@@ -100,6 +116,10 @@ def convert_command(
     channels: Annotated[str | None, typer.Option(help="Order of the file's channels, comma-separated.")] = None,
 ) -> None:
     """Read a pickle safely, once, and write it as arrays that are mapped from disk."""
+    try:
+        check_free(out, ".npz")
+    except ValueError as error:
+        raise fail(error) from error
     with answered():
         from train.layouts import read_layout
 
@@ -116,13 +136,9 @@ def export_command(
 ) -> None:
     """Write the checkpoint of a run where the consumer loads it from."""
     with answered():
-        from model_zoo.errors import CheckpointError
         from train.serve import export
 
-        try:
-            checkpoint = export(run_folder, to)
-        except CheckpointError as error:
-            raise fail(error) from error
+        checkpoint = export(run_folder, to)
     console.print(f"{checkpoint.name}: model {checkpoint.model_id}, encoder {checkpoint.encoder_id} → {to}")
 
 

@@ -118,7 +118,7 @@ class Encoders:
             self.folder.mkdir(parents=True, exist_ok=True)
             tensors = {key: tensor.contiguous() for key, tensor in make().state_dict().items()}
             with finished(path) as whole:
-                safetensors.torch.save_file(tensors, whole)
+                whole.write_bytes(safetensors.torch.save(tensors))
         return safetensors.torch.load_file(path)
 
 

@@ -1,16 +1,22 @@
 """What the offline commands share: where they talk to, how they refuse, and which paths they may write."""
 
+import errno
 from pathlib import Path
+from typing import Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 console = Console(stderr=True)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fail(error: Exception) -> typer.Exit:
-    """Print an error of the user's on one line, and exit with status 2."""
-    console.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
+    """Print an error of the user's on one line, with what to do about a full disk, and exit with status 2."""
+    full = isinstance(error, OSError) and error.errno in FULL
+    mend = "; free some room, and give the same command again" if full else ""
+    console.print(f"[red]error:[/red] {escape(str(error))}{mend}", soft_wrap=True, highlight=False)
     return typer.Exit(2)
 
 

@@ -1,5 +1,9 @@
+from collections import OrderedDict
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
 
 from model_zoo.alerce import Alerce, AlerceConfig, entropy_loss
 from model_zoo.autoencoder import Autoencoder, AutoencoderConfig
@@ -21,6 +25,44 @@ def test_the_autoencoder_gives_back_the_shape_it_took(channels: int, size: int, 
     assert model(stamp).shape == stamp.shape
     assert model.encoder(stamp).shape == (2, latent)
     assert model(stamp).min() >= 0
+
+
+def seed_001(latent: int = 30) -> nn.Module:
+    """Seed 001's autoencoder as its own description has it, layer by layer."""
+
+    def convolution(channels: int, stride: int = 1) -> list[nn.Module]:
+        return [nn.Conv2d(channels, 64, 3, stride, 1), nn.BatchNorm2d(64), nn.ReLU()]
+
+    encoder = nn.Sequential(
+        *convolution(2),
+        *convolution(64, 2),
+        *convolution(64),
+        *convolution(64, 2),
+        nn.Flatten(),
+        nn.Linear(2304, latent),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(latent, 2304), nn.ReLU(), nn.Unflatten(1, (64, 6, 6)),
+        *convolution(64), *convolution(64), nn.Upsample(11),
+        *convolution(64), *convolution(64), nn.Upsample(21),
+        *convolution(64), nn.Conv2d(64, 2, 3, 1, 1), nn.ReLU(),
+    )  # fmt: skip
+    return nn.Sequential(OrderedDict(encoder=encoder, decoder=decoder))
+
+
+def test_a_file_of_seed_001s_weights_loads_and_gives_its_reconstructions(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    theirs, stamps = seed_001(), torch.rand(8, 2, 21, 21)
+    theirs(stamps)  # the running means of its batch normalisation move
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pt")
+    ours = Autoencoder(AutoencoderConfig(EncoderConfig(channels=2, size=21, latent=30)))
+    ours.load_state_dict(torch.load(tmp_path / "theirs.pt", weights_only=True), strict=True)
+    for model in (theirs, ours):
+        model.eval()
+    with torch.no_grad():
+        assert torch.equal(ours.encoder(stamps), theirs.get_submodule("encoder")(stamps))
+        assert torch.equal(ours(stamps), theirs(stamps))
+    assert ours(stamps).std() > 0
 
 
 def test_seed_001_names_and_shapes_of_the_encoder() -> None:

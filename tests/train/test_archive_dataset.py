@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from astropy.coordinates import SkyCoord
 from typer.testing import CliRunner
 
 from consumer.alert import Alert, read_alerts
@@ -14,8 +16,11 @@ from model_zoo.taxonomy import CLASSES
 from tests.train.simulation.conftest import MadeNight, make_night
 from train import dataset_file
 from train.__main__ import app
-from train.archive_dataset import FEATURES, alert_set, collect, sequence_set, split_by_object
+from train.archive_dataset import alert_set, collect, feature_values, sequence_set, split_by_object
+from train.experiment import read_experiment
 from train.labels import read_labels
+from train.layouts import FEATURES
+from train.material import LEFT_OUT, prepare
 from train.stamp_set import StampSet
 
 runner = CliRunner()
@@ -74,6 +79,40 @@ def test_the_file_says_what_it_holds(small_night: MadeNight, labels: Path) -> No
     assert arrays["classes"].tolist() == list(CLASSES)
     assert arrays["features"].shape == (report.kept, len(FEATURES))
     assert (np.diff(arrays["jd"]) >= 0).all()
+
+
+def test_columns_made_of_others_are_what_astropy_makes(small_night: MadeNight, labels: Path) -> None:
+    table = read_labels(labels)
+    arrays = alert_set(collect([small_night.archive], table, SMALL)[0], table, SMALL, 1)
+    held = dict(zip(arrays["feature_names"].tolist(), arrays["features"].T, strict=True))
+    seen = SkyCoord(held["ra"], held["dec"], unit="deg")
+    for system, longitude, latitude in (
+        ("galactic", seen.galactic.l, seen.galactic.b),
+        ("ecliptic", seen.barycentricmeanecliptic.lon, seen.barycentricmeanecliptic.lat),
+    ):
+        assert held[f"{system[:3]}_long"] == pytest.approx(longitude.deg, abs=1e-3)
+        assert held[f"{system[:3]}_lat"] == pytest.approx(latitude.deg, abs=1e-3)
+    assert set(held["isdiffpos"]) == {1.0, -1.0}
+    np.testing.assert_array_equal(held["non_detections"], held["ncovhist"] - held["ndethist"])
+
+
+def test_what_a_packet_does_not_have_is_nan_and_a_sign_is_spelled_in_either_way() -> None:
+    for spelled, sign in (("t", 1), ("1", 1), ("f", -1), ("0", -1)):
+        held = dict(zip(FEATURES, feature_values({"isdiffpos": spelled, "ra": None}), strict=True))
+        assert held.pop("isdiffpos") == sign
+        assert np.isnan(list(held.values())).all()
+    assert np.isnan(feature_values({})).all()
+
+
+def test_alerce_sees_its_23_columns_of_an_archive(small_night: MadeNight, labels: Path, tmp_path: Path) -> None:
+    table = read_labels(labels)
+    arrays = alert_set(collect([small_night.archive], table, SMALL)[0], table, SMALL, 1)
+    arrays["split"] = np.arange(len(arrays["labels"])) % 3
+    dataset_file.save(arrays, tmp_path / "set.npz")
+    experiment = read_experiment("alerce-stamp", only=["metadata"])[0]
+    metadata = prepare(StampSet.load(tmp_path / "set.npz"), experiment, torch.device("cpu")).train.metadata
+    assert metadata.shape[1] == len(FEATURES) - len(LEFT_OUT) == 23
+    assert metadata.isfinite().all()
 
 
 def test_splits_keep_objects_whole_and_shares_by_class() -> None:

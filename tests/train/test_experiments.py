@@ -16,12 +16,14 @@ from tests.train.seeds import sequences, single, write
 from train.evaluate import score
 from train.experiment import ExperimentError, names, read_experiment
 from train.fits import reconstruction_losses
+from train.launch import choose_device
 from train.layouts import read_layout
 from train.loop import Progress, Watch
 from train.material import prepare
 from train.report import markdown, table_rows
 from train.run import Source, parity, run
 from train.run_command import app
+from train.simulation import seed_dataset
 from train.stamp_set import DatasetError, StampSet
 
 SMALL = ["epochs=1", "probe_epochs=1", "seeds=1", "rows=15"]
@@ -35,12 +37,13 @@ def unsplit(content: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
-    folder = tmp_path_factory.mktemp("seeds")
-    return {
-        "stamp_dataset_21_new": read_layout(write(folder / "stamp_dataset_21_new.pkl", single())),
-        "5stamps_dataset": read_layout(write(folder / "5stamps_dataset.pkl", sequences())),
-        "recurrent_dataset": read_layout(write(folder / "recurrent_dataset.pk", unsplit(sequences(3, 27)))),
-    }
+    """Simulated pickles of the layouts that the experiments were made for."""
+    folder, found = tmp_path_factory.mktemp("seeds"), {}
+    for name in ("stamp_dataset_21_new", "5stamps_dataset"):
+        seed_dataset.write(name, folder / f"{name}.pkl", 1, 0.003, 1, lambda *_: None)
+        found[name] = read_layout(folder / f"{name}.pkl")
+    found["recurrent_dataset"] = read_layout(write(folder / "recurrent_dataset.pk", unsplit(sequences(3, 27))))
+    return found
 
 
 def test_the_list_is_that_of_the_seeds() -> None:
@@ -102,6 +105,29 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
         ("seed001-ae", ["epochs=0"], "1 is the least"),
         ("seed001-ae", ["loss=l1"], "not one of mse"),
         ("seed001-ae", ["epochs"], "key=value is needed"),
+        ("seed001-ae", ["rate=-1"], r"rate is -1\.0; 1e-12 is the least"),
+        ("seed001-ae", ["rate=nan"], "rate is nan"),
+        ("seed001-ae", ["probe_rate=inf"], "probe_rate is inf"),
+        ("seed001-ae", ["decay=-1"], r"decay is -1\.0; 0 is the least"),
+        ("seed001-ae", ["seed=-1"], "seed is -1; 0 is the least"),
+        ("seed001-ae", ["seed=4294967296"], "seed is 4294967296; 2147483647 is the most"),
+        ("seed001-ae", ["batch=0"], "batch is 0; 1 is the least"),
+        ("seed001-ae", ["size=64"], "size is 64; 63 is the most"),
+        ("seed001-ae", ["folds=0"], "folds is 0; 3 is the least"),
+        ("seed001-ae", ["simulated=1.5"], r"simulated is 1\.5; 1 is the most"),
+        ("seed001-ae", ["pretrained=-2"], "pretrained is -2; 0 is the least"),
+        ("seed001-ae", ["cell=foo"], "cell is 'foo', not one of rnn, lstm, gru"),
+        ("seed001-ae", ["kind=resnet"], "kind is 'resnet', not one of autoencoder"),
+        ("seed001-ae", ["augmentation=blur"], "augmentation is 'blur', not one of none"),
+        ("seed001-ae", ["loss=entropy"], "loss is 'entropy', not one of mse, rmse"),
+        ("alerce-stamp", ["loss=mse"], "loss is 'mse', not one of crossentropy, entropy"),
+        ("alerce-stamp", ["pretrained=1"], "only classifier and sequence are pretrained"),
+        ("alerce-stamp", ["size=28"], "the alerce is made for 21 pixels"),
+        ("seed001-ae", ["augmentation=tiles", "size=28"], "size is 28, of which 3×3 tiles cannot be cut"),
+        ("seed001-ae", ["name=../../x"], r"'\.\./\.\./x' cannot name a run's folder"),
+        ("seed001-ae", ["variant=/../x"], "cannot name a run's folder"),
+        ("seed001-ae", ["name=."], "cannot name a run's folder"),
+        ("seed001-ae", ["reference=5"], "a table is needed"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) -> None:
@@ -264,6 +290,13 @@ def test_a_finished_run_is_read_and_not_probed_again(
     assert all(torch.equal(weights[name], one) for name, one in first.fit.model.state_dict().items())
 
 
+def test_a_batch_of_one_that_cannot_be_normalised_is_refused_before_training(sets: dict[str, StampSet]) -> None:
+    for batch in (7, 1):
+        [experiment] = read_experiment("alerce-stamp", ["rows=15", f"batch={batch}"], ["metadata"])
+        with pytest.raises(DatasetError, match=f"batches of {batch} leave one of 15 examples alone"):
+            prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+
+
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:
     content = single()
     content["Test"]["class"][content["Test"]["class"] == 1] = 0
@@ -279,6 +312,12 @@ def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path: Path) -> None
     found = CliRunner().invoke(app, ["run", "seed001-ae", "--data", str(data), "--device", "cuda"])
     assert found.exit_code == 2
     assert "no CUDA device is visible" in found.output
+
+
+@pytest.mark.parametrize(("name", "message"), [("foo", "no device is called so"), ("meta", "nothing is trained there")])
+def test_a_device_that_is_none_is_an_error(name: str, message: str) -> None:
+    with pytest.raises(ExperimentError, match=f"--device {name}: {message}; give cpu, cuda or auto"):
+        choose_device(name)
 
 
 @pytest.mark.slow

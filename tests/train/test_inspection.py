@@ -62,8 +62,34 @@ def test_every_layout_is_inspected_as_a_pickle_and_once_converted(name: str, con
     assert "repeats" in shown.output
     assert "difference: " in shown.output
     assert page.read_bytes().startswith(b"\x89PNG")
-    if not channels:
-        assert runner.invoke(app, ["dataset", "inspect", str(pickle)]).output == shown.output
+    assert runner.invoke(app, ["dataset", "inspect", str(pickle), *channels]).output == shown.output
+
+
+def test_ranges_of_features_and_names_that_cannot_be_matched_are_told(tmp_path: Path) -> None:
+    content = single()
+    content["Train"]["features"][:, 12] = np.linspace(18, 20.5, 60)
+    content["Train"]["features"][:2, 12] = np.nan
+    content["Test"]["features"][:, 12] = content["Validation"]["features"][:, 12] = 19
+    content["Validation"]["images"] *= 3
+    shown = runner.invoke(app, ["dataset", "inspect", str(write(tmp_path / "stamp_dataset_21_new.pkl", content))])
+    assert shown.exit_code == 0, shown.output
+    lines = shown.output.splitlines()
+    assert "feature diffmaglim: 18.0847 … 20.5, 2 missing" in lines
+    assert "train: no object names, for `oid` cannot be matched to the images" in lines
+    assert not [line for line in lines if line.startswith(("validation: no", "test: no"))]
+    [difference] = [line for line in lines if line.startswith("difference: ")]
+    assert difference.endswith(", beyond the 0 … 1 that the models are made for")
+
+
+def test_a_conversion_does_not_write_over_what_is_there(tmp_path: Path) -> None:
+    pickle = write(tmp_path / "stamp_dataset_21_new.pkl", single())
+    (tmp_path / "set.npz").write_text("mine")
+    for out, message in (("set.npz", "exists: remove it"), ("stamp_dataset_21_new.pkl", "is no .npz file")):
+        before = (tmp_path / out).read_bytes()
+        found = runner.invoke(app, ["convert", str(pickle), "--out", str(tmp_path / out)], env={"COLUMNS": "300"})
+        assert found.exit_code == 2
+        assert message in found.output
+        assert (tmp_path / out).read_bytes() == before
 
 
 def test_a_pickle_of_an_unknown_name_asks_for_its_layout(tmp_path: Path) -> None:

@@ -2,13 +2,10 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from tests.train.seeds import single, write
+from train import loop
 from train.__main__ import app
 
 CHEAP = "seed000-reconstructor-v1"
@@ -40,17 +38,6 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
-
-
-@contextmanager
-def small_files(limit: int) -> Iterator[None]:
-    """No file may grow past `limit` bytes: what a disk that fills up does to a write."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_compare_puts_runs_side_by_side_with_their_data(runs: Path) -> None:
@@ -162,7 +149,7 @@ def test_not_a_number_in_the_data_is_named_with_its_row(tmp_path: Path) -> None:
     path = write(tmp_path / "stamp_dataset_21_new.pkl", content)
     found = invoke("run", CHEAP, "--data", path, "--out", tmp_path, *SHORT)
     assert found.exit_code == 2
-    assert "the first in row 7" in found.output
+    assert "Train, row 7: the first of 1 pixels that are NaN" in found.output
 
 
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:
@@ -201,19 +188,37 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_kept(data: Path, tm
     assert (folder / "seed-1" / "last.pt").read_bytes() == kept
 
 
-def test_a_disk_that_fills_up_leaves_the_epoch_before(data: Path, tmp_path: Path) -> None:
+def test_resume_goes_on_with_a_run_and_begins_none(data: Path, tmp_path: Path) -> None:
     arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
-    assert invoke(*arguments).exit_code == 0
-    folder = tmp_path / CHEAP / "seed-1"
-    kept = (folder / "last.pt").read_bytes()
-    with small_files(100_000):
-        found = invoke(*arguments, "--set", "epochs=2")
-    assert found.exit_code == 2, found.output
-    assert "is the disk full? The epoch before is kept" in found.output
-    assert (folder / "last.pt").read_bytes() == kept
-    assert not list(folder.glob(".*.partial"))
-    again = invoke(*arguments, "--set", "epochs=2")
-    assert again.exit_code == 0, again.output
+    missing = invoke(*arguments, "--resume")
+    assert missing.exit_code == 2
+    assert f"no run to go on with is in {tmp_path / CHEAP}; give its --out" in missing.output
+    assert not list(tmp_path.iterdir())
+    for more in ([], ["--resume", "--set", "epochs=2"]):
+        found = invoke(*arguments, *more)
+        assert found.exit_code == 0, found.output
+    [metrics] = (tmp_path / CHEAP).rglob("metrics.jsonl")
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [1, 2]
+
+
+def test_resume_takes_a_folder_without_weights_for_no_run(data: Path, tmp_path: Path) -> None:
+    (tmp_path / CHEAP).mkdir()
+    (tmp_path / CHEAP / "config.json").write_text("{}")
+    found = invoke("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT, "--resume")
+    assert found.exit_code == 2
+    assert "no run to go on with" in found.output
+
+
+def test_ctrl_c_in_the_first_epoch_does_not_say_that_one_is_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_epoch", interrupted)
+    found = invoke("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
+    assert found.exit_code == 130
+    assert f"stopped; no epoch is in {tmp_path / CHEAP / 'seed-1'} yet; the same command" in found.output
 
 
 def test_ctrl_c_in_mid_epoch_stops_cleanly_and_the_same_command_ends_as_if_undisturbed(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.archive_dataset import FEATURES as REAL_FEATURES
 from train.archive_dataset import Example
+from train.layouts import FEATURES as REAL_FEATURES
 from train.simulation import sample
 from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.dice import Dice

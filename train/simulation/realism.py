@@ -12,8 +12,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 
 from model_zoo.preprocess import Preprocessing, normalise
-from train.archive_dataset import FEATURES, Example, collect, read_examples
+from train.archive_dataset import Example, collect, read_examples
 from train.labels import read_labels
+from train.layouts import FEATURES
 from train.simulation import realism_report
 from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 
-from train.archive_dataset import FEATURES
+from train.layouts import FEATURES
 from train.simulation.arrays import Floats
 from train.simulation.comparison import CHANNELS, Gallery, pixel_statistics
 from train.simulation.source import LABELS

@@ -21,6 +21,7 @@ from train.fits import Fit, answers, fit_classifier, fit_reconstruction, reconst
 from train.loop import Watch, load_last
 from train.material import Material
 from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
+from train.provenance import code, processor
 
 RECONSTRUCTING: Final = ("autoencoder", "vae", "reconstructor")
 HELD: Final = ("validation", "test")
@@ -160,7 +161,9 @@ def environment(device: torch.device) -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,
+        "code": code(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": processor(),
         "threads": str(torch.get_num_threads()),
     }
 

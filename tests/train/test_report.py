@@ -1,6 +1,7 @@
 """What a report shows of learning, reconstructing and calibration."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,13 @@ def test_a_staged_model_shows_both_stages_curves_errors_and_stamps(sets: dict[st
     settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     made = remakers(outcome.fit.model, settings, outcome.fit.folder)
     alone, through = (remade(remake, material.test.stamps) for remake in made.values())
-    assert alone.shape == through.shape == material.test.stamps.shape
-    assert not torch.equal(alone, through)
+    plain = deepcopy(outcome.fit.model)
+    for stage, seen in (("alone", alone), ("through", through)):
+        load_best(torch.nn.ModuleDict({"model": plain}), outcome.fit.folder / f"pretrained-{stage}")
+        answers = {"alone": plain.reconstruct, "through": plain.reconstruct_through}
+        found = {name: remade(answer, material.test.stamps) for name, answer in answers.items()}
+        assert not torch.allclose(found["alone"], found["through"])
+        torch.testing.assert_close(seen, found[stage])
     rows = mse_rows(tmp_path)
     assert len(rows) == 2 * (1 + len(material.classes))
     error = float((through - material.test.stamps).square().mean())

@@ -1,6 +1,6 @@
 """The pictures of a run. Each is a function from arrays to a matplotlib figure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from train.curves import Panel
 from train.evaluate import per_class, reliability
 
 COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Paul Tol's bright scheme: distinct to the colour-blind."""
 UMAP_POINTS: Final = 3000
+WIDE: Final = 5
+"""Curves whose highest value is so many times the lowest are drawn on a logarithmic scale."""
 RESIDUAL: Final = 0.3
 """Residuals are shown to this, of stamps between 0 and 1."""
 STYLE: Final[Any] = {
@@ -31,20 +34,20 @@ STYLE: Final[Any] = {
 mpl.rcParams.update(STYLE)
 
 
-def learning_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training and validation loss by epoch, the best epoch marked."""
-    figure = Figure(figsize=(5, 3))
-    axes = figure.subplots()
-    epochs = [record["epoch"] for record in records]
-    for name, colour in (("train", COLOURS[0]), ("validation", COLOURS[1])):
-        axes.plot(epochs, [record[name] for record in records], color=colour, label=name, marker=".")
-    best = min(records, key=lambda record: (record["validation"], -record["epoch"]))
-    axes.axvline(best["epoch"], color="#888888", linestyle=":", label=f"best, epoch {best['epoch']}")
-    axes.set(xlabel="epoch", ylabel="loss", title="Learning curves")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if all(record[name] > 0 for record in records for name in ("train", "validation")):
-        axes.set_yscale("log")
-    axes.legend()
+def learning_curves(panels: Sequence[Panel]) -> Figure:
+    """Every quantity by epoch, the best epoch marked; one panel a quantity, side by side."""
+    figure = Figure(figsize=(3.6 * len(panels), 2.9), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for name, values in panel.lines.items():
+            colour = COLOURS[name == "validation"]
+            axes.plot(range(1, len(values) + 1), values, color=colour, label=name, marker=".")
+        axes.axvline(panel.best, color="#888888", linestyle=":", label=f"best, epoch {panel.best}")
+        axes.set(xlabel="epoch", ylabel=panel.quantity)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        values = [value for line in panel.lines.values() for value in line]
+        if min(values) > 0 and max(values) > WIDE * min(values):
+            axes.set_yscale("log")
+        axes.legend(ncols=3, fontsize=8, columnspacing=1, loc="lower center", bbox_to_anchor=(0.5, 1))
     return figure
 
 
@@ -70,10 +73,11 @@ def calibration(label: NDArray[np.int64], probability: NDArray[np.floating], err
     axes = figure.subplots()
     bins = reliability(label, probability)
     axes.plot([0, 1], [0, 1], color="#888888", linestyle=":")
-    axes.plot([sure for _, _, sure in bins], [right for _, right, _ in bins], color=COLOURS[0])
-    axes.scatter([sure for _, _, sure in bins], [right for _, right, _ in bins], [400 * share for share, _, _ in bins])
+    share, right, sure = zip(*bins, strict=True)
+    axes.plot(sure, right, color=COLOURS[0], clip_on=False)
+    axes.scatter(sure, right, [400 * one for one in share], color=COLOURS[0], clip_on=False, zorder=3)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="largest probability", ylabel="share that is right")
-    axes.set_title(f"Calibration, error {error:.3f}")
+    axes.set_title(f"Calibration, error {error:.3f}", pad=14)  # clear of points at 1
     return figure
 
 
@@ -146,10 +150,10 @@ def class_table(label: NDArray[np.int64], probability: NDArray[np.floating], cla
     table = per_class(label, probability)
     places = np.arange(len(classes))
     for offset, name in enumerate(("precision", "recall", "F1")):
-        bars = axes.bar(places + 0.27 * (offset - 1), table[:, offset], 0.25, color=COLOURS[offset], label=name)
-        axes.bar_label(bars, fmt="%.2f", fontsize=6)
+        bars = axes.bar(places + 0.27 * (offset - 1), 100 * table[:, offset], 0.25, color=COLOURS[offset], label=name)
+        axes.bar_label(bars, fmt="%.0f", fontsize=7)
     counts = [f"{name}\n{int(table[place, 3])}" for place, name in enumerate(classes)]
     axes.set_xticks(places, counts)
-    axes.set(ylim=(0, 1.08), title="Precision, recall, F1 by class")
+    axes.set(ylim=(0, 108), title="Precision, recall, F1 by class, %")
     axes.legend(ncols=3, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return figure

@@ -15,7 +15,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem aut
 h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem }
 p { max-width: 46rem } p.soft, figcaption { color: var(--soft); font-size: .9em }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .95em }
-caption { text-align: left; font-weight: 600; padding: .3rem 0 } th { font-weight: 600 }
+caption { text-align: left; font-weight: 600; padding: .3rem 0; white-space: nowrap } th { font-weight: 600 }
 td, th { padding: .2rem .8rem; border-bottom: 1px solid var(--line) }
 td:not(:first-child), th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums }
 td:first-child, th:first-child { text-align: left; padding-left: 0 }

@@ -1,35 +1,50 @@
 """A run to read: `table.md`, the figures as PNG, and one `report.html` that holds them all."""
 
 import io
+import json
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from train import figures
+from train.curves import curves, pretraining
 from train.evaluate import calibration_error, per_class, score, worded
 from train.finished import finished
 from train.material import Material
 from train.page import PIXELS_A_POINT, Picture, Section, Table, page
-from train.run import CONFIG, PREDICTIONS, RECONSTRUCTING, Outcome
+from train.reconstruction import Remake, errors, remade, remakers
+from train.run import CONFIG, PREDICTIONS, Outcome
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
 EXAMPLES: Final = 2
 REPORT: Final = "report.html"
+STAGES: Final = {
+    "pretrained-alone": "pretraining: autoencoder alone",
+    "pretrained-through": "pretraining: autoencoder through the recurrent layer",
+}
+"""What the stages are called on the page, by their folders."""
+SEQUENCE: Final = 5
+"""Dimensions of a batch of sequences of stamps."""
 DPI: Final = 100 * PIXELS_A_POINT
 
 
 def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bool = True) -> None:
     """Write table.md, figures/*.png and report.html of a finished run into `folder`."""
-    summary = outcome.summary
+    summary, config = outcome.summary, (folder / CONFIG).read_text(encoding="utf-8")
+    settings = json.loads(config)
+    made = _remade(outcome, material, settings)
     sections = [
         Section("Against the seed, by its own protocol", _scale(summary), _parity_parts(outcome, material)),
+        Section("Learning", LEARNED, _learning_parts(outcome, settings)),
         Section("By the honest protocol", HONEST, _honest_parts(outcome, material)),
-        *(_reconstruction_section(outcome, material) if _reconstructs(outcome) else []),
+        *([Section("Reconstructions", RECONSTRUCTED, _reconstruction_parts(made, material))] if made else []),
         Section("The latent space", LATENT, _latent_parts(outcome, material, folder, umap=umap)),
     ]
     (folder / "figures").mkdir(exist_ok=True)
@@ -39,9 +54,9 @@ def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bo
         "title": summary["run"],
         "subtitle": summary["title"],
         "source": source_line(summary),
-        "settings": (folder / CONFIG).read_text(encoding="utf-8"),
+        "settings": config,
     }
-    _write(folder / "table.md", markdown(table_rows(summary), summary))
+    _write(folder / "table.md", markdown([*table_rows(summary), *_error_rows(made, material)], summary))
     _write(folder / REPORT, page(facts, sections))
 
 
@@ -55,9 +70,28 @@ LATENT: Final = (
     "how they agree with these; and the latents and the answers laid flat by UMAP, coloured by the true class."
 )
 RECONSTRUCTED: Final = (
-    "Two test stamps of each class, best weights. Stamps are shown from 0 to 1, residuals (original less "
-    "reconstruction) from −0.3, red, to 0.3, blue."
+    "Best weights. The error is the mean over the pixels of all test stamps, which lie in [0, 1], with its deviation "
+    "over the seeds. Below, two test stamps of each class, of a sequence the last, by the first seed: shown from 0 to "
+    "1, residuals (original less reconstruction) from −0.3, red, to 0.3, blue."
 )
+LEARNED: Final = (
+    "The first seed's, as in metrics.jsonl; the dotted line is at the best epoch, by the loss on validation."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Remade:
+    """What reconstructs. remake: of the first seed. error: (S, classes + 1) of each seed on test, the last over all."""
+
+    name: str
+    remake: Remake
+    error: NDArray[np.float64]
+
+    def shown(self, place: int) -> str:
+        """The error of a class, or of all, and its deviation over the seeds where there are several."""
+        found = self.error[:, place]
+        spread = f" ± {found.std(ddof=1):.6f}" if len(found) > 1 else ""
+        return f"{found.mean():.6f}{spread}"
 
 
 def source_line(summary: Mapping[str, Any]) -> str:
@@ -112,7 +146,6 @@ def _parity_parts(outcome: Outcome, material: Material) -> list[Table | Picture]
     summary = outcome.summary
     rows = [[cell.removeprefix("parity: ") for cell in row] for row in _parity_rows(summary)]
     parts: list[Table | Picture] = [Table("Parity", rows)]
-    parts.append(_picture("learning_curves", figures.learning_curves(outcome.fit.progress.records)))
     if summary["pooled"]:
         drawn = figures.confusion(np.array(summary["pooled"]), material.classes, "Validation, pooled over probe epochs")
         parts.append(_picture("confusion_pooled", drawn, "What the seed's table is made of: no test result."))
@@ -169,21 +202,60 @@ def _latent_parts(outcome: Outcome, material: Material, folder: Path, *, umap: b
     ]
 
 
-def _reconstructs(outcome: Outcome) -> bool:
-    return outcome.summary["kind"] in RECONSTRUCTING
+def _learning_parts(outcome: Outcome, settings: Mapping[str, Any]) -> list[Table | Picture]:
+    """The stages in the order in which they were learned."""
+    parts: list[Table | Picture] = [
+        _picture(f"learning_curves_{name}", figures.learning_curves(panels), _worded(name))
+        for name, panels in pretraining(outcome.fit.folder).items()
+    ]
+    drawn = figures.learning_curves(curves(settings, outcome.fit.progress.records))
+    return [*parts, _picture("learning_curves", drawn, settings["kind"])]
 
 
-def _reconstruction_section(outcome: Outcome, material: Material) -> list[Section]:
-    """Two test stamps of each class."""
+def _worded(name: str) -> str:
+    return STAGES.get(name, name)
+
+
+def _remade(outcome: Outcome, material: Material, settings: Mapping[str, Any]) -> list[Remade]:
+    first, classes = outcome.fit.folder, len(material.classes)
+    folders = [first.with_name(f"seed-{settings['seed'] + place}") for place in range(settings["seeds"])]
+    seeds = [remakers(outcome.fit.model, settings, folder) for folder in folders]
+    return [
+        Remade(name, remake, np.stack([errors(one[name], material.test, classes) for one in seeds]))
+        for name, remake in seeds[0].items()
+    ]
+
+
+def _error_rows(made: list[Remade], material: Material) -> list[tuple[str, str, str, str]]:
+    """Rows of `table_rows`: the honest error beside the seed's, which is over its training batches."""
+    names = ("", *(f", {name}" for name in material.classes))
+    places = (len(material.classes), *range(len(material.classes)))
+    return [
+        (f"honest test: mse of {_worded(one.name)}{name}", one.shown(place), "—", "—")
+        for one in made
+        for name, place in zip(names, places, strict=True)
+    ]
+
+
+def _reconstruction_parts(made: list[Remade], material: Material) -> list[Table | Picture]:
+    """The errors, and two test stamps of each class."""
+    rows = [
+        (name, *(one.shown(place) for one in made)) for place, name in enumerate((*material.classes, "all test stamps"))
+    ]
+    return [
+        Table("Mean squared error on test", [("", *(_worded(one.name) for one in made)), *rows]),
+        *(_reconstruction_picture(one, material) for one in made),
+    ]
+
+
+def _reconstruction_picture(one: Remade, material: Material) -> Picture:
     true = material.test.true
     rows = np.concatenate([np.flatnonzero(true == place)[:EXAMPLES] for place in range(len(material.classes))])
     stamps = material.test.stamps[torch.from_numpy(rows)]
-    with torch.no_grad():
-        answer = outcome.fit.model(stamps)
-    seen = answer[0] if isinstance(answer, tuple) else answer
+    pair = [part[:, -1] if part.ndim == SEQUENCE else part for part in (stamps, remade(one.remake, stamps))]
     titles = [material.classes[true[row]] for row in rows]
-    drawn = figures.reconstructions(stamps.cpu().numpy(), seen.cpu().numpy(), material.channels, titles)
-    return [Section("Reconstructions", RECONSTRUCTED, [_picture("reconstructions", drawn)])]
+    drawn = figures.reconstructions(pair[0].cpu().numpy(), pair[1].cpu().numpy(), material.channels, titles)
+    return _picture(f"reconstructions_{one.name}", drawn, _worded(one.name))
 
 
 def _picture(name: str, figure: Figure, caption: str = "") -> Picture:

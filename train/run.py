@@ -30,6 +30,7 @@ from train.layouts import LAYOUTS
 from train.loop import Watching, load_last, unwatched
 from train.material import Material
 from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
+from train.provenance import code, processor
 from train.stamp_set import UNSTATED
 
 RECONSTRUCTING: Final = ("autoencoder", "vae", "reconstructor")
@@ -198,7 +199,9 @@ def environment(device: torch.device) -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,
+        "code": code(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": processor(),
         "threads": str(torch.get_num_threads()),
     }
 

@@ -10,6 +10,7 @@ from model_zoo.encoder import freeze, latent_moments
 from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.recurrent import Recurrent, RecurrentConfig
 from train.augment import VIEWS, view
+from train.curve import telling
 from train.sequence import Sequences
 
 
@@ -134,6 +135,7 @@ def _fit(
 ) -> None:
     optimiser = torch.optim.AdamW(head.parameters(), lr=training.rate, weight_decay=training.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
+    tell = telling(type(head).__name__.lower())
     head.train()
     for _ in range(training.steps):
         which = torch.multinomial(target.weight, training.batch, replacement=True, generator=generator)
@@ -142,4 +144,5 @@ def _fit(
         loss.backward()
         optimiser.step()
         schedule.step()
+        tell(loss)
     freeze(head)

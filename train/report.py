@@ -1,25 +1,22 @@
 """A run to read: `table.md`, the figures as PNG, and one `report.html` that holds them all."""
 
-import io
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from train import figures
 from train.evaluate import calibration_error, per_class, score
 from train.finished import finished
 from train.material import Material
-from train.page import PIXELS_A_POINT, Picture, Section, Table, page
+from train.page import Picture, Section, Table, page
+from train.page import picture as _picture
 from train.run import CONFIG, PREDICTIONS, RECONSTRUCTING, Outcome
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
 EXAMPLES: Final = 2
-DPI: Final = 100 * PIXELS_A_POINT
 
 
 def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bool = True) -> None:
@@ -184,14 +181,6 @@ def _reconstruction_section(outcome: Outcome, material: Material) -> list[Sectio
     titles = [material.classes[true[row]] for row in rows]
     drawn = figures.reconstructions(stamps.cpu().numpy(), seen.cpu().numpy(), material.channels, titles)
     return [Section("Reconstructions", RECONSTRUCTED, [_picture("reconstructions", drawn)])]
-
-
-def _picture(name: str, figure: Figure, caption: str = "") -> Picture:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI)
-    png = stream.getvalue()
-    (width,) = struct.unpack(">I", png[16:20])  # of a PNG's header
-    return Picture(name, png, round(width / PIXELS_A_POINT), caption)
 
 
 def _write(path: Path, text: str) -> None:

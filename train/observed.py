@@ -119,4 +119,5 @@ def _payloads(archives: Iterable[Path]) -> Iterator[bytes]:
                     if content is not None and member.name.endswith(".avro"):
                         yield content.read()
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{archive} cannot be read as an archive: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0].rstrip(":")  # tarfile adds a line for each way that it tried
+            raise ValueError(f"{archive} cannot be read as an archive: {reason}") from error

@@ -68,6 +68,7 @@ def test_stamps_of_a_row_are_one_sequence_in_order_and_what_fills_it_up_is_left_
     assert [sorted(sequences.lengths[keys == str(row)].tolist()) for row in (0, 1)] == [[1, 2, 3, 4, 5], [1, 2, 3]]
     (last,) = np.flatnonzero((keys == "0") & (sequences.lengths == 5).numpy())
     np.testing.assert_array_equal(train.stamps[sequences.rows[last, :5], 0], stamps.images[0, ..., 1])
+    assert (np.diff(sequences.jd[last, :5]) > 0).all()
 
 
 def test_classes_are_known_by_their_names() -> None:

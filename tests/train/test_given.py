@@ -75,9 +75,10 @@ def test_nothing_is_learned_of_an_object_or_an_image_in_validation_or_test(tmp_p
     assert not set(lessons.judged.object_id) & set(lessons.own["test"].object_id)
 
 
-def test_an_origin_is_of_stamps_for_archives_tell_their_own(real_alerts: Path) -> None:
+def test_an_origin_is_of_stamps_for_archives_tell_their_own(tmp_path: Path) -> None:
+    (tmp_path / "night.tar.gz").touch()
     with pytest.raises(ExperimentError, match="--origin simulated is said of a set of stamps, and none is given"):
-        read_given(find_given([real_alerts / "labelled.tar.gz"]), 21, "simulated")
+        read_given(find_given([tmp_path / "night.tar.gz"]), 21, "simulated")
 
 
 def test_sequences_are_read_too(tmp_path: Path) -> None:

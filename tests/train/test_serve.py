@@ -115,7 +115,9 @@ def test_a_short_training_ends_in_two_checkpoints_that_load_and_goes_on_where_it
     short = changed(
         read_experiment("estampa-serve")[0], {"steps": 60, "search": 10, "folds": 3, "teachers": 1, "metadata": "true"}
     )
-    run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path)
+    run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path, umap=False)
+    drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"confusion_mlp", "confusion_fused", "real_sequences", "learning_encoder", "learning_member"} <= drawn
     images, both = load(tmp_path / "checkpoint"), load(tmp_path / "metadata" / "checkpoint")
     assert images.encoder_id == both.encoder_id
     assert len(both.mlp.config.metadata) == len(COLUMNS)
@@ -128,6 +130,6 @@ def test_a_short_training_ends_in_two_checkpoints_that_load_and_goes_on_where_it
     }
     assert "mlp_first_alert" in card_table(images)
     fitted = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "encoders").iterdir()}
-    again = run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path)
+    again = run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path, umap=False)
     assert [one.model_id for one in again] == [images.model_id, both.model_id]
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "encoders").iterdir()} == fitted

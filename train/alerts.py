@@ -54,8 +54,7 @@ class Alerts:
 
 def gather(real: Observed, simulated: Sequence[Observed], preprocessing: Preprocessing) -> Alerts:
     """Real alerts and simulated skies as one. Objects of a simulated sky are marked, so that none can meet."""
-    marked = [_marked(sky, place) for place, sky in enumerate(simulated)]
-    table = joined([real, *marked])
+    table = joined([real, *(marked(sky, f"{SIMULATED}{place} ") for place, sky in enumerate(simulated))])
     return Alerts(
         table=table,
         simulated=np.char.startswith(table.object_id, SIMULATED),
@@ -80,7 +79,7 @@ def weights(alerts: Alerts, rows: NDArray[np.int64], simulated: float, balance: 
     return (weight / weight.mean()).float()
 
 
-def _marked(sky: Observed, place: int) -> Observed:
+def marked(sky: Observed, mark: str) -> Observed:
+    """`sky` with `mark` before its objects' names, so that none is taken for another sky's of the same name."""
     columns = {name: getattr(sky, name) for name in Observed.__dataclass_fields__}
-    mark = f"{SIMULATED}{place} "
     return Observed(**(columns | {name: np.char.add(mark, columns[name]) for name in ("object_id", "key")}))

@@ -16,12 +16,16 @@ from train.run import PREDICTIONS, SUMMARY
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A published figure. protocol, reference: as text. run: of ours that answers it, if any. figure: key in parity."""
+    """A published figure. protocol, reference: as text. run: of ours that answers it, if any. figure: key in parity.
+
+    also: another run of ours that answers it, by the same figure.
+    """
 
     protocol: str
     reference: str
     run: str = ""
     figure: str = ""
+    also: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,25 @@ class Rows:
 LINES: Final = (
     Line("frozen autoencoder, L = 42, parity, macro recall", "72.45, and 4 points", "seed001-latent-42", "recall"),
     Line("frozen autoencoder, L = 130, parity, macro recall", "75.44, and 4 points", "seed001-latent-130", "recall"),
-    Line("joint autoencoder and cross entropy (a sister project), test accuracy", "82.2"),
-    Line("end-to-end cross entropy (seed 000), test accuracy", "84.6", "seed000-clasificador-v1", "test_accuracy"),
-    Line("supervised ResNet with rotations (a sister project), 27 / 63 px, test accuracy", "89.2 / 90.3"),
+    Line(
+        "joint autoencoder and cross entropy (a sister project), test accuracy",
+        "82.2",
+        "estampa-serve",
+        "test_accuracy",
+    ),
+    Line(
+        "end-to-end cross entropy (seed 000), test accuracy",
+        "84.6",
+        "seed000-clasificador-v1",
+        "test_accuracy",
+        also="estampa-serve",
+    ),
+    Line(
+        "supervised ResNet with rotations (a sister project), 27 / 63 px, test accuracy",
+        "89.2 / 90.3",
+        "estampa-serve",
+        "test_accuracy",
+    ),
     Line("ALeRCE's stamp classifier with metadata, test accuracy", "91.3–94", "alerce-stamp-metadata", "test_accuracy"),
     Line(
         "sequences, 3 classes, images and Δt (Neira 2024), test accuracy; ours is without Δt, on data without times",
@@ -117,13 +137,16 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _ours(out: Path, line: Line) -> str:
-    folder = out / line.run
-    if not line.run or not (folder / SUMMARY).is_file():
-        return "—"
+    made = [run for run in (line.run, line.also) if run and (out / run / SUMMARY).is_file()]
+    found = [f"{f'{run}: ' if run == line.also else ''}{_told(out / run, line.figure)}" for run in made]
+    return "; ".join(found) or "—"
+
+
+def _told(folder: Path, figure: str) -> str:
     summary = read_summary(folder)
     if "unlike" not in summary:
         return "— (run it again: it does not say whether its settings are the experiment's own)"
-    return "—" if summary["unlike"] else f"{_figure(summary['parity'][line.figure])} ({_data(folder)})"
+    return "—" if summary["unlike"] else f"{_figure(summary['parity'][figure])} ({_data(folder)})"
 
 
 def _data(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """The score of what serves: every real object judged by models that saw no label of its fold."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from train.serving import Encoders, Models, Serving, fit_models
 from train.supervised import averaged_answers
 
 Logits = dict[str, torch.Tensor]
+Probabilities = dict[str, NDArray[np.float64]]
 JUDGES: Final = {
     "mlp": "the image head, one pass",
     "eight_views": "the image head's mean over the eight views of a stamp",
@@ -27,22 +29,38 @@ JUDGES: Final = {
 }
 
 
-def held_out(alerts: Alerts, folds: Folds, plan: Plan, fused: Plan | None, encoders: Encoders, say: Say) -> Logits:
-    """Logits (R, classes) of every real sequence by each judge, none of which saw a label of its fold."""
-    found: Logits = {}
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Of every real sequence, by models that saw no label of its fold. logits: (R, classes) by judge.
+
+    latents: (R, L) of the alert that it ends in, by the encoder of its fold: of one fold they are of one space.
+    """
+
+    logits: Logits
+    latents: torch.Tensor
+
+
+def held_out(alerts: Alerts, folds: Folds, plan: Plan, fused: Plan | None, encoders: Encoders, say: Say) -> HeldOut:
+    """What each fold's models, fitted here, say of its sequences."""
+    found, latents = Logits(), torch.zeros(len(folds.rows), plan.final.latent)
     for place, serving in enumerate(plan.outer):
         out = folds.within((place,))
         seen = alerts.seen(serving.preprocessing) if serving.preprocessing != plan.final.preprocessing else alerts
-        models = fit_models(seen, serving.without((place,)), out, encoders)
+        fold = encoders.at("fold").without((place,))
+        models = fit_models(seen, serving.without((place,)), out, fold)
         answered = answers(models, seen, out)
         if fused:
-            answered["fused"] = _fused_logits(seen, out, models, fused.outer[place].without((place,)))
+            answered["fused"] = _fused_logits(seen, out, models, fused.outer[place].without((place,)), fold)
+        judged = seen.inputs[seen.sequences.judged[out]]
+        latents[folds.fold == place] = view_latents(models.encoder, judged, (0,))[:, 0]
         for name, logits in answered.items():
             found.setdefault(name, torch.zeros(len(folds.rows), logits.shape[1]))[folds.fold == place] = logits
-        first, label = _first(alerts, out), alerts.sequences.label.numpy()[out]
+        first, label = first_alerts(alerts, out), alerts.sequences.label.numpy()[out]
         told = {name: score(label[first], _probability(logits[first])).f1 for name, logits in answered.items()}
         say(f"fold {place + 1} held out: " + ", ".join(f"{name} {f1:.3f}" for name, f1 in told.items()))
-    return found
+        rounded = {name: round(f1, 4) for name, f1 in told.items()}
+        encoders.journal.note(f"fold {place + 1}", {"stage": "score of first alerts, macro-F1", "scores": rounded})
+    return HeldOut(found, latents)
 
 
 def answers(models: Models, alerts: Alerts, out: NDArray[np.int64]) -> Logits:
@@ -64,17 +82,20 @@ def answers(models: Models, alerts: Alerts, out: NDArray[np.int64]) -> Logits:
     return found
 
 
-def scores(alerts: Alerts, folds: Folds, logits: Logits) -> dict[str, Any]:
-    """Of each judge: its scores on first and on all alerts, by fold, with an interval over the objects.
-
-    A fold's temperature is that of the other folds' answers, so that calibration too is scored on alerts that did not
-    set it; it changes no class.
+def calibrated(alerts: Alerts, folds: Folds, logits: Logits) -> Probabilities:
+    """(R, classes) by judge. A fold's temperature is that of the other folds' answers, so that calibration too is
+    scored on alerts that did not set it; it changes no class.
     """
     some = alerts.sequences.only(torch.from_numpy(folds.rows))
-    first, label = _first(alerts, folds.rows), some.label.numpy()
+    return {name: _probability(_cooled(answer, some, folds.fold)) for name, answer in logits.items()}
+
+
+def scores(alerts: Alerts, folds: Folds, probabilities: Probabilities) -> dict[str, Any]:
+    """Of each judge: its scores on first and on all alerts, by fold, with an interval over the objects."""
+    first = first_alerts(alerts, folds.rows)
+    label = alerts.sequences.label.numpy()[folds.rows]
     found: dict[str, Any] = {}
-    for name, answer in logits.items():
-        probability = _probability(_cooled(answer, some, folds.fold))
+    for name, probability in probabilities.items():
         for rows, which in ((first, "first_alert"), (np.ones_like(first), "every_alert")):
             found[f"{name}_{which}"] = score(label[rows], probability[rows]).to_dict()
         by_fold = [score(label[rows], probability[rows]).f1 for rows in _each(first, folds)]
@@ -105,8 +126,10 @@ def served_temperature(alerts: Alerts, folds: Folds, logits: torch.Tensor) -> fl
     return temperature(logits, some.label, some.weight)
 
 
-def _fused_logits(alerts: Alerts, out: NDArray[np.int64], models: Models, serving: Serving) -> torch.Tensor:
-    head = fit_fused(alerts, alerts.without(out), models.mlp, serving)
+def _fused_logits(
+    alerts: Alerts, out: NDArray[np.int64], models: Models, serving: Serving, encoders: Encoders
+) -> torch.Tensor:
+    head = fit_fused(alerts, alerts.without(out), models.mlp, serving, encoders)
     judged = alerts.sequences.judged[out]
     seen = torch.from_numpy(metadata_input(alerts.table.metadata[judged], head.config.metadata))
     with torch.inference_mode():
@@ -127,7 +150,8 @@ def _each(first: NDArray[np.bool_], folds: Folds) -> list[NDArray[np.bool_]]:
     return [first & (folds.fold == place) for place in range(folds.count)]
 
 
-def _first(alerts: Alerts, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+def first_alerts(alerts: Alerts, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(len(rows),): whether a sequence ends in the first alert of its object."""
     found: NDArray[np.bool_] = alerts.table.first_of_object[alerts.sequences.judged.numpy()[rows]]
     return found
 

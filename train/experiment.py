@@ -54,13 +54,17 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "teachers": (0, MOST),
     "simulated": (0, 1),
     "steps": (1, MOST),
+    "head_steps": (1, MOST),
     "folds": (3, MOST),  # one to score, one to choose by, one to learn from
     "search": (0, MOST),
 }
 """Lowest and highest value of every setting that is a number; neither NaN nor infinity is any."""
 
 FOLDER_NAME: Final = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
-SCALE: Final = ("epochs", "pretrained", "probe_epochs", "rows", "seeds", "seed", "mixed", "compiled")
+SCALE: Final = (
+    *("epochs", "pretrained", "probe_epochs", "rows", "seeds", "seed", "mixed", "compiled"),
+    *("steps", "head_steps", "search", "folds"),
+)
 """How long, of how much and how fast: a run of other values is a shorter one of the same experiment."""
 
 
@@ -83,8 +87,9 @@ class Experiment:
     rows: training stamps at most, as many of each class, 0 for all: what a short trial learns from.
     mixed: convolutions in bfloat16, losses and weights in float32. compiled: the model's kernels are fused, worth its
     seconds in a long run.
-    teachers, simulated, steps: of the served model, see `train.serving.Serving`. folds: of its score. search: steps of
-    the short fits that choose its input, 0 to choose nothing. For it, metadata makes a second model that sees columns.
+    teachers, simulated, steps, head_steps: of the served model, see `train.serving.Serving`. folds: of its score.
+    search: steps of the short fits that choose its input, 0 to choose nothing. For it, metadata makes a second model
+    that sees columns.
     """
 
     name: str
@@ -122,6 +127,7 @@ class Experiment:
     teachers: int = 2
     simulated: float = 0.5
     steps: int = 1200
+    head_steps: int = 3000
     folds: int = 5
     search: int = 250
     variant: str = ""

@@ -14,6 +14,7 @@ from torch import nn
 from model_zoo.encoder import freeze
 from model_zoo.metadata import COLUMNS, Column, column_values, metadata_input
 from model_zoo.mlp import Mlp, MlpConfig
+from train.curve import telling
 
 KINDS: Final = ("labels", "forest")
 KNOTS: Final = 17
@@ -164,6 +165,7 @@ def _member(
     optimiser = torch.optim.AdamW(member.parameters(), lr=training.rate, weight_decay=training.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
     target = table.target * (1 - training.smoothing) + training.smoothing / classes
+    tell = telling("member")
     for _ in range(training.steps):
         which = torch.multinomial(table.weight, training.batch, replacement=True, generator=generator)
         answer = member(hidden_at_random(inputs[which], training, generator))
@@ -172,5 +174,6 @@ def _member(
         loss.backward()
         optimiser.step()
         schedule.step()
+        tell(loss)
     freeze(member)
     return member

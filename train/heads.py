@@ -10,6 +10,7 @@ from model_zoo.encoder import freeze, latent_moments
 from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.recurrent import Recurrent, RecurrentConfig
 from train.augment import VIEWS, view
+from train.curve import telling
 from train.sequence import Sequences
 
 
@@ -25,9 +26,9 @@ class Target:
 class HeadTraining:
     """Settings of one fit. batch: examples a step. rate: of AdamW, cosine to 0. smoothing: of the labels."""
 
-    steps: int = 600
-    batch: int = 64
-    rate: float = 2e-3
+    steps: int = 3000
+    batch: int = 128
+    rate: float = 5e-3
     decay: float = 1e-2
     smoothing: float = 0.05
 
@@ -140,6 +141,7 @@ def _fit(
 ) -> None:
     optimiser = torch.optim.AdamW(head.parameters(), lr=training.rate, weight_decay=training.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
+    tell = telling(type(head).__name__.lower())
     head.train()
     for _ in range(training.steps):
         which = torch.multinomial(target.weight, training.batch, replacement=True, generator=generator)
@@ -148,4 +150,5 @@ def _fit(
         loss.backward()
         optimiser.step()
         schedule.step()
+        tell(loss)
     freeze(head)

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import nn
 
-from model_zoo.metadata import metadata_input
+from model_zoo.metadata import Column, metadata_input
 from model_zoo.mlp import Mlp
 from model_zoo.preprocess import Preprocessing
 from model_zoo.supervised import Supervised
 from train.alerts import Alerts
+from train.curve import listening
 from train.folds import Folds, Held
 from train.fused import KINDS, fit_columns, fit_members, folded, members_logits
 from train.heads import balanced, temperature
@@ -36,9 +38,14 @@ class Plan:
 
 
 def encoder_candidates(serving: Serving, steps: int) -> list[Serving]:
-    """What is tried for the encoder, at `steps` of training: its input, and how much of it is simulated."""
+    """What is tried for the encoder, at `steps` of training: its input, and how much of it is simulated.
+
+    Where `serving` says minmax, stamps were scaled before, and their noise is not to be had.
+    """
     trial = replace(serving.encoder, steps=steps)
-    settings = (("noise", 0.5), ("noise", 0.8), ("minmax", 0.5))
+    settings = [("noise", 0.5), ("noise", 0.8), ("minmax", 0.5)]
+    if serving.preprocessing.normalisation == "minmax":
+        settings = [("minmax", 0.5), ("minmax", 0.8)]
     bare, cut = replace(serving, teachers=0, encoder=trial), serving.preprocessing
     return [
         replace(bare, preprocessing=Preprocessing(cut.size, cut.channels, normalisation), simulated=simulated)
@@ -49,10 +56,13 @@ def encoder_candidates(serving: Serving, steps: int) -> list[Serving]:
 def choose_encoder(alerts: Alerts, folds: Folds, serving: Serving, steps: int, encoders: Encoders, say: Say) -> Plan:
     """Input and share of simulation for each fold, from short fits. With no `steps`, what `serving` says."""
     candidates = encoder_candidates(serving, steps) if steps else [serving]
+    if serving.preprocessing.normalisation == "minmax" and not alerts.simulated.any():
+        candidates = [serving]  # a share of what is not there is no choice
     answers = []
-    for number, candidate in enumerate(candidates if steps else []):
+    for number, candidate in enumerate(candidates if len(candidates) > 1 else []):
         say(f"trial {number + 1} of {len(candidates)}: {candidate.preprocessing.normalisation}, {candidate.simulated}")
-        answers.append(_encoder_answers(alerts.seen(candidate.preprocessing), folds, candidate, encoders))
+        seen = alerts.seen(candidate.preprocessing)
+        answers.append(_encoder_answers(seen, folds, candidate, encoders.at(f"trial {number + 1}")))
     whole = [replace(one, encoder=serving.encoder, teachers=serving.teachers) for one in candidates]
     return _plan([whole] * (folds.count + 1), _best(alerts, folds, answers))
 
@@ -65,7 +75,8 @@ def choose_head(alerts: Alerts, folds: Folds, plan: Plan, steps: int, encoders: 
         say(f"head without folds {pair[0] + 1} and {pair[1] + 1}")
         for serving in dict.fromkeys(plan.outer[outer] for outer in pair):
             trial = replace(serving, teachers=0, encoder=replace(serving.encoder, steps=steps or serving.encoder.steps))
-            said = _head_logits(alerts.seen(serving.preprocessing), folds, pair, trial, encoders)
+            seen = alerts.seen(serving.preprocessing)
+            said = _head_logits(seen, folds, pair, trial, encoders.at("trial of the head"))
             for place, (kinds, share) in enumerate(settings):
                 metadata = torch.stack([said[kind] for kind in kinds]).mean(0)
                 blended = _by_fold(folds, pair, share * said["image"] + (1 - share) * metadata)
@@ -77,11 +88,9 @@ def choose_head(alerts: Alerts, folds: Folds, plan: Plan, steps: int, encoders: 
     return _plan(changed, _best(alerts, folds, answers))
 
 
-def fit_fused(alerts: Alerts, kept: NDArray[np.bool_], image: Mlp, serving: Serving) -> Mlp:
+def fit_fused(alerts: Alerts, kept: NDArray[np.bool_], image: Mlp, serving: Serving, encoders: Encoders) -> Mlp:
     """The head that sees metadata, from the real labelled alerts that are `kept` (N,) and an image head of the same."""
-    table = metadata_table(alerts, kept, serving)
-    columns = fit_columns(table.values)
-    members = fit_members(table, columns, serving.columns, serving.generator)
+    members, columns = _members(alerts, kept, serving, encoders)
     return folded(image, members, columns, serving.share)
 
 
@@ -115,7 +124,8 @@ def _least(alerts: Alerts, folds: Folds, answers: Sequence[Answers], keys: Seque
 def _encoder_answers(alerts: Alerts, folds: Folds, serving: Serving, encoders: Encoders) -> Answers:
     found: Answers = {}
     for pair in folds.pairs():
-        model, _ = encoders.fit(alerts, serving.without(pair), alerts.without(folds.within(pair)))
+        apart = encoders.without(pair)
+        model, _ = apart.fit(alerts, serving.without(pair), alerts.without(folds.within(pair)))
         found |= _by_fold(folds, pair, _image_logits(model, alerts, folds, pair))
     return found
 
@@ -138,12 +148,24 @@ def _head_logits(
     """Logits of a pair's sequences by what learned from images, and by members of each kind; none saw the pair."""
     apart, out = serving.without(pair), folds.within(pair)
     kept = alerts.without(out)
-    table = metadata_table(alerts, kept, apart)
-    columns = fit_columns(table.values)
+    encoders = encoders.without(pair)
+    members, columns = _members(alerts, kept, apart, encoders)
     seen = torch.from_numpy(metadata_input(alerts.table.metadata[alerts.sequences.judged[out]], columns))
-    members = fit_members(table, columns, apart.columns, apart.generator)
     each = apart.columns.members
     parts = {kind: members[place * each : (place + 1) * each] for place, kind in enumerate(apart.columns.kinds)}
     model, _ = encoders.fit(alerts, apart, kept)
     found = {kind: members_logits(some, seen) for kind, some in parts.items()}
     return found | {"image": _image_logits(model, alerts, folds, pair)}
+
+
+def _members(
+    alerts: Alerts, kept: NDArray[np.bool_], serving: Serving, encoders: Encoders
+) -> tuple[list[nn.Sequential], tuple[Column, ...]]:
+    """Members that see metadata alone, from what is `kept` (N,), and their columns."""
+    table = metadata_table(alerts, kept, serving)
+    columns = fit_columns(table.values)
+    with listening() as curves:
+        members = fit_members(table, columns, serving.columns, serving.generator)
+    name = f"members-{serving.digest(heads=True)}-{'-'.join(serving.columns.kinds)}-{alerts.fingerprint(kept)}"
+    encoders.journal.note(name, {**encoders.about, "loss": curves.sampled()})
+    return members, columns

@@ -1,6 +1,7 @@
 """Archives of alerts → arrays to train on, read and cut by the very code that serves."""
 
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,10 @@ def joined(parts: Sequence[Observed]) -> Observed:
 def read_observed(
     archives: Sequence[Path], labels: Mapping[int, int], size: int = STAMP_SIDE
 ) -> tuple[Observed, dict[str, int]]:
-    """Every alert that can be classified, once a candid, cut to `size`, and how many could not be, by reason."""
+    """Every alert that can be classified, once a candid, cut to `size`, and how many could not be, by reason.
+
+    Raises ValueError naming an archive that cannot be read, or where no alert can be.
+    """
     full, refused, reader = Preprocessing(size=size), dict[str, int](), PacketReader(FIELDS)
     kept: dict[int, tuple[Alert, NDArray[np.float32]]] = {}
     for payload in _payloads(archives):
@@ -108,8 +112,12 @@ def _payloads(archives: Iterable[Path]) -> Iterator[bytes]:
         if archive.suffix == ".avro":
             yield archive.read_bytes()
             continue
-        with tarfile.open(archive) as members:
-            for member in members:
-                content = members.extractfile(member)
-                if content is not None and member.name.endswith(".avro"):
-                    yield content.read()
+        try:
+            with tarfile.open(archive) as members:
+                for member in members:
+                    content = members.extractfile(member)
+                    if content is not None and member.name.endswith(".avro"):
+                        yield content.read()
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            reason = str(error).splitlines()[0].rstrip(":")  # tarfile adds a line for each way that it tried
+            raise ValueError(f"{archive} cannot be read as an archive: {reason}") from error

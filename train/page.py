@@ -2,9 +2,13 @@
 
 import base64
 import html
+import io
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from matplotlib.figure import Figure
 
 PIXELS_A_POINT: Final = 1.5
 """Pictures hold so many pixels for each of the page's, so that they are sharp on a fine screen."""
@@ -59,6 +63,15 @@ class Section:
     title: str
     text: str
     parts: Sequence[Table | Picture]
+
+
+def picture(name: str, figure: Figure, caption: str = "") -> Picture:
+    """A figure as a picture of the page."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100 * PIXELS_A_POINT)
+    png = stream.getvalue()
+    (width,) = struct.unpack(">I", png[16:20])  # of a PNG's header
+    return Picture(name, png, round(width / PIXELS_A_POINT), caption)
 
 
 def page(facts: Mapping[str, str], sections: Sequence[Section]) -> str:

@@ -1,8 +1,6 @@
 """A run to read: `table.md`, the figures as PNG, and one `report.html` that holds them all."""
 
-import io
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from train import figures
@@ -18,7 +15,8 @@ from train.curves import curves, pretraining
 from train.evaluate import calibration_error, per_class, score, worded
 from train.finished import finished
 from train.material import Material
-from train.page import PIXELS_A_POINT, Picture, Section, Table, page
+from train.page import Picture, Section, Table, page
+from train.page import picture as _picture
 from train.reconstruction import Remake, errors, remade, remakers
 from train.run import CONFIG, PREDICTIONS, Outcome
 
@@ -32,7 +30,6 @@ STAGES: Final = {
 """What the stages are called on the page, by their folders."""
 SEQUENCE: Final = 5
 """Dimensions of a batch of sequences of stamps."""
-DPI: Final = 100 * PIXELS_A_POINT
 
 
 def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bool = True) -> None:
@@ -256,14 +253,6 @@ def _reconstruction_picture(one: Remade, material: Material) -> Picture:
     titles = [material.classes[true[row]] for row in rows]
     drawn = figures.reconstructions(pair[0].cpu().numpy(), pair[1].cpu().numpy(), material.channels, titles)
     return _picture(f"reconstructions_{one.name}", drawn, _worded(one.name))
-
-
-def _picture(name: str, figure: Figure, caption: str = "") -> Picture:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI)
-    png = stream.getvalue()
-    (width,) = struct.unpack(">I", png[16:20])  # of a PNG's header
-    return Picture(name, png, round(width / PIXELS_A_POINT), caption)
 
 
 def _write(path: Path, text: str) -> None:

@@ -27,7 +27,7 @@ WEIGHTS = ("*.pt", "*.safetensors")
 Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]
 Data = Annotated[
     list[Path],
-    typer.Option(help="A data set: .npz, or one of the seeds' pickles; for estampa-serve archives, repeatable."),
+    typer.Option(help="A data set: .npz, or one of the seeds' pickles; for estampa-serve archives too, repeatable."),
 ]
 Out = Annotated[Path, typer.Option(help="Folder that gets one folder a run.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value over the experiment's own; repeatable.")]
@@ -82,10 +82,17 @@ def run_command(
         if resume:
             check_begun([out / experiment.run for experiment in experiments])
         if experiments[0].kind == "serve":
-            from train.serve import card_table, run_serving
+            from train.card import card_table
+            from train.launch import choose_device
+            from train.serve import run_serving
 
-            for made in run_serving(experiments[0], data, out / name, _told):
-                console.print(card_table(made), highlight=False)
+            if tensorboard:
+                raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
+            where = choose_device(device)
+            made = run_serving(experiments[0], data, out / name, _told, origin=origin, device=where, umap=umap)
+            for checkpoint in made:
+                console.print(card_table(checkpoint), highlight=False)
+            console.print(f"→ {out / name / 'report.html'}")
             return
         from train.launch import Trial, choose_device, launch, load_stamps, source_of
 

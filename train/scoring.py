@@ -14,11 +14,10 @@ from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import encoder_input
 from train.evaluate import Scores, bootstrap_interval, score
 from train.experiment import ExperimentError
+from train.given import find_given, read_archives
 from train.heads import mean_of_alerts, recurrent_logits, trimmed
-from train.labels import labels_beside
-from train.observed import FIELDS, Observed, joined, read_observed
+from train.observed import FIELDS, Observed, joined
 from train.sequence import LENGTHS, Sequences, prefixes
-from train.serve import find_archives
 
 ROWS_AT_ONCE: Final = 64
 SEQUENCES_AT_ONCE: Final = 4096
@@ -65,10 +64,10 @@ def score_checkpoint(checkpoint: Checkpoint, archives: Sequence[Path]) -> str:
 
 def read_labelled(archives: Sequence[Path], size: int) -> Observed:
     """The alerts of archives, simulated or real, with the labels that lie beside them."""
-    found = find_archives(archives)
-    groups = [group for group in (found.real, *found.skies) if group]
-    labels = [{candid: label for path in group for candid, label in labels_beside(path).items()} for group in groups]
-    table = joined([read_observed(group, known, size)[0] for group, known in zip(groups, labels, strict=True)])
+    given = find_given(archives)
+    if given.stamps:
+        raise ExperimentError(f"{given.stamps[0]} is a set of stamps; archives of alerts are scored")
+    table = joined([read_archives(group, size) for group in (given.real, *given.skies) if group])
     if not table.labelled.any():
         raise ExperimentError(
             f"no alert of {', '.join(map(str, archives))} has a label: put labels.csv (candid, label) beside it"

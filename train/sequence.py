@@ -45,10 +45,10 @@ def prefixes(alerts: Observed, *, longest: int = 128, days: float = 365.0) -> Se
 
     Keys, order by (jd, candid) and both bounds are those of `consumer.history`.
     """
-    order = np.lexsort((alerts.candid, alerts.jd))
+    _, key, counts = np.unique(alerts.key, return_inverse=True, return_counts=True)
+    order = np.lexsort((alerts.candid, alerts.jd, key))
     found: list[NDArray[np.int64]] = []
-    for key in np.unique(alerts.key):
-        members = order[alerts.key[order] == key]
+    for members in np.split(order, np.cumsum(counts)[:-1]):
         found += [members[max(end - longest, 0) : end] for end in range(1, len(members) + 1)]
     found = [rows[alerts.jd[rows] >= alerts.jd[rows[-1]] - days] for rows in found if alerts.labelled[rows[-1]]]
     return _padded(found, alerts)

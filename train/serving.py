@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 import torch.nn.functional as F
@@ -20,14 +21,16 @@ from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.preprocess import Preprocessing
 from model_zoo.recurrent import Recurrent, RecurrentConfig
 from model_zoo.supervised import Supervised
-from model_zoo.taxonomy import CLASSES
+from model_zoo.taxonomy import BANDS, CLASSES
 from train.alerts import Alerts, weights
+from train.curve import listening
 from train.finished import finished
 from train.folds import Held
 from train.fused import MetadataTraining, Table
 from train.heads import HeadTraining, Target, fit_mlp, fit_recurrent, view_latents
+from train.journal import Journal
 from train.sequence import Sequences
-from train.supervised import EncoderTraining, Examples, averaged_answers, fit_encoder
+from train.supervised import CPU, EncoderTraining, Examples, averaged_answers, fit_encoder
 
 HEAD_VIEWS: Final = (0, 5)
 """The heads learn on a stamp as it is and turned and mirrored: the encoder has seen all eight, and two suffice."""
@@ -50,7 +53,7 @@ class Serving:
     balance: float = 0.5
     seed: int = 20200812
     encoder: EncoderTraining = field(default_factory=EncoderTraining)
-    heads: HeadTraining = field(default_factory=lambda: HeadTraining(steps=3000, batch=128, rate=5e-3))
+    heads: HeadTraining = field(default_factory=HeadTraining)
     columns: MetadataTraining = field(default_factory=MetadataTraining)
     share: float = 0.4
 
@@ -86,9 +89,24 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class Encoders:
-    """Fits encoders, and keeps what was fitted in a folder: a run that was stopped does not fit it again."""
+    """Fits encoders, and keeps what was fitted in a folder: a run that was stopped does not fit it again.
+
+    device: fits encoders; heads take little and stay on the CPU. journal: is told of every fit. about: what it is told
+    beside the losses: which stage of the run a fit belongs to.
+    """
 
     folder: Path
+    device: torch.device = CPU
+    journal: Journal = field(default_factory=Journal)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, stage: str) -> Self:
+        """The same, to tell the journal at which stage of the run a fit is made."""
+        return replace(self, about={**self.about, "stage": stage})
+
+    def without(self, held: Held) -> Self:
+        """The same, to tell the journal which folds, counted from 1, a fit is made without."""
+        return replace(self, about={**self.about, "without_folds": [fold + 1 for fold in held]})
 
     def fit(self, alerts: Alerts, serving: Serving, kept: NDArray[np.bool_]) -> tuple[Supervised, list[Supervised]]:
         """From the labelled alerts that are `kept` (N,), or from teachers of these and from what has no label too."""
@@ -99,26 +117,41 @@ class Encoders:
         alone = replace(serving, teachers=0)
         several = [replace(alone, seed=serving.seed + place) for place in range(max(serving.teachers, 1))]
         key = alerts.fingerprint(kept)
-        teachers = [self._kept(one, key, partial(_fitted, plain, one)) for one in several]
+        teachers = [self._kept(one, key, partial(_fitted, plain, one, self.device)) for one in several]
         if not serving.teachers:
             return teachers[0], []
         spare = alerts.inputs[torch.from_numpy(np.flatnonzero(kept & ~alerts.table.labelled))]
-        return self._kept(serving, key, lambda: _fitted(_taught(plain, spare, teachers, serving), serving)), teachers
+
+        def distil() -> Supervised:
+            return _fitted(_taught(plain, spare, teachers, serving), serving, self.device)
+
+        return self._kept(serving, key, distil), teachers
 
     def _kept(self, serving: Serving, key: str, make: Callable[[], Supervised]) -> Supervised:
         model = Supervised(serving.config, len(CLASSES), serving.encoder.dropout)
-        model.load_state_dict(self.keep(f"{serving.digest()}-{key}", make))
+        made = {
+            "normalisation": serving.preprocessing.normalisation,
+            "simulated": serving.simulated,
+            "steps": serving.encoder.steps,
+            "distilled": serving.teachers > 0,
+        }
+        telling = replace(self, about={**self.about, **made})
+        model.load_state_dict(telling.keep(f"{serving.digest()}-{key}", make))
         freeze(model)
         return model
 
     def keep(self, name: str, make: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
-        """Tensors of a module that was kept under a name, or is now."""
+        """Tensors of a module that was kept under a name, or is now; the losses of its fit are kept beside them."""
         path = self.folder / f"{name}.safetensors"
         if not path.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
-            tensors = {key: tensor.contiguous() for key, tensor in make().state_dict().items()}
+            with listening() as curves:
+                tensors = {key: tensor.contiguous() for key, tensor in make().state_dict().items()}
             with finished(path) as whole:
-                whole.write_bytes(safetensors.torch.save(tensors))
+                whole.write_bytes(safetensors.torch.save(tensors, {"loss": json.dumps(curves.sampled())}))
+        with safetensors.safe_open(path, "pt") as kept:
+            losses = json.loads((kept.metadata() or {}).get("loss", "{}"))
+        self.journal.note(name, {**self.about, "loss": losses})
         return safetensors.torch.load_file(path)
 
 
@@ -144,10 +177,14 @@ def fit_heads(
 ) -> tuple[Mlp, Recurrent]:
     """Both heads on the chosen sequences of rows of latents (N, V, L)."""
     some = alerts.sequences.only(chosen)
+    dated = bool(torch.isin(some.band, torch.tensor(BANDS)).any())
     weight = weights(alerts, some.judged.numpy(), serving.simulated, serving.balance)
     weighted = Sequences(some.rows, some.lengths, some.label, weight, some.jd, some.band)
     mlp = fit_mlp(latents[some.judged], Target(some.label, weight), _mlp(serving), serving.heads, generator)
-    return mlp, fit_recurrent(latents, weighted, _recurrent(serving), serving.heads, generator)
+    recurrent = fit_recurrent(latents, weighted, _recurrent(serving), serving.heads, generator)
+    if not dated:  # times and bands that no example has had move no answer
+        recurrent.gru.get_parameter("weight_ih_l0")[:, serving.latent :] = 0
+    return mlp, recurrent
 
 
 def _mlp(serving: Serving) -> MlpConfig:
@@ -167,8 +204,8 @@ def metadata_table(alerts: Alerts, kept: NDArray[np.bool_], serving: Serving) ->
     return Table(alerts.table.metadata[rows], target, weights(alerts, rows, 0.0, serving.balance))
 
 
-def _fitted(examples: Examples, serving: Serving) -> Supervised:
-    return fit_encoder(examples, serving.config, serving.encoder, serving.generator)
+def _fitted(examples: Examples, serving: Serving, device: torch.device) -> Supervised:
+    return fit_encoder(examples, serving.config, serving.encoder, serving.generator, device)
 
 
 def _taught(plain: Examples, spare: torch.Tensor, teachers: list[Supervised], serving: Serving) -> Examples:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,9 @@ import torch.nn.functional as F
 from model_zoo.encoder import EncoderConfig, freeze
 from model_zoo.supervised import Supervised
 from train.augment import VIEWS, random_views, view
+from train.curve import telling
+
+CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +46,35 @@ class EncoderTraining:
 
 
 def fit_encoder(
-    examples: Examples, config: EncoderConfig, training: EncoderTraining, generator: torch.Generator
+    examples: Examples,
+    config: EncoderConfig,
+    training: EncoderTraining,
+    generator: torch.Generator,
+    device: torch.device = CPU,
 ) -> Supervised:
-    """The encoder and its layer on top, frozen. Initial weights and dropout come from torch's own generator."""
+    """The encoder and its layer on top, fitted on `device`, frozen and back on the CPU.
+
+    Initial weights and dropout come from torch's own generator, all else from `generator`, which stays on the CPU.
+    """
     classes = examples.target.shape[1]
     model = Supervised(config, classes, training.dropout)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions are five times faster
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions: five times faster
     optimiser = torch.optim.AdamW(model.parameters(), lr=training.rate, weight_decay=training.decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.rate, total_steps=training.steps + 1)
-    target = examples.target * (1 - training.smoothing) + training.smoothing / classes
+    known = examples.stamps.to(device)
+    target = (examples.target * (1 - training.smoothing) + training.smoothing / classes).to(device)
+    tell = telling("encoder")
     model.train()
     for _ in range(training.steps):
         which = torch.multinomial(examples.weight, training.batch, replacement=True, generator=generator)
-        stamps = augmented(examples.stamps[which], training, generator)
+        stamps = augmented(known[which], training, generator)
         loss = _mixed_loss(model, stamps, target[which], training, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         cycle.step()
-    freeze(model)
+        tell(loss)
+    freeze(model.cpu())
     return model
 
 
@@ -69,7 +83,7 @@ def augmented(stamps: torch.Tensor, training: EncoderTraining, generator: torch.
     limit = training.shift
     rows, columns = torch.randint(-limit, limit + 1, (2,), generator=generator).tolist()
     moved = torch.roll(random_views(stamps, generator), (rows, columns), (2, 3))
-    return moved + training.noise * torch.randn(moved.shape, generator=generator)
+    return moved + training.noise * torch.randn(moved.shape, generator=generator).to(moved.device)
 
 
 def averaged_answers(models: Sequence[Supervised], stamps: torch.Tensor, batch: int = 512) -> torch.Tensor:

@@ -8,7 +8,7 @@ from consumer.history import Held, Window
 from train.alerts import gather
 from train.observed import FIELDS, Observed
 from train.sequence import prefixes
-from train.serve import simulated_held
+from train.served import simulated_held
 from train.serving import Serving
 
 

@@ -15,10 +15,12 @@ from model_zoo.checkpoint import WEIGHTS, Checkpoint, load, save
 from model_zoo.metadata import COLUMNS, metadata_input
 from model_zoo.preprocess import encoder_input
 from tests.conftest import random_checkpoint
+from train.card import card_table
 from train.experiment import ExperimentError, changed, read_experiment
+from train.given import find_given
 from train.labels import labels_beside
 from train.observed import FIELDS, Observed, read_observed
-from train.serve import card_table, export, find_archives, run_serving
+from train.serve import export, run_serving
 
 PACKETS = 40
 
@@ -79,11 +81,11 @@ def test_archives_are_real_or_simulated_by_what_lies_beside_them(tmp_path: Path)
     for name in ("real/a.tar.gz", "sky/b.tar.gz", "sky/b.truth.parquet", "sky/c.tar.gz", "sky/c.truth.parquet"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = find_archives([tmp_path / "real", tmp_path / "sky"])
+    found = find_given([tmp_path / "real", tmp_path / "sky"])
     assert [path.name for path in found.real] == ["a.tar.gz"]
     assert [[path.name for path in sky] for sky in found.skies] == [["b.tar.gz", "c.tar.gz"]]
     with pytest.raises(ExperimentError, match="no archive of alerts in"):
-        find_archives([tmp_path])
+        find_given([tmp_path])
 
 
 def test_alerts_without_labels_are_named(few: Path, tmp_path: Path) -> None:
@@ -113,7 +115,9 @@ def test_a_short_training_ends_in_two_checkpoints_that_load_and_goes_on_where_it
     short = changed(
         read_experiment("estampa-serve")[0], {"steps": 60, "search": 10, "folds": 3, "teachers": 1, "metadata": "true"}
     )
-    run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path)
+    run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path, umap=False)
+    drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"confusion_mlp", "confusion_fused", "real_sequences", "learning_encoder", "learning_member"} <= drawn
     images, both = load(tmp_path / "checkpoint"), load(tmp_path / "metadata" / "checkpoint")
     assert images.encoder_id == both.encoder_id
     assert len(both.mlp.config.metadata) == len(COLUMNS)
@@ -126,6 +130,6 @@ def test_a_short_training_ends_in_two_checkpoints_that_load_and_goes_on_where_it
     }
     assert "mlp_first_alert" in card_table(images)
     fitted = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "encoders").iterdir()}
-    again = run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path)
+    again = run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path, umap=False)
     assert [one.model_id for one in again] == [images.model_id, both.model_id]
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "encoders").iterdir()} == fitted

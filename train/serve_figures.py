@@ -20,7 +20,7 @@ def score_by_length(found: Mapping[str, Mapping[str, float]], title: str) -> Fig
     counts = [f"{length}\n{row['objects']:.0f} obj." for length, row in found.items()]
     axes.set_xticks(places, counts)
     axes.set(ylim=(0, 1.02), xlabel="alerts so far", ylabel="macro-F1", title=title)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

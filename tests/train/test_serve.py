@@ -113,7 +113,8 @@ def test_a_short_training_ends_in_two_checkpoints_that_load_and_goes_on_where_it
     real_alerts: Path, tmp_path: Path
 ) -> None:
     short = changed(
-        read_experiment("estampa-serve")[0], {"steps": 60, "search": 10, "folds": 3, "teachers": 1, "metadata": "true"}
+        read_experiment("estampa-serve")[0],
+        {"steps": 60, "head_steps": 100, "search": 10, "folds": 3, "teachers": 1, "metadata": "true"},
     )
     run_serving(short, [real_alerts / "labelled.tar.gz"], tmp_path, umap=False)
     drawn = {path.stem for path in (tmp_path / "figures").iterdir()}

@@ -38,6 +38,12 @@ def described(alerts: Alerts, given: Given, lessons: Lessons) -> dict[str, Any]:
     }
 
 
+def card(shown: Mapping[str, Any], chosen: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint tells of itself. shown: its held-out scores. data: what it was trained on, see `described`."""
+    protocol = PROTOCOL.format(origin=data["data"]["origin"])
+    return {"held_out": {"protocol": protocol, **shown}, **_settings(chosen), **data}
+
+
 def of_interest(found: Mapping[str, Any], head: str) -> dict[str, Any]:
     """Scores of what a checkpoint holds; its own head's under `mlp`, the image head's beside it as `images_only`."""
     if head == "mlp":
@@ -54,7 +60,7 @@ def own_scores(own: Mapping[str, OwnSplit]) -> dict[str, dict[str, float]]:
     }
 
 
-def settings(plan: Plan) -> dict[str, Any]:
+def _settings(plan: Plan) -> dict[str, Any]:
     """The settings of the model that serves, and what each fold chose for itself."""
     final = asdict(plan.final)
     changed = [{name: value for name, value in asdict(one).items() if value != final[name]} for one in plan.outer]

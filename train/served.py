@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.taxonomy import CLASSES
 from train.alerts import Alerts
-from train.card import PROTOCOL, of_interest, own_scores, settings
+from train.card import card, of_interest, own_scores
 from train.crossvalidation import (
     HeldOut,
     Probabilities,
@@ -88,14 +88,12 @@ def fit_served(
     models.recurrent.temperature.fill_(served_temperature(alerts, folds, held.logits["recurrent"]))
     judged = judge_own(models, own, plan.final.preprocessing)
     parts = (plan.final.preprocessing, CLASSES, plan.final.config, models.encoder)
-    protocol = PROTOCOL.format(origin=data["data"]["origin"])
     made = []
     for name, chosen in (("mlp", plan), ("fused", fused)):
         if chosen:
-            shown = of_interest(found, name) | (own_scores(judged) if name == "mlp" else {})
-            card = {"held_out": {"protocol": protocol, **shown, **lengths}, **settings(chosen), **data}
+            shown = of_interest(found, name) | (own_scores(judged) if name == "mlp" else {}) | lengths
             run = experiment.run if name == "mlp" else f"{experiment.run}-{METADATA}"
-            made.append(Checkpoint(run, *parts, heads[name], models.recurrent, card))
+            made.append(Checkpoint(run, *parts, heads[name], models.recurrent, card(shown, chosen, data)))
     return Served(made, alerts, folds, models, held, probabilities, lengths, judged)
 
 

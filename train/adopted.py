@@ -87,7 +87,7 @@ def _observed(
 
 def _objects(stamps: StampSet, rows: NDArray[np.int64], contents: NDArray[np.int64]) -> NDArray[np.str_]:
     by_content = np.char.add("content ", contents[rows].astype(np.str_))
-    if not len(stamps.oid):
+    if len(stamps.oid) != len(stamps):  # as in the seeds' files: they cannot be matched
         return by_content
     named = stamps.oid[rows].astype(np.str_)
     return np.where(named == "", by_content, named)

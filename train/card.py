@@ -77,15 +77,17 @@ def card_table(checkpoint: Checkpoint) -> str:
     lines += [f"{origin.capitalize()} alerts, by object, nested:", ""]
     lines += _scores((name, one) for name, one in found.items() if name not in own)
     if own:
-        lines += ["", f"Own validation and test of the stamps given ({_origins(checkpoint)} data), by what serves:", ""]
+        told = origins(checkpoint.metadata["data"])
+        lines += ["", f"Own validation and test of the stamps given ({told} data), by what serves:", ""]
         lines += _scores(own.items())
     for kind, shown in (("simulated", "Simulated"), ("real", origin.capitalize())):
         lines += _by_length(shown, held.get(f"{kind}_sequences", {}))
     return "\n".join([*lines, ""])
 
 
-def _origins(checkpoint: Checkpoint) -> str:
-    return ", ".join(sorted({one["origin"] for one in checkpoint.metadata["data"]["stamps"]}))
+def origins(data: Mapping[str, Any]) -> str:
+    """Of the sets of stamps given. data: see `described`."""
+    return ", ".join(sorted({one["origin"] for one in data["stamps"]}))
 
 
 def _scores(found: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:

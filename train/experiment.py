@@ -203,6 +203,8 @@ def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
 
 def altered(experiment: Experiment) -> str:
     """What makes this another experiment than the file's, in words; empty where it is the same at its own scale."""
+    if experiment.name not in names():
+        return f"no experiment is called {experiment.name!r}"
     own = {one.variant: one for one in read_experiment(experiment.name)}.get(experiment.variant)
     if own is None:
         return f"{experiment.run} is none of the experiment's own runs"

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
+from model_zoo.taxonomy import CLASSES
 from train.alerts import Alerts
+from train.experiment import ExperimentError
 
 Held = tuple[int, ...]
 """The folds that a fit sees nothing of: one to be scored, two where the second is to choose by, none to serve."""
@@ -24,9 +26,10 @@ class Folds:
 
     @classmethod
     def of(cls, alerts: Alerts, count: int, seed: int) -> Self:
-        """Folds of like composition, all sequences of an object in one."""
+        """Folds of like composition, all sequences of an object in one. Raises ExperimentError on too few objects."""
         rows = np.flatnonzero(alerts.judged_real)
         objects, label = alerts.objects[rows], alerts.sequences.label.numpy()[rows]
+        _check(objects, label, count)
         fold = np.zeros(len(rows), np.int64)
         parts = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(objects, label, objects)
         for place, (_, out) in enumerate(parts):
@@ -44,6 +47,18 @@ class Folds:
     def pairs(self) -> Iterator[Held]:
         """Each pair of neighbours once."""
         yield from sorted({held(outer, inner) for outer in range(self.count) for inner in self.inner(outer)})
+
+
+def _check(objects: NDArray[np.str_], label: NDArray[np.int64], count: int) -> None:
+    classes = [CLASSES[one] for one in np.unique(label)]
+    if len(classes) < 2:
+        raise ExperimentError(f"all labelled alerts to judge are of {classes[0]}; two classes at least are needed")
+    most = max(len(np.unique(objects[label == one])) for one in np.unique(label))
+    if most < count:
+        raise ExperimentError(
+            f"no class has an object for each of {count} folds, {most} at most; give more labelled alerts, or fewer "
+            "folds with --set folds=…"
+        )
 
 
 def held(outer: int, inner: int) -> Held:

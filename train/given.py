@@ -58,7 +58,7 @@ def find_given(paths: Sequence[Path]) -> Given:
 
     Nights of one folder are of one sky. Raises ExperimentError where there is nothing to read, or nothing known.
     """
-    found = [file for path in paths for file in _files(path)]
+    found = list({file.resolve(): file for path in paths for file in _files(path)}.values())
     if not found:
         raise ExperimentError(f"no archive of alerts in {', '.join(map(str, paths))}; {KINDS}")
     real, stamps, skies = [], [], defaultdict(list)
@@ -129,7 +129,8 @@ def _unseen(some: Observed, own: Mapping[str, Observed]) -> Observed:
 
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        yield from sorted([*path.glob("*.tar.gz"), *path.glob("*.avro"), *path.glob("containers/*.avro")])
+        archives = (file for kind in ARCHIVES for file in path.glob(f"*{kind}"))
+        yield from sorted([*archives, *path.glob("containers/*.avro")])
     elif not path.is_file():
         raise ExperimentError(f"there is no file or folder {path}; {KINDS}")
     elif path.name.endswith((*ARCHIVES, *STAMP_SETS)):

@@ -88,11 +88,11 @@ def run_command(
 
             if tensorboard:
                 raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
-            where = choose_device(device)
-            made = run_serving(experiments[0], data, out / name, _told, origin=origin, device=where, umap=umap)
+            where, folder = choose_device(device), out / experiments[0].run
+            made = run_serving(experiments[0], data, folder, _told, origin=origin, device=where, umap=umap)
             for checkpoint in made:
                 console.print(card_table(checkpoint), highlight=False)
-            console.print(f"→ {out / name / 'report.html'}")
+            console.print(f"→ {folder / 'report.html'}")
             return
         from train.launch import Trial, choose_device, launch, load_stamps, source_of
 
@@ -157,13 +157,9 @@ def score_command(
     """How well a checkpoint that serves does on labelled alerts: it should not have learned from them."""
     with answered():
         from model_zoo.checkpoint import load, resolve
-        from model_zoo.errors import CheckpointError
         from train.scoring import score_checkpoint
 
-        try:
-            console.print(score_checkpoint(load(resolve(model)), data), highlight=False)
-        except CheckpointError as error:
-            raise fail(error) from error
+        console.print(score_checkpoint(load(resolve(model)), data), highlight=False)
 
 
 @app.command("compare")

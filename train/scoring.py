@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import encoder_input
+from train.alerts import marked
 from train.evaluate import Scores, bootstrap_interval, score
 from train.experiment import ExperimentError
 from train.given import find_given, read_archives
@@ -50,14 +51,15 @@ def score_checkpoint(checkpoint: Checkpoint, archives: Sequence[Path]) -> str:
     Raises ExperimentError where no alert has a label.
     """
     told = answered(checkpoint, read_labelled(archives, checkpoint.preprocessing.size))
-    objects = len(np.unique(told.table.object_id[told.sequences.judged.numpy()]))
+    names = told.table.object_id[told.sequences.judged.numpy()]
+    objects = len(np.unique(names))
     lines = [f"# {checkpoint.name} ({checkpoint.model_id})", ""]
     lines += [f"{len(told.label):,} labelled alerts of {objects:,} objects in {', '.join(map(str, archives))}.", ""]
     lines += ["| judge | on | alerts | macro-F1 (95 %) | accuracy | calibration error |", "|---|---|--:|--:|--:|--:|"]
     every = np.ones_like(told.first)
     for name, probability in (("single alert", told.single), ("sequence", told.sequence)):
         for rows, on in ((told.first, "first alert of each object"), (every, "every alert")):
-            lines.append(f"| {name} | {on} | {_cells(told.label[rows], probability[rows])} |")
+            lines.append(f"| {name} | {on} | {_cells(told.label[rows], probability[rows], names[rows])} |")
     lines += ["", "Macro-F1 by number of alerts:", "", "| alerts | objects | sequence | mean of the alerts |"]
     return "\n".join([*lines, "|--:|--:|--:|--:|", *_by_length(told), ""])
 
@@ -67,7 +69,9 @@ def read_labelled(archives: Sequence[Path], size: int) -> Observed:
     given = find_given(archives)
     if given.stamps:
         raise ExperimentError(f"{given.stamps[0]} is a set of stamps; archives of alerts are scored")
-    table = joined([read_archives(group, size) for group in (given.real, *given.skies) if group])
+    real = [read_archives(given.real, size)] if given.real else []
+    skies = [marked(read_archives(sky, size), f"sky {place} ") for place, sky in enumerate(given.skies)]
+    table = joined([*real, *skies])
     if not table.labelled.any():
         raise ExperimentError(
             f"no alert of {', '.join(map(str, archives))} has a label: put labels.csv (candid, label) beside it"
@@ -113,8 +117,10 @@ def _by_length(told: Told) -> list[str]:
     return lines
 
 
-def _cells(label: NDArray[np.int64], probability: NDArray[np.float64]) -> str:
+def _cells(label: NDArray[np.int64], probability: NDArray[np.float64], names: NDArray[np.str_]) -> str:
+    """The interval is over objects, drawn whole."""
     found: Scores = score(label, probability)
-    low, high = bootstrap_interval(label, probability, np.random.default_rng(1))
+    group = np.unique(names, return_inverse=True)[1]
+    low, high = bootstrap_interval(label, probability, np.random.default_rng(1), group)
     told = f"{found.f1:.3f} ({low:.3f} … {high:.3f}) | {found.accuracy:.3f} | {found.calibration_error:.3f}"
     return f"{len(label):,} | {told}"

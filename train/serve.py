@@ -1,6 +1,7 @@
 """A run of `estampa-serve`: archives and stamps in, a folder with the checkpoint, its scores and its report out."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -89,6 +90,8 @@ def run_serving(
         place = folder / METADATA if checkpoint.mlp.config.metadata else folder
         save(checkpoint, place / CHECKPOINT)
         _write(place / "table.md", card_table(checkpoint))
+    if len(served.checkpoints) == 1 and (folder / METADATA).is_dir():
+        shutil.rmtree(folder / METADATA)  # of a run before, on other data
     save_predictions(folder / PREDICTIONS, served)
     if {"validation", "test"} <= served.own.keys():
         _write_json(folder / SUMMARY, summary(experiment, served, _source(lessons, data["data"])))
@@ -125,13 +128,19 @@ def summary(experiment: Experiment, served: Served, source: Mapping[str, Any]) -
         "parity": {f"test_{name}": 100 * shown[name] for name in ("accuracy", "f1")},
         "pooled": [],
         "reference": {},
-        "unlike": altered(experiment),
+        "unlike": altered(experiment) or _other_classes(test.label),
         "honest": honest,
         "baseline": baseline,
         "clustering": clustering(test.latents.astype(np.float64), test.label, experiment.seed),
         "rows": int(learned.sum()),
         "epochs": [max(1, round(drawn / int(learned.sum())))],
     }
+
+
+def _other_classes(label: NDArray[np.int64]) -> str:
+    """Why a test says nothing of the lines to beat, which are of all classes, in words; empty where it does."""
+    absent = [name for place, name in enumerate(CLASSES) if place not in label]
+    return f"the test has no {' and no '.join(absent)}" if absent else ""
 
 
 def save_predictions(path: Path, served: Served) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model_zoo.taxonomy import CLASSES
 from train import figures, serve_figures
+from train.card import origins
 from train.crossvalidation import JUDGES, first_alerts
 from train.curve import EVERY
 from train.evaluate import calibration_error, clustering, per_class, score
@@ -51,7 +52,7 @@ def write_serve_report(served: Served, journal: Journal, experiment: Experiment,
     data = served.checkpoints[0].metadata["data"]
     sections = [
         *(_held(served, head, first, data["origin"]) for head in HEADS if head in served.probabilities),
-        *(_own(served, split, ", ".join({one["origin"] for one in data["stamps"]})) for split in served.own),
+        *(_own(served, split, origins(data)) for split in served.own),
         Section("By number of alerts", LENGTHS, _by_length(served, data["origin"])),
         Section("How the models that serve learned", LEARNING, _learning(journal)),
         Section("The latent space", LATENT, _latents(served, first, experiment.seed, umap=umap)),

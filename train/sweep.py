@@ -39,9 +39,11 @@ def sweep(
 
     A point that was stopped half-way, or is asked for at greater length, goes on from its last epoch. Raises
     ExperimentError on a setting that is none, or where a folder holds a point of other settings or data, before
-    anything is run.
+    anything is run, or on the served model, whose run is not one of these.
     """
     chosen = [changed(experiment, point | {"variant": _name(point)}) for point in points]
+    if any(one.kind == "serve" for one in chosen):
+        raise ExperimentError(f"{experiment.name} cannot be searched; it chooses its own settings, see --set search")
     done = [is_finished(out / one.variant, one, source) for one in chosen]
     for place, (one, before) in enumerate(zip(chosen, done, strict=True), start=1):
         console.print(f"{place} of {len(chosen)}: {one.variant}{' (finished before)' * before}", highlight=False)

@@ -58,6 +58,12 @@ def test_rows_of_one_name_are_one_object_and_rows_without_a_name_are_known_by_co
     assert len({first, *others}) == 3
 
 
+@pytest.mark.parametrize("names", [ROWS - 3, ROWS + 3])
+def test_names_that_cannot_be_matched_to_rows_are_left_aside(names: int) -> None:
+    stamps = replace(stamp_set(), oid=np.full(names, "ZTF1"))
+    assert adopt(stamps, 21).train.object_id.tolist() == adopt(stamp_set(), 21).train.object_id.tolist()
+
+
 def test_stamps_of_a_row_are_one_sequence_in_order_and_what_fills_it_up_is_left_out() -> None:
     stamps = stamp_set(21, steps=5)
     stamps.images[1, 3:] = 0

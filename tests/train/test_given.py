@@ -6,11 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_zoo.preprocess import Preprocessing
+from model_zoo.taxonomy import CLASSES
 from tests.train.seeds import sequences, single, write
 from train.adopted import adopt
+from train.alerts import gather
 from train.experiment import ExperimentError
+from train.folds import Folds
 from train.given import find_given, read_given
 from train.launch import load_stamps
+from train.stamp_set import StampSet
 
 
 @pytest.fixture
@@ -85,3 +90,22 @@ def test_sequences_are_read_too(tmp_path: Path) -> None:
     lessons = read_given(find_given([write(tmp_path / "5stamps_dataset.pkl", sequences())]), 21)
     assert len(lessons.judged) == 300
     assert len(set(lessons.judged.key)) == len(set(lessons.judged.object_id)) == 60
+
+
+def test_a_file_named_twice_is_read_once_and_a_folder_may_hold_any_kind_of_archive(tmp_path: Path) -> None:
+    for name in ("a.tar", "b.tgz", "c.tar.gz", "d.avro"):
+        (tmp_path / name).touch()
+    found = find_given([tmp_path, tmp_path / "a.tar"])
+    assert sorted(path.name for path in found.real) == ["a.tar", "b.tgz", "c.tar.gz", "d.avro"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "each", "message"),
+    [(5, 2, "no class has an object for each of 5 folds, 2 at most"), (1, 9, "are of AGN; two classes at least")],
+)
+def test_too_few_objects_to_make_folds_of_are_told(classes: int, each: int, message: str) -> None:
+    images = np.random.default_rng(0).random((classes * each, 21, 21, 3), np.float32)
+    labels = np.arange(classes).repeat(each)
+    stamps = StampSet(images, ("science", "template", "difference"), labels, CLASSES, np.full(len(labels), "train"))
+    with pytest.raises(ExperimentError, match=message):
+        Folds.of(gather(adopt(stamps, 21).train, [], Preprocessing()), 5, 1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,17 @@ def test_compare_puts_runs_side_by_side_with_their_data(runs: Path) -> None:
     assert found.exit_code == 0, found.output
     assert "seed001-latent-42" in found.output
     assert found.output.count("simulated") == 2
+
+
+def test_compare_tells_stamps_apart_that_have_the_same_labels(runs: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(runs / "seed000-clasificador-v1", other)
+    summary = json.loads((other / "summary.json").read_text())
+    summary["source"]["fingerprint"] = "of other stamps"
+    (other / "summary.json").write_text(json.dumps(summary))
+    found = invoke("compare", runs / "seed000-clasificador-v1", other)
+    assert found.exit_code == 2
+    assert "were tested on different stamps" in found.output
 
 
 def test_compare_refuses_a_folder_that_holds_no_run(tmp_path: Path) -> None:

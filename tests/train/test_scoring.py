@@ -1,5 +1,6 @@
 """`estampa-train score`: what a checkpoint answers on labelled alerts, against what the service and the truth say."""
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from typer.testing import CliRunner
 from consumer.inference import Inference
 from model_zoo.checkpoint import Checkpoint, save
 from tests.conftest import random_checkpoint
+from train.evaluate import bootstrap_interval
 from train.experiment import ExperimentError
 from train.observed import FIELDS
 from train.run_command import app
-from train.scoring import Told, answered, read_labelled
+from train.scoring import Told, answered, read_labelled, score_checkpoint
+from train.sequence import prefixes
 from train.simulation.night import NightRequest, write
 from train.simulation.sink import TarSink
 
@@ -73,6 +76,22 @@ def test_the_report_says_what_scikit_learn_says_of_the_truth(nights: Path, told:
     expected = f1_score([true[one] for one in candids.tolist()], names[told.single.argmax(1)], average="macro")
     (line,) = [line for line in answer.output.splitlines() if line.startswith("| single alert | every alert")]
     assert f"| {len(true)} | {expected:.3f} (" in line
+
+
+def test_two_skies_share_no_sequence(nights: Path, told: Told, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(nights, other)
+    both = read_labelled([nights, other], 21)
+    assert len(both) == 2 * len(told.table)
+    assert prefixes(both).lengths.max() == told.sequences.lengths.max()
+    assert both.first_of_object.sum() == 2 * told.table.first_of_object.sum()
+
+
+def test_the_interval_of_every_alert_draws_objects_whole(nights: Path, told: Told, judge: Checkpoint) -> None:
+    group = np.unique(told.table.object_id[told.sequences.judged.numpy()], return_inverse=True)[1]
+    assert len(set(group)) < len(group)
+    low, high = bootstrap_interval(told.label, told.single, np.random.default_rng(1), group)
+    assert f"({low:.3f} … {high:.3f})" in score_checkpoint(judge, [nights])
 
 
 def test_alerts_without_labels_and_models_that_are_not_there_are_one_line(nights: Path, tmp_path: Path) -> None:

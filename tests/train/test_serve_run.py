@@ -131,13 +131,16 @@ def test_sequences_of_three_classes_are_judged_after_their_last_stamp(
 ) -> None:
     monkeypatch.setattr(serve, "serving_of", quick)
     data = write(tmp_path / "5stamps_dataset.pkl", sequences())
+    (tmp_path / "run" / "metadata" / "checkpoint").mkdir(parents=True)
     [made] = run_serving(short, [data], tmp_path / "run", umap=False)
+    assert not (tmp_path / "run" / "metadata").exists()  # it was of another run
     held = made.metadata["held_out"]
     assert list(held["real_sequences"]) == ["1", "2", "3", "5"]
     assert len(np.load(tmp_path / "run" / "predictions.npz")["test_label"]) == 15
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["parity"]["test_accuracy"] == pytest.approx(100 * held["test_recurrent"]["accuracy"])
     assert summary["source"]["origin"] == "unstated"
+    assert summary["unlike"] == "the test has no asteroid and no bogus"  # so that no line of five classes is answered
     assert "Unstated alerts, by object, nested:" in (tmp_path / "run" / "table.md").read_text()
 
 

@@ -121,3 +121,9 @@ def test_a_wrong_axis_is_named_before_anything_is_run(
     with pytest.raises(ExperimentError, match=message):
         search(experiment, stamps, grid, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_the_served_model_is_no_point_of_a_search(stamps: StampSet, tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="estampa-serve cannot be searched"):
+        search(read_experiment("estampa-serve")[0], stamps, ["teachers=0,1"], tmp_path / "none")
+    assert not (tmp_path / "none").exists()

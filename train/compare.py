@@ -96,13 +96,14 @@ def paired(first: Path, second: Path) -> float:
 
     Raises ExperimentError where the rows differ: labels alone, which may be in order of class, do not tell.
     """
-    ours, theirs = (np.load(folder / PREDICTIONS) for folder in (second, first))
     data = {read_summary(folder)["source"]["fingerprint"] for folder in (first, second)}
-    if len(data) > 1 or not np.array_equal(ours["test_label"], theirs["test_label"]):
-        raise ExperimentError(f"{first} and {second} were tested on different stamps; compare runs on one data set")
-    mine, other = (one["test_probability"].argmax(axis=-1) for one in (ours, theirs))
-    group = next((one["test_group"] for one in (ours, theirs) if "test_group" in one), None)  # rows are the same
-    return paired_test(ours["test_label"], mine, other, np.random.default_rng(0), group)
+    with np.load(second / PREDICTIONS) as ours, np.load(first / PREDICTIONS) as theirs:
+        label = ours["test_label"]
+        if len(data) > 1 or not np.array_equal(label, theirs["test_label"]):
+            raise ExperimentError(f"{first} and {second} were tested on different stamps; compare runs on one data set")
+        mine, other = (one["test_probability"].argmax(axis=-1) for one in (ours, theirs))
+        group = next((one["test_group"] for one in (ours, theirs) if "test_group" in one), None)  # rows are the same
+    return paired_test(label, mine, other, np.random.default_rng(0), group)
 
 
 def lines_to_beat(out: Path) -> Rows:

@@ -101,7 +101,9 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> M
             torch.from_numpy(columns).to(device),
             group[rows].repeat(repeats),
         )
-    examples = len(parts["train"]) * COPIES[experiment.augmentation]
+    label = parts["train"].label
+    drawn = len(balanced_rows(label, len(stamps.classes))) if experiment.balanced else len(label)
+    examples = drawn * COPIES[experiment.augmentation]
     if experiment.kind == "alerce" and experiment.metadata and (examples - 1) % experiment.batch == 0:
         raise DatasetError(
             f"batches of {experiment.batch} leave one of {examples} examples alone, and columns are normalised over a "

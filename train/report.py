@@ -190,7 +190,8 @@ def _latent_parts(outcome: Outcome, material: Material, folder: Path, *, umap: b
     if not umap:
         return [table]
     true, classes = material.test.true, material.classes
-    latents = np.load(folder / PREDICTIONS)["test_latents"]
+    with np.load(folder / PREDICTIONS) as kept:
+        latents = kept["test_latents"]
     logits = np.log(np.maximum(outcome.probability["test"], 1e-9))
     return [
         table,

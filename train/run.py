@@ -223,8 +223,8 @@ def _fit(experiment: Experiment, material: Material, folder: Path, watching: Wat
 
 def _read(experiment: Experiment, material: Material, folder: Path) -> Outcome:
     """A finished run: its last epoch is reached, so that to fit it again is to load it."""
-    kept = np.load(folder / PREDICTIONS)
-    probability = {name: kept[f"{name}_probability"][0] for name in HELD}
+    with np.load(folder / PREDICTIONS) as kept:
+        probability = {name: kept[f"{name}_probability"][0] for name in HELD}
     return Outcome(_read_json(folder / SUMMARY), _fit(experiment, material, folder), probability)
 
 

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from train.curves import Panel
 from train.evaluate import per_class, reliability
+from train.learning_curves import Panel
 
 COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Paul Tol's bright scheme: distinct to the colour-blind."""
 UMAP_POINTS: Final = 3000
 WIDE: Final = 5
-"""Curves whose highest value is so many times the lowest are drawn on a logarithmic scale."""
+"""Losses whose highest value is so many times the lowest are drawn on a logarithmic scale."""
 RESIDUAL: Final = 0.3
 """Residuals are shown to this, of stamps between 0 and 1."""
 STYLE: Final[Any] = {

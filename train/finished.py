@@ -1,11 +1,15 @@
 """Files that appear whole or not at all."""
 
 import errno
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 UNNAMED: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 """What a write to an open file fails with, without naming it."""
@@ -30,3 +34,18 @@ def finished(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with finished(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An uncompressed `.npz`, which can be mapped; no array of objects, which would be a pickle."""
+    with finished(path) as partial, partial.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)

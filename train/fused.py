@@ -14,7 +14,7 @@ from torch import nn
 from model_zoo.encoder import freeze
 from model_zoo.metadata import COLUMNS, Column, column_values, metadata_input
 from model_zoo.mlp import Mlp, MlpConfig
-from train.curve import telling
+from train.losses import telling
 
 KINDS: Final = ("labels", "forest")
 KNOTS: Final = 17

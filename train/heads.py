@@ -10,7 +10,7 @@ from model_zoo.encoder import freeze, latent_moments
 from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.recurrent import Recurrent, RecurrentConfig
 from train.augment import VIEWS, view
-from train.curve import telling
+from train.losses import telling
 from train.sequence import Sequences
 
 

@@ -10,8 +10,9 @@ from train.experiment import Experiment, ExperimentError
 from train.layouts import read_layout
 from train.loop import Progress, Watch, Watching
 from train.material import prepare
+from train.page import REPORT
 from train.progress import progress_bar, tensorboard
-from train.report import REPORT, write_report
+from train.report import write_report
 from train.run import SUMMARY, Source, is_finished, run
 from train.stamp_set import UNSTATED, StampSet
 from train.terminal import console

@@ -15,10 +15,10 @@ from model_zoo.mlp import Mlp
 from model_zoo.preprocess import Preprocessing
 from model_zoo.supervised import Supervised
 from train.alerts import Alerts
-from train.curve import listening
 from train.folds import Folds, Held
 from train.fused import KINDS, fit_columns, fit_members, folded, members_logits
 from train.heads import balanced, temperature
+from train.losses import listening
 from train.serving import Encoders, Serving, metadata_table
 
 Answers = dict[tuple[int, int], torch.Tensor]

@@ -6,10 +6,14 @@ import io
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from matplotlib.figure import Figure
 
+from train.finished import write_text
+
+REPORT: Final = "report.html"
 PIXELS_A_POINT: Final = 1.5
 """Pictures hold so many pixels for each of the page's, so that they are sharp on a fine screen."""
 
@@ -72,6 +76,14 @@ def picture(name: str, figure: Figure, caption: str = "") -> Picture:
     png = stream.getvalue()
     (width,) = struct.unpack(">I", png[16:20])  # of a PNG's header
     return Picture(name, png, round(width / PIXELS_A_POINT), caption)
+
+
+def write_page(folder: Path, facts: Mapping[str, str], sections: Sequence[Section]) -> None:
+    """Write the page into `folder`, and its pictures beside it as figures/*.png."""
+    (folder / "figures").mkdir(exist_ok=True)
+    for part in [part for section in sections for part in section.parts if isinstance(part, Picture)]:
+        (folder / "figures" / f"{part.name}.png").write_bytes(part.png)
+    write_text(folder / REPORT, page(facts, sections))
 
 
 def page(facts: Mapping[str, str], sections: Sequence[Section]) -> str:

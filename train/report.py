@@ -1,7 +1,7 @@
 """A run to read: `table.md`, the figures as PNG, and one `report.html` that holds them all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,18 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from train import figures
-from train.curves import curves, pretraining
 from train.evaluate import calibration_error, per_class, score, worded
-from train.finished import finished
+from train.finished import write_text
+from train.learning_curves import curves, pretraining
 from train.material import Material
-from train.page import Picture, Section, Table, page
+from train.page import Picture, Section, Table, write_page
 from train.page import picture as _picture
 from train.reconstruction import Remake, errors, remade, remakers
 from train.run import CONFIG, PREDICTIONS, Outcome
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
 EXAMPLES: Final = 2
-REPORT: Final = "report.html"
 STAGES: Final = {
     "pretrained-alone": "pretraining: autoencoder alone",
     "pretrained-through": "pretraining: autoencoder through the recurrent layer",
@@ -44,17 +43,14 @@ def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bo
         *([Section("Reconstructions", RECONSTRUCTED, _reconstruction_parts(made, material))] if made else []),
         Section("The latent space", LATENT, _latent_parts(outcome, material, folder, umap=umap)),
     ]
-    (folder / "figures").mkdir(exist_ok=True)
-    for picture in [part for section in sections for part in section.parts if isinstance(part, Picture)]:
-        (folder / "figures" / f"{picture.name}.png").write_bytes(picture.png)
     facts = {
         "title": summary["run"],
         "subtitle": summary["title"],
         "source": source_line(summary),
         "settings": config,
     }
-    _write(folder / "table.md", markdown([*table_rows(summary), *_error_rows(made, material)], summary))
-    _write(folder / REPORT, page(facts, sections))
+    write_text(folder / "table.md", markdown([*table_rows(summary), *_error_rows(made, material)], summary))
+    write_page(folder, facts, sections)
 
 
 HONEST: Final = (
@@ -154,7 +150,7 @@ def _honest_parts(outcome: Outcome, material: Material) -> list[Table | Picture]
     matrix, error = score(true, probability).confusion, calibration_error(true, probability)
     return [
         Table("Scores, %", _score_rows(outcome.summary)),
-        Table("Test, by class, %", _class_rows(outcome, material)),
+        Table("Test, by class, %", class_rows(true, probability, material.classes, "stamps")),
         _picture("confusion_test", figures.confusion(matrix, material.classes, "Test, best weights")),
         _picture("classes", figures.class_table(true, probability, material.classes)),
         _picture(
@@ -174,13 +170,16 @@ def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [*rows, ("macro-F1 of PCA", *(f"{100 * one:.1f}" for one in pca))]
 
 
-def _class_rows(outcome: Outcome, material: Material) -> list[tuple[str, ...]]:
-    table = per_class(material.test.true, outcome.probability["test"])
+def class_rows(
+    label: NDArray[np.int64], probability: NDArray[np.float64], classes: Sequence[str], counted: str
+) -> list[tuple[str, ...]]:
+    """Precision, recall and F1 of each class in %, and how many `counted` it has; the first row is the head."""
+    table = per_class(label, probability)
     rows = [
         (name, *(f"{100 * value:.1f}" for value in table[place, :3]), f"{table[place, 3]:.0f}")
-        for place, name in enumerate(material.classes)
+        for place, name in enumerate(classes)
     ]
-    return [("", "precision", "recall", "F1", "stamps"), *rows]
+    return [("", "precision", "recall", "F1", counted), *rows]
 
 
 def _latent_parts(outcome: Outcome, material: Material, folder: Path, *, umap: bool) -> list[Table | Picture]:
@@ -254,8 +253,3 @@ def _reconstruction_picture(one: Remade, material: Material) -> Picture:
     titles = [material.classes[true[row]] for row in rows]
     drawn = figures.reconstructions(pair[0].cpu().numpy(), pair[1].cpu().numpy(), material.channels, titles)
     return _picture(f"reconstructions_{one.name}", drawn, _worded(one.name))
-
-
-def _write(path: Path, text: str) -> None:
-    with finished(path) as partial:
-        partial.write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ from torch import nn
 from model_zoo.encoder import freeze
 from train.evaluate import bootstrap_interval, clustering, over_seeds, score
 from train.experiment import Experiment, ExperimentError, altered, changed
-from train.finished import finished
+from train.finished import write_arrays, write_json
 from train.fits import (
     Fit,
     answers,
@@ -74,9 +74,9 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     if is_finished(folder, experiment, source):
         return _read(experiment, material, folder)
-    _write(folder / CONFIG, asdict(experiment))
-    _write(folder / "environment.json", environment(material.train.stamps.device))
-    _write(folder / DATA, asdict(source) | {"examples": {name: len(material.split(name)) for name in HELD}})
+    write_json(folder / CONFIG, asdict(experiment))
+    write_json(folder / "environment.json", environment(material.train.stamps.device))
+    write_json(folder / DATA, asdict(source) | {"examples": {name: len(material.split(name)) for name in HELD}})
     runs = [
         _one_seed(changed(experiment, {"seed": experiment.seed + place}), material, folder, watching)
         for place in range(experiment.seeds)
@@ -101,7 +101,7 @@ def run(
         "rows": len(material.train),
         "epochs": [len(each.progress.records) for each, _ in runs],
     }
-    _write(folder / SUMMARY, summary)
+    write_json(folder / SUMMARY, summary)
     _save_predictions(folder, material, fit, [each for _, each in runs])
     return Outcome(summary, fit, probability)
 
@@ -257,13 +257,7 @@ def _save_predictions(
     groups = {f"{name}_group": material.split(name).group for name in HELD}
     arrays |= {name: group for name, group in groups.items() if group is not None}
     latents = split_latents(fit.model, material.test).cpu().numpy()
-    with finished(folder / PREDICTIONS) as partial, partial.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, test_latents=latents, **arrays)
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with finished(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_arrays(folder / PREDICTIONS, {"test_latents": latents} | arrays)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

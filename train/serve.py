@@ -1,6 +1,5 @@
 """A run of `estampa-serve`: archives and stamps in, a folder with the checkpoint, its scores and its report out."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,7 +18,7 @@ from train.card import card_table, described
 from train.crossvalidation import first_alerts
 from train.evaluate import bootstrap_interval, clustering, score
 from train.experiment import Experiment, ExperimentError, altered
-from train.finished import finished
+from train.finished import write_arrays, write_json, write_text
 from train.given import Lessons, find_given, read_given
 from train.heads import HeadTraining
 from train.journal import Journal
@@ -81,20 +80,20 @@ def run_serving(
     data = {"data": described(alerts, given, lessons), "environment": environment(device)}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)  # of a run before, maybe on other data
-    _write_json(folder / CONFIG, asdict(experiment))
-    _write_json(folder / "environment.json", data["environment"])
-    _write_json(folder / DATA, data["data"] | _source(lessons, data["data"]))
+    write_json(folder / CONFIG, asdict(experiment))
+    write_json(folder / "environment.json", data["environment"])
+    write_json(folder / DATA, data["data"] | _source(lessons, data["data"]))
     encoders = Encoders(folder / "encoders", device, Journal(folder / METRICS))
     served = fit_served(experiment, serving, alerts, lessons.own, encoders, data, say)
     for checkpoint in served.checkpoints:
         place = folder / METADATA if checkpoint.mlp.config.metadata else folder
         save(checkpoint, place / CHECKPOINT)
-        _write(place / "table.md", card_table(checkpoint))
+        write_text(place / "table.md", card_table(checkpoint))
     if len(served.checkpoints) == 1 and (folder / METADATA).is_dir():
         shutil.rmtree(folder / METADATA)  # of a run before, on other data
     save_predictions(folder / PREDICTIONS, served)
     if {"validation", "test"} <= served.own.keys():
-        _write_json(folder / SUMMARY, summary(experiment, served, _source(lessons, data["data"])))
+        write_json(folder / SUMMARY, summary(experiment, served, _source(lessons, data["data"])))
     write_serve_report(served, encoders.journal, experiment, folder, umap=umap)
     return served.checkpoints
 
@@ -158,8 +157,7 @@ def save_predictions(path: Path, served: Served) -> None:
     for split, own in served.own.items():
         arrays |= {f"{split}_label": own.label, f"{split}_probability": own.probabilities[own.judge]}
         arrays[f"{split}_latents"] = own.latents
-    with finished(path) as partial, partial.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+    write_arrays(path, arrays)
 
 
 def export(run: Path, to: Path) -> Checkpoint:
@@ -180,12 +178,3 @@ def _source(lessons: Lessons, data: Mapping[str, Any]) -> dict[str, Any]:
         return {name: " and ".join(dict.fromkeys(one[name] for one in lessons.sets)) for name in SOURCE}
     names = ", ".join(data["real"] or data["simulated"])
     return {"name": names, "fingerprint": data["fingerprint"], "origin": lessons.origin}
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    _write(path, json.dumps(content, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    with finished(path) as partial:
-        partial.write_text(text, encoding="utf-8")

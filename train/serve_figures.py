@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from train.curve import EVERY
 from train.figures import COLOURS
+from train.losses import EVERY
 
 
 def score_by_length(found: Mapping[str, Mapping[str, float]], title: str) -> Figure:

@@ -12,13 +12,13 @@ from model_zoo.taxonomy import CLASSES
 from train import figures, serve_figures
 from train.card import origins
 from train.crossvalidation import JUDGES, first_alerts
-from train.curve import EVERY
-from train.evaluate import calibration_error, clustering, per_class, score
+from train.evaluate import calibration_error, clustering, score
 from train.experiment import Experiment
-from train.finished import finished
 from train.heads import view_latents
 from train.journal import Journal
-from train.page import Picture, Section, Table, page, picture
+from train.losses import EVERY
+from train.page import Picture, Section, Table, picture, write_page
+from train.report import class_rows
 from train.run import CONFIG
 from train.served import SERVED, Served
 
@@ -57,9 +57,6 @@ def write_serve_report(served: Served, journal: Journal, experiment: Experiment,
         Section("How the models that serve learned", LEARNING, _learning(journal)),
         Section("The latent space", LATENT, _latents(served, first, experiment.seed, umap=umap)),
     ]
-    (folder / "figures").mkdir(exist_ok=True)
-    for part in [part for section in sections for part in section.parts if isinstance(part, Picture)]:
-        (folder / "figures" / f"{part.name}.png").write_bytes(part.png)
     facts = {
         "title": f"{experiment.run} ({served.checkpoints[0].model_id})",
         "subtitle": experiment.title,
@@ -67,8 +64,7 @@ def write_serve_report(served: Served, journal: Journal, experiment: Experiment,
         f"{data['fingerprint']}.",
         "settings": (folder / CONFIG).read_text(encoding="utf-8"),
     }
-    with finished(folder / "report.html") as partial:
-        partial.write_text(page(facts, sections), encoding="utf-8")
+    write_page(folder, facts, sections)
 
 
 def names_of(data: Mapping[str, Sequence[str | Mapping[str, str]]]) -> list[str]:
@@ -106,20 +102,11 @@ def _answers(label: NDArray[np.int64], probability: NDArray[np.float64], name: s
     shown = {"macro-F1": found.f1, "accuracy": found.accuracy, "calibration error": error}
     return [
         Table("Scores, %", [("", "all"), *((what, f"{100 * value:.1f}") for what, value in shown.items())]),
-        Table("By class, %", _class_rows(label, probability)),
+        Table("By class, %", class_rows(label, probability, CLASSES, "examples")),
         picture(f"confusion_{name}", figures.confusion(found.confusion, CLASSES, f"{len(label)} examples")),
         picture(f"classes_{name}", figures.class_table(label, probability, CLASSES)),
         picture(f"calibration_{name}", figures.calibration(label, probability, error)),
     ]
-
-
-def _class_rows(label: NDArray[np.int64], probability: NDArray[np.float64]) -> list[tuple[str, ...]]:
-    table = per_class(label, probability)
-    rows = [
-        (name, *(f"{100 * value:.1f}" for value in table[place, :3]), f"{table[place, 3]:.0f}")
-        for place, name in enumerate(CLASSES)
-    ]
-    return [("", "precision", "recall", "F1", "examples"), *rows]
 
 
 def _by_length(served: Served, origin: str) -> list[Table | Picture]:

@@ -23,12 +23,12 @@ from model_zoo.recurrent import Recurrent, RecurrentConfig
 from model_zoo.supervised import Supervised
 from model_zoo.taxonomy import BANDS, CLASSES
 from train.alerts import Alerts, weights
-from train.curve import listening
 from train.finished import finished
 from train.folds import Held
 from train.fused import MetadataTraining, Table
 from train.heads import HeadTraining, Target, fit_mlp, fit_recurrent, view_latents
 from train.journal import Journal
+from train.losses import listening
 from train.sequence import Sequences
 from train.supervised import CPU, EncoderTraining, Examples, averaged_answers, fit_encoder
 

@@ -10,6 +10,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from train.finished import write_arrays
+
 SPLITS: Final = ("train", "validation", "test")
 UNSTATED: Final = "unstated"
 ORIGINS: Final = ("real", "simulated", UNSTATED)
@@ -94,14 +96,10 @@ class StampSet:
 
     def save(self, path: Path) -> None:
         """Write an uncompressed `.npz`, whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
         try:
-            with partial.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **self.arrays())
+            write_arrays(path, self.arrays())
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise DatasetError(f"{path} cannot be written: {error}; is the disk full?") from error
-        partial.replace(path)
+            raise DatasetError(f"{path} cannot be written: {error.strerror}; is the disk full?") from error
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `save` writes, by name."""

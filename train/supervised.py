@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from model_zoo.encoder import EncoderConfig, freeze
 from model_zoo.supervised import Supervised
 from train.augment import VIEWS, random_views, view
-from train.curve import telling
+from train.losses import telling
 
 CPU: Final = torch.device("cpu")
 

@@ -13,9 +13,9 @@ from matplotlib.colors import to_rgb
 from model_zoo.reconstructor import Reconstructor, ReconstructorConfig
 from tests.train.seeds import sequences, single, write
 from train import figures
-from train.curves import CROSS_ENTROPY, ENTROPY, MSE, RMSE, WEIGHTED, curves, pretraining
 from train.experiment import read_experiment
 from train.layouts import read_layout
+from train.learning_curves import CROSS_ENTROPY, ENTROPY, MSE, RMSE, WEIGHTED, curves, pretraining
 from train.loop import load_best
 from train.material import Material, prepare
 from train.reconstruction import remade, remakers

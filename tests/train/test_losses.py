@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from model_zoo.encoder import EncoderConfig
-from train.curve import Curves, listening, telling
 from train.journal import Journal
+from train.losses import Losses, listening, telling
 from train.supervised import EncoderTraining, Examples, fit_encoder
 
 
@@ -40,7 +40,7 @@ def test_nothing_is_heard_outside_the_block() -> None:
     with listening() as curves:
         pass
     telling("late")(torch.tensor(1.0))
-    assert curves.sampled() == Curves().sampled() == {}
+    assert curves.sampled() == Losses().sampled() == {}
 
 
 def test_a_journal_has_each_fit_once_and_begins_anew_with_each_run(tmp_path: Path) -> None:

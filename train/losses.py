@@ -11,7 +11,7 @@ EVERY: Final = 50
 """Steps whose mean loss is one point of a curve."""
 
 
-class Curves:
+class Losses:
     """What was heard: the loss of every step, by the name of what was fitted."""
 
     def __init__(self) -> None:
@@ -27,13 +27,13 @@ class Curves:
         return {name: _sampled(losses) for name, losses in self._losses.items() if losses}
 
 
-_listener: ContextVar[Curves | None] = ContextVar("listener", default=None)
+_listener: ContextVar[Losses | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def listening() -> Iterator[Curves]:
+def listening() -> Iterator[Losses]:
     """Hears every fit of the block."""
-    curves = Curves()
+    curves = Losses()
     before = _listener.set(curves)
     try:
         yield curves

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from model_zoo.vae import Vae
 from tests.train.seeds import sequences, single, write
+from train.augment import COPIES
 from train.evaluate import score
 from train.experiment import ExperimentError, names, read_experiment
 from train.fits import reconstruction_losses
@@ -298,6 +299,18 @@ def test_a_batch_of_one_that_cannot_be_normalised_is_refused_before_training(set
         [experiment] = read_experiment("alerce-stamp", ["rows=15", f"batch={batch}"], ["metadata"])
         with pytest.raises(DatasetError, match=f"batches of {batch} leave one of 15 examples alone"):
             prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+
+
+def test_a_batch_of_one_of_a_balanced_draw_is_refused_by_what_is_drawn(sets: dict[str, StampSet]) -> None:
+    whole = sets["stamp_dataset_21_new"]
+    train, split = whole.rows("train"), whole.split.copy()
+    split[train[whole.labels[train] == 0][1:]] = "validation"
+    most = int(np.bincount(whole.labels[train]).max())
+    batch = 5 * most * COPIES["none"] - 1
+    settings = ["balanced=true", "augmentation=none", f"batch={batch}"]
+    [experiment] = read_experiment("alerce-stamp", settings, ["metadata"])
+    with pytest.raises(DatasetError, match=f"leave one of {batch + 1} examples alone"):
+        prepare(replace(whole, split=split), experiment, torch.device("cpu"))
 
 
 def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:

@@ -100,6 +100,9 @@ def test_alerts_without_labels_and_models_that_are_not_there_are_one_line(nights
     (alone / "night.tar.gz").write_bytes((nights / "night1.tar.gz").read_bytes())
     with pytest.raises(ExperimentError, match=r"has a label: put labels\.csv"):
         read_labelled([alone], 21)
+    (tmp_path / "stamps.npz").touch()
+    with pytest.raises(ExperimentError, match="is a set of stamps; archives of alerts are scored"):
+        read_labelled([tmp_path / "stamps.npz"], 21)
     missing = CliRunner().invoke(app, ["score", "nobody", "--data", str(nights)])
     assert missing.exit_code == 2
     assert "error: no checkpoint at 'nobody'" in missing.stderr

@@ -12,13 +12,15 @@ CHUNK = 64 * 1024
 class Proxy:
     """Passes connections on to `target`, host:port. delay_s: added to every piece that goes through, either way.
 
-    deaf_to: the key of Kafka's requests that are lost on their way, such as 11 for JoinGroup. mute: so are all answers.
+    deaf_to: the key of Kafka's requests that are lost on their way, such as 11 for JoinGroup; deaf: how many were. mute:
+    all answers are lost.
     """
 
     def __init__(self, target: str = "", port: int = 0) -> None:
         self.target = target
         self.delay_s = 0.0
         self.deaf_to: int | None = None
+        self.deaf = 0
         self.mute = False
         self.cuts = 0
         self._refusing = False
@@ -85,8 +87,12 @@ class Proxy:
         with contextlib.suppress(OSError), source.makefile("rb") as stream:
             while size := stream.read(4):
                 request = stream.read(int.from_bytes(size, "big"))
-                if int.from_bytes(request[:2], "big") != self.deaf_to:
+                if int.from_bytes(request[:2], "big") == self.deaf_to:
+                    self.deaf += 1
+                else:
                     sink.sendall(size + request)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
 
     def _pump_answers(self, source: socket.socket, sink: socket.socket) -> None:
         self._pump(source, sink, lambda: self.mute)

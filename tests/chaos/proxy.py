@@ -12,8 +12,8 @@ CHUNK = 64 * 1024
 class Proxy:
     """Passes connections on to `target`, host:port. delay_s: added to every piece that goes through, either way.
 
-    deaf_to: the key of Kafka's requests that are lost on their way, such as 11 for JoinGroup; deaf: how many were. mute:
-    all answers are lost.
+    deaf_to: the key of Kafka's requests that are lost on their way, such as 11 for JoinGroup. deaf: how many were.
+    mute: all answers are lost.
     """
 
     def __init__(self, target: str = "", port: int = 0) -> None:

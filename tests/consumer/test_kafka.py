@@ -280,7 +280,7 @@ def test_a_broker_that_has_messages_and_sends_none_ends_the_run_and_a_quiet_topi
             break
     assert read == 3
     lost, proxy.deaf_to = proxy.deaf, FETCH
-    wait_until(lambda: proxy.deaf > lost, what="a fetch that is lost")  # a client has one under way: none is answered now
+    wait_until(lambda: proxy.deaf > lost, what="a fetch that is lost")  # a client has one under way at a time
     produce(server.address, topic, [b"4"])
     with pytest.raises(BrokerError, match="messages wait for us, 1 or more"):
         assert not any(batch.messages for batch in turns)

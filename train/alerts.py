@@ -8,6 +8,8 @@ from typing import Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from model_zoo.preprocess import Preprocessing, encoder_input
 from train.heads import balanced
@@ -38,9 +40,20 @@ class Alerts:
         names: NDArray[np.str_] = self.table.object_id[self.sequences.judged.numpy()]
         return names
 
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(N,): equal for alerts of one objectId or one history: a moving object has a name wherever it was seen."""
+        names, name = np.unique(self.table.object_id, return_inverse=True)
+        keys, key = np.unique(self.table.key, return_inverse=True)
+        shape = (len(names) + len(keys),) * 2
+        links = coo_array((np.ones(len(name), np.int8), (name, len(names) + key)), shape)
+        groups: NDArray[np.int64] = connected_components(links, directed=False)[1][name].astype(np.int64)
+        return groups
+
     def without(self, sequences: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(N,): the alerts that are of no object of these sequences."""
-        return np.isin(self.table.object_id, np.unique(self.objects[sequences]), invert=True)
+        """(N,): the alerts that share neither name nor history with these sequences, be it through others."""
+        groups = self.groups
+        return np.isin(groups, groups[self.sequences.judged.numpy()[sequences]], invert=True)
 
     def fingerprint(self, kept: NDArray[np.bool_] | None = None) -> str:
         """Of the candids and labels of all alerts, or of those that are `kept` (N,)."""

@@ -99,9 +99,10 @@ def fit_served(
 
 def simulated_held(alerts: Alerts, serving: Serving) -> NDArray[np.bool_]:
     """(S,): the sequences of the simulated objects, one in seven, that no model learns from."""
-    names = np.unique(alerts.objects[~alerts.judged_real])
-    chosen = np.random.default_rng(serving.seed).random(len(names)) < 1 / 7
-    return np.isin(alerts.objects, names[chosen])
+    groups = alerts.groups[alerts.sequences.judged.numpy()]
+    simulated = np.unique(groups[~alerts.judged_real])
+    chosen = np.random.default_rng(serving.seed).random(len(simulated)) < 1 / 7
+    return np.isin(groups, simulated[chosen])
 
 
 def _has_metadata(alerts: Alerts) -> bool:

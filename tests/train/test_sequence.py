@@ -59,9 +59,25 @@ def test_a_simulated_object_never_meets_a_real_one_of_the_same_name() -> None:
 
 
 def test_held_out_simulated_objects_are_whole_and_never_real() -> None:
-    many = dataclasses.replace(table(400), object_id=np.array([f"ZTF{place // 4}" for place in range(400)]))
+    names = np.array([f"ZTF{place // 4}" for place in range(400)])
+    many = dataclasses.replace(table(400), object_id=names, key=names)
     alerts = gather(table(seed=2), [many], Serving().preprocessing)
     held = simulated_held(alerts, Serving())
     assert held.any()
     assert not held[alerts.judged_real].any()
     assert not set(alerts.objects[held]) & set(alerts.objects[~held])
+
+
+def test_a_moving_object_is_held_out_with_its_whole_history_under_whatever_names() -> None:
+    """Each of its alerts has an objectId of its own; the key of its history is one."""
+    key = np.array([f"ssnamenr:{place % 40}" for place in range(400)])
+    moving = dataclasses.replace(table(400), object_id=np.array([f"ZTF{place}" for place in range(400)]), key=key)
+    alerts = gather(table(seed=2), [moving], Serving().preprocessing)
+    held = simulated_held(alerts, Serving())
+    kept = alerts.without(np.flatnonzero(held))
+    heard = alerts.sequences.rows.numpy()[held]
+    valid = np.arange(heard.shape[1]) < alerts.sequences.lengths.numpy()[held][:, None]
+    assert held.any()
+    assert valid.sum() > held.sum()
+    assert not kept[np.unique(heard[valid])].any()
+    assert kept.sum() > len(kept) / 2

@@ -2,63 +2,15 @@
 
 import difflib
 import re
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from train.bounds import BOUNDS, CHOICES, LOSSES, PRETRAINABLE, READ_BY, SIDES
+
 FOLDER: Final = Path(__file__).parent / "experiments"
-
-RECONSTRUCTION: Final = ("mse", "rmse")
-CLASSIFICATION: Final = ("crossentropy", "entropy")
-LOSSES: Final = {
-    "autoencoder": RECONSTRUCTION,
-    "vae": RECONSTRUCTION,
-    "reconstructor": RECONSTRUCTION,
-    "classifier": CLASSIFICATION,
-    "alerce": CLASSIFICATION,
-    "sequence": CLASSIFICATION,
-    "serve": (*RECONSTRUCTION, *CLASSIFICATION),
-}
-"""Losses that a kind of model can learn by; the served model has its own, and does not look."""
-
-SIDES: Final = {"reconstructor": 21, "classifier": 21, "alerce": 21}
-"""Side of the cut, pixels, of the models whose linear layers fit one size only."""
-
-PRETRAINABLE: Final = ("classifier", "sequence")
-CHOICES: Final = {
-    "kind": tuple(LOSSES),
-    "cell": ("rnn", "lstm", "gru"),
-    "augmentation": ("none", "views", "tiles"),
-    "keeps": ("last", "best"),
-}
-MOST: Final = sys.float_info.max
-BOUNDS: Final[dict[str, tuple[float, float]]] = {
-    "size": (1, 63),
-    "latent": (1, MOST),
-    "batch": (1, MOST),
-    "epochs": (1, MOST),
-    "patience": (1, MOST),
-    "probe_epochs": (1, MOST),
-    "probe_batch": (1, MOST),
-    "seeds": (1, 1000),
-    "rate": (1e-12, MOST),
-    "probe_rate": (1e-12, MOST),
-    "decay": (0, MOST),
-    "pretrained": (0, MOST),
-    "pretrained_rate": (1e-12, MOST),
-    "rows": (0, MOST),
-    "seed": (0, 2**31 - 1),  # what every generator takes
-    "teachers": (0, MOST),
-    "simulated": (0, 1),
-    "steps": (1, MOST),
-    "head_steps": (1, MOST),
-    "folds": (3, MOST),  # one to score, one to choose by, one to learn from
-    "search": (0, MOST),
-}
-"""Lowest and highest value of every setting that is a number; neither NaN nor infinity is any."""
 
 FOLDER_NAME: Final = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
 SCALE: Final = (
@@ -215,6 +167,19 @@ def altered(experiment: Experiment) -> str:
         if ours != theirs and one.name not in {*SCALE, "title", "reference"}:
             return f"{one.name} is {ours!r}, not {theirs!r}"
     return ""
+
+
+def unread(experiment: Experiment, settings: Sequence[str]) -> list[str]:
+    """Of settings, `key` or `key=value`, those that change nothing in this experiment: each with why, in words."""
+    keys = [text.partition("=")[0].strip() for text in settings]
+    found = [
+        f"{key} changes nothing: {experiment.kind} does not read it, only {' and '.join(READ_BY[key])}"
+        for key in keys
+        if experiment.kind not in READ_BY.get(key, LOSSES)
+    ]
+    if "simulated" in keys and experiment.kind == "serve" and experiment.search:
+        found.append("simulated changes nothing: the trials choose it; with --set search=0 it is what you say")
+    return found
 
 
 def _experiment(table: Mapping[str, Any], name: str) -> Experiment:

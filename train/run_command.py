@@ -14,7 +14,7 @@ from rich.console import Console
 
 from model_zoo.errors import CheckpointError
 from train.errors import TrainingError
-from train.experiment import ExperimentError, names, read_experiment
+from train.experiment import ExperimentError, names, read_experiment, unread
 from train.pickles import PickleError
 from train.stamp_set import DatasetError
 from train.terminal import check_free, fail
@@ -79,6 +79,8 @@ def run_command(
     """Run an experiment with all its variants; a run that was stopped goes on where it was, --resume or not."""
     with answered():
         experiments = read_experiment(name, settings or [], only or [])
+        for line in unread(experiments[0], settings or []):
+            messages.print(f"[yellow]warning:[/] --set {line}", soft_wrap=True, highlight=False)
         if resume:
             check_begun([out / experiment.run for experiment in experiments])
         if experiments[0].kind == "serve":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from train.experiment import Experiment, ExperimentError, changed
+from train.experiment import Experiment, ExperimentError, changed, unread
 from train.launch import Trial, launch
 from train.run import SUMMARY, Source, is_finished
 from train.stamp_set import StampSet
@@ -38,12 +38,14 @@ def sweep(
     """Run every point that is not finished yet, each in a folder of `out`; a table of all, best on validation first.
 
     A point that was stopped half-way, or is asked for at greater length, goes on from its last epoch. Raises
-    ExperimentError on a setting that is none, or where a folder holds a point of other settings or data, before
-    anything is run, or on the served model, whose run is not one of these.
+    ExperimentError on a setting that is none, or that changes nothing here, or where a folder holds a point of other
+    settings or data, before anything is run, or on the served model, whose run is not one of these.
     """
     chosen = [changed(experiment, point | {"variant": _name(point)}) for point in points]
     if any(one.kind == "serve" for one in chosen):
         raise ExperimentError(f"{experiment.name} cannot be searched; it chooses its own settings, see --set search")
+    if idle := unread(experiment, list(points[0])):
+        raise ExperimentError(f"--grid {idle[0]}")
     done = [is_finished(out / one.variant, one, source) for one in chosen]
     for place, (one, before) in enumerate(zip(chosen, done, strict=True), start=1):
         console.print(f"{place} of {len(chosen)}: {one.variant}{' (finished before)' * before}", highlight=False)

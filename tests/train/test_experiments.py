@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import replace
+import tomllib
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from typer.testing import CliRunner
 from model_zoo.vae import Vae
 from tests.train.seeds import sequences, single, write
 from train.augment import COPIES
+from train.bounds import LOSSES, READ_BY
 from train.evaluate import score
-from train.experiment import ExperimentError, names, read_experiment
+from train.experiment import FOLDER, Experiment, ExperimentError, names, read_experiment, unread
 from train.fits import reconstruction_losses
 from train.launch import choose_device
 from train.layouts import read_layout
@@ -134,6 +136,25 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
 def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) -> None:
     with pytest.raises(ExperimentError, match=message):
         read_experiment(name, settings)
+
+
+def test_every_kind_reads_what_its_own_file_sets_and_says_what_it_does_not() -> None:
+    for name in names():
+        table = tomllib.loads((FOLDER / f"{name}.toml").read_text())
+        told = [*table, *(key for variant in table.get("variants", ()) for key in variant)]
+        for experiment in read_experiment(name):
+            assert set(unread(experiment, [key for key in told if key != "simulated"])) == set()
+    assert set(READ_BY) < {one.name for one in fields(Experiment)}
+    assert {kind for kinds in READ_BY.values() for kind in kinds} == set(LOSSES)
+    [served], [autoencoder] = read_experiment("estampa-serve"), read_experiment("seed001-ae")
+    assert unread(autoencoder, ["latent=2", "steps = 3"]) == [
+        "steps changes nothing: autoencoder does not read it, only serve"
+    ]
+    assert len(unread(served, ["epochs=2", "latent=3", "steps=5", "search=0"])) == 1
+    assert unread(served, ["simulated=0.8"]) == [
+        "simulated changes nothing: the trials choose it; with --set search=0 it is what you say"
+    ]
+    assert unread(replace(served, search=0), ["simulated=0.8"]) == []
 
 
 def test_stamps_of_one_object_are_one_group(sets: dict[str, StampSet]) -> None:

@@ -200,6 +200,12 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_kept(data: Path, tm
     assert (folder / "seed-1" / "last.pt").read_bytes() == kept
 
 
+def test_a_setting_that_changes_nothing_is_said_to(data: Path, tmp_path: Path) -> None:
+    found = invoke("run", CHEAP, "--data", data, "--out", tmp_path, "--resume", "--set", "steps=9", *SHORT)
+    assert "warning: --set steps changes nothing: reconstructor does not read it, only serve" in found.output
+    assert found.output.count("warning") == 1
+
+
 def test_resume_goes_on_with_a_run_and_begins_none(data: Path, tmp_path: Path) -> None:
     arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
     missing = invoke(*arguments, "--resume")

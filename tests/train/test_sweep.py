@@ -113,7 +113,12 @@ def test_a_search_says_where_it_is_what_its_data_is_and_leaves_points_to_read(
 
 
 @pytest.mark.parametrize(
-    ("grid", "message"), [(["rate"], "key=a,b,c is needed"), (["rats=1,2"], "'rats'; did you mean rate")]
+    ("grid", "message"),
+    [
+        (["rate"], "key=a,b,c is needed"),
+        (["rats=1,2"], "'rats'; did you mean rate"),
+        (["rate=1,2", "cell=gru,rnn"], "--grid cell changes nothing: classifier does not read it"),
+    ],
 )
 def test_a_wrong_axis_is_named_before_anything_is_run(
     grid: list[str], message: str, experiment: Experiment, stamps: StampSet, tmp_path: Path

@@ -209,11 +209,16 @@ def environment(device: torch.device) -> dict[str, str]:
 def _one_seed(
     experiment: Experiment, material: Material, folder: Path, watching: Watching
 ) -> tuple[Fit, dict[str, NDArray[np.float64]]]:
+    """The fit, and what it answers of the validation and the test; a converged probe is not made again."""
     fit = _fit(experiment, material, folder, watching)
-    if experiment.kind in RECONSTRUCTING:
+    if experiment.kind not in RECONSTRUCTING:
+        return fit, {name: _softmax(answers(fit.model, material.split(name))) for name in HELD}
+    path = fit.folder / f"probed-{len(fit.progress.records)}.npz"  # of so many epochs: more are another fit
+    if not path.is_file():
         watching(f"seed-{experiment.seed}, converged probe", 1)
-        return fit, _probed(fit, material)
-    return fit, {name: _softmax(answers(fit.model, material.split(name))) for name in HELD}
+        write_arrays(path, _probed(fit, material))
+    with np.load(path) as kept:
+        return fit, dict(kept)
 
 
 def _fit(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,26 @@ def test_a_finished_run_is_read_and_not_probed_again(
     assert all((again.probability[name] == first.probability[name]).all() for name in ("validation", "test"))
     weights = again.fit.model.state_dict()
     assert all(torch.equal(weights[name], one) for name, one in first.fit.model.state_dict().items())
+
+
+def test_a_seed_that_was_probed_is_not_probed_again_when_others_follow(
+    sets: dict[str, StampSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Counter[str]()
+    source = Source("test", "0")
+    probe = "converged probe"
+
+    def watching(phase: str, epochs: int) -> Watch:
+        said[phase] += 1
+        return lambda _: None
+
+    for settings in (["seeds=1"], ["seeds=2"], ["seeds=2", "epochs=2"]):
+        experiment = read_experiment("seed001-ae", [*SMALL, *settings])[0]
+        material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+        last = run(experiment, material, source, tmp_path, watching)
+    assert (said[f"seed-1, {probe}"], said[f"seed-2, {probe}"]) == (2, 2)
+    fresh = run(experiment, material, source, tmp_path / "fresh", watching)
+    assert json.loads(json.dumps(last.summary)) == json.loads(json.dumps(fresh.summary))
 
 
 def test_a_batch_of_one_that_cannot_be_normalised_is_refused_before_training(sets: dict[str, StampSet]) -> None:

@@ -46,37 +46,29 @@ class Told:
 
 
 def score_checkpoint(checkpoint: Checkpoint, archives: Sequence[Path]) -> str:
-    """A Markdown report of a checkpoint's answers on the labelled alerts of archives.
+    """A Markdown report of a checkpoint's answers on labelled alerts of archives, real and simulated ones apart.
 
     Raises ExperimentError where no alert has a label.
     """
-    told = answered(checkpoint, read_labelled(archives, checkpoint.preprocessing.size))
-    names = told.table.object_id[told.sequences.judged.numpy()]
-    objects = len(np.unique(names))
-    lines = [f"# {checkpoint.name} ({checkpoint.model_id})", ""]
-    lines += [f"{len(told.label):,} labelled alerts of {objects:,} objects in {', '.join(map(str, archives))}.", ""]
-    lines += ["| judge | on | alerts | macro-F1 (95 %) | accuracy | calibration error |", "|---|---|--:|--:|--:|--:|"]
-    every = np.ones_like(told.first)
-    for name, probability in (("single alert", told.single), ("sequence", told.sequence)):
-        for rows, on in ((told.first, "first alert of each object"), (every, "every alert")):
-            lines.append(f"| {name} | {on} | {_cells(told.label[rows], probability[rows], names[rows])} |")
-    lines += ["", "Macro-F1 by number of alerts:", "", "| alerts | objects | sequence | mean of the alerts |"]
-    return "\n".join([*lines, "|--:|--:|--:|--:|", *_by_length(told), ""])
+    lines = [f"# {checkpoint.name} ({checkpoint.model_id}) on {', '.join(map(str, archives))}"]
+    for origin, table in read_labelled(archives, checkpoint.preprocessing.size).items():
+        lines += ["", *_section(answered(checkpoint, table), origin)]
+    return "\n".join([*lines, ""])
 
 
-def read_labelled(archives: Sequence[Path], size: int) -> Observed:
-    """The alerts of archives, simulated or real, with the labels that lie beside them."""
+def read_labelled(archives: Sequence[Path], size: int) -> dict[str, Observed]:
+    """The alerts of archives with the labels that lie beside them, by origin, real and simulated; none without any."""
     given = find_given(archives)
     if given.stamps:
         raise ExperimentError(f"{given.stamps[0]} is a set of stamps; archives of alerts are scored")
-    real = [read_archives(given.real, size)] if given.real else []
     skies = [marked(read_archives(sky, size), f"sky {place} ") for place, sky in enumerate(given.skies)]
-    table = joined([*real, *skies])
-    if not table.labelled.any():
+    parts = {"real": [read_archives(given.real, size)] if given.real else [], "simulated": skies}
+    tables = {origin: joined(some) for origin, some in parts.items() if any(one.labelled.any() for one in some)}
+    if not tables:
         raise ExperimentError(
             f"no alert of {', '.join(map(str, archives))} has a label: put labels.csv (candid, label) beside it"
         )
-    return table
+    return tables
 
 
 def answered(checkpoint: Checkpoint, table: Observed) -> Told:
@@ -105,6 +97,18 @@ def _metadata(checkpoint: Checkpoint, table: Observed) -> torch.Tensor | None:
 def _sequence_logits(checkpoint: Checkpoint, latents: torch.Tensor, sequences: Sequences) -> torch.Tensor:
     parts = torch.arange(len(sequences)).split(SEQUENCES_AT_ONCE)
     return torch.cat([recurrent_logits(checkpoint.recurrent, latents, trimmed(sequences.only(part))) for part in parts])
+
+
+def _section(told: Told, origin: str) -> list[str]:
+    names = told.table.object_id[told.sequences.judged.numpy()]
+    lines = [f"{len(told.label):,} labelled **{origin}** alerts of {len(np.unique(names)):,} objects.", ""]
+    lines += ["| judge | on | alerts | macro-F1 (95 %) | accuracy | calibration error |", "|---|---|--:|--:|--:|--:|"]
+    every = np.ones_like(told.first)
+    for name, probability in (("single alert", told.single), ("sequence", told.sequence)):
+        for rows, on in ((told.first, "first alert of each object"), (every, "every alert")):
+            lines.append(f"| {name} | {on} | {_cells(told.label[rows], probability[rows], names[rows])} |")
+    lines += ["", "Macro-F1 by number of alerts:", "", "| alerts | objects | sequence | mean of the alerts |"]
+    return [*lines, "|--:|--:|--:|--:|", *_by_length(told)]
 
 
 def _by_length(told: Told) -> list[str]:

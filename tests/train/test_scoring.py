@@ -45,7 +45,7 @@ def judge() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def told(nights: Path, judge: Checkpoint) -> Told:
-    return answered(judge, read_labelled([nights], judge.preprocessing.size))
+    return answered(judge, read_labelled([nights], judge.preprocessing.size)["simulated"])
 
 
 def test_an_alert_alone_is_answered_as_the_service_answers_it(told: Told, judge: Checkpoint) -> None:
@@ -81,10 +81,23 @@ def test_the_report_says_what_scikit_learn_says_of_the_truth(nights: Path, told:
 def test_two_skies_share_no_sequence(nights: Path, told: Told, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(nights, other)
-    both = read_labelled([nights, other], 21)
+    both = read_labelled([nights, other], 21)["simulated"]
     assert len(both) == 2 * len(told.table)
     assert prefixes(both).lengths.max() == told.sequences.lengths.max()
     assert both.first_of_object.sum() == 2 * told.table.first_of_object.sum()
+
+
+def test_real_alerts_and_simulated_ones_are_scored_apart(nights: Path, judge: Checkpoint, tmp_path: Path) -> None:
+    """A simulated night whose truth table became a labels.csv is taken for real ones."""
+    shutil.copy(nights / "night1.tar.gz", tmp_path)
+    truth = pq.read_table(nights / "night1.truth.parquet").to_pylist()
+    rows = [f"{row['candid']},{row['class']}" for row in truth]
+    (tmp_path / "labels.csv").write_text("\n".join(["candid,label", *rows]))
+    report = score_checkpoint(judge, [nights, tmp_path])
+    alone = [score_checkpoint(judge, [folder]).split("\n", 1)[1] for folder in (tmp_path, nights)]
+    assert report.split("\n", 1)[1] == "".join(alone)
+    assert f"{len(truth)} labelled **real** alerts" in alone[0]
+    assert "labelled **simulated** alerts" in alone[1]
 
 
 def test_the_interval_of_every_alert_draws_objects_whole(nights: Path, told: Told, judge: Checkpoint) -> None:

@@ -2,11 +2,9 @@
 
 import json
 import re
-import tomllib
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,60 +12,20 @@ import torch
 from typer.testing import CliRunner
 
 from model_zoo.vae import Vae
-from tests.train.seeds import sequences, single, write
-from train.augment import COPIES
-from train.bounds import LOSSES, READ_BY
+from tests.train.seeds import single, write
 from train.evaluate import score
-from train.experiment import FOLDER, Experiment, ExperimentError, names, read_experiment, unread
+from train.experiment import ExperimentError, names, read_experiment
 from train.fits import reconstruction_losses
 from train.launch import choose_device
-from train.layouts import read_layout
 from train.loop import Progress, Watch
 from train.material import prepare
 from train.report import markdown, table_rows
 from train.run import Source, parity, run
 from train.run_command import app
-from train.simulation import seed_dataset
-from train.stamp_set import DatasetError, StampSet
+from train.stamp_set import StampSet
 
 SMALL = ["epochs=1", "probe_epochs=1", "seeds=1", "rows=15"]
 TRAINED = [name for name in names() if name != "estampa-serve"]
-
-
-def unsplit(content: dict[str, Any]) -> dict[str, Any]:
-    parts = list(content.values())
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
-    """Simulated pickles of the layouts that the experiments were made for."""
-    folder, found = tmp_path_factory.mktemp("seeds"), {}
-    for name in ("stamp_dataset_21_new", "5stamps_dataset"):
-        seed_dataset.write(name, folder / f"{name}.pkl", 1, 0.003, 1, lambda *_: None)
-        found[name] = read_layout(folder / f"{name}.pkl")
-    found["recurrent_dataset"] = read_layout(write(folder / "recurrent_dataset.pk", unsplit(sequences(3, 27))))
-    return found
-
-
-def test_the_list_is_that_of_the_seeds() -> None:
-    assert {name: len(read_experiment(name)) for name in names()} == {
-        "alerce-stamp": 2,
-        "estampa-serve": 1,
-        "seed000-clasificador-v1": 1,
-        "seed000-clasificador-v2": 1,
-        "seed000-clasificador-v2-random": 1,
-        "seed000-reconstructor-v1": 1,
-        "seed000-reconstructor-v1.1": 1,
-        "seed001-ae": 1,
-        "seed001-augmentation": 3,
-        "seed001-large3": 1,
-        "seed001-latent": 4,
-        "seed001-lr": 3,
-        "seed001-recurrent": 9,
-        "seed001-staged": 1,
-        "seed001-vae": 1,
-    }
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -98,78 +56,6 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
     assert "| parity: recall % |" in (folder / "table.md").read_text(encoding="utf-8")
     assert "ours (simulated data)" in (folder / "table.md").read_text(encoding="utf-8")
     assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["epochs"] == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "message"),
-    [
-        ("seed001-ea", [], "did you mean seed001-ae"),
-        ("seed001-ae", ["epoch=3"], "'epoch'; did you mean epochs"),
-        ("seed001-ae", ["epochs=many"], "epochs='many'"),
-        ("seed001-ae", ["epochs=0"], "1 is the least"),
-        ("seed001-ae", ["loss=l1"], "not one of mse"),
-        ("seed001-ae", ["epochs"], "key=value is needed"),
-        ("seed001-ae", ["rate=-1"], r"rate is -1\.0; 1e-12 is the least"),
-        ("seed001-ae", ["rate=nan"], "rate is nan"),
-        ("seed001-ae", ["probe_rate=inf"], "probe_rate is inf"),
-        ("seed001-ae", ["decay=-1"], r"decay is -1\.0; 0 is the least"),
-        ("seed001-ae", ["seed=-1"], "seed is -1; 0 is the least"),
-        ("seed001-ae", ["seed=4294967296"], "seed is 4294967296; 2147483647 is the most"),
-        ("seed001-ae", ["batch=0"], "batch is 0; 1 is the least"),
-        ("seed001-ae", ["size=64"], "size is 64; 63 is the most"),
-        ("seed001-ae", ["folds=0"], "folds is 0; 3 is the least"),
-        ("seed001-ae", ["simulated=1.5"], r"simulated is 1\.5; 1 is the most"),
-        ("seed001-ae", ["pretrained=-2"], "pretrained is -2; 0 is the least"),
-        ("seed001-ae", ["cell=foo"], "cell is 'foo', not one of rnn, lstm, gru"),
-        ("seed001-ae", ["kind=resnet"], "kind is 'resnet', not one of autoencoder"),
-        ("seed001-ae", ["augmentation=blur"], "augmentation is 'blur', not one of none"),
-        ("seed001-ae", ["loss=entropy"], "loss is 'entropy', not one of mse, rmse"),
-        ("alerce-stamp", ["loss=mse"], "loss is 'mse', not one of crossentropy, entropy"),
-        ("alerce-stamp", ["pretrained=1"], "only classifier and sequence are pretrained"),
-        ("alerce-stamp", ["size=28"], "the alerce is made for 21 pixels"),
-        ("seed001-ae", ["augmentation=tiles", "size=28"], "size is 28, of which 3×3 tiles cannot be cut"),
-        ("seed001-ae", ["name=../../x"], r"'\.\./\.\./x' cannot name a run's folder"),
-        ("seed001-ae", ["variant=/../x"], "cannot name a run's folder"),
-        ("seed001-ae", ["name=."], "cannot name a run's folder"),
-        ("seed001-ae", ["reference=5"], "a table is needed"),
-    ],
-)
-def test_a_wrong_setting_is_named(name: str, settings: list[str], message: str) -> None:
-    with pytest.raises(ExperimentError, match=message):
-        read_experiment(name, settings)
-
-
-def test_every_kind_reads_what_its_own_file_sets_and_says_what_it_does_not() -> None:
-    for name in names():
-        table = tomllib.loads((FOLDER / f"{name}.toml").read_text())
-        told = [*table, *(key for variant in table.get("variants", ()) for key in variant)]
-        for experiment in read_experiment(name):
-            assert set(unread(experiment, [key for key in told if key != "simulated"])) == set()
-    assert set(READ_BY) < {one.name for one in fields(Experiment)}
-    assert {kind for kinds in READ_BY.values() for kind in kinds} == set(LOSSES)
-    [served], [autoencoder] = read_experiment("estampa-serve"), read_experiment("seed001-ae")
-    assert unread(autoencoder, ["latent=2", "steps = 3"]) == [
-        "steps changes nothing: autoencoder does not read it, only serve"
-    ]
-    assert len(unread(served, ["epochs=2", "latent=3", "steps=5", "search=0"])) == 1
-    assert unread(served, ["simulated=0.8"]) == [
-        "simulated changes nothing: the trials choose it; with --set search=0 it is what you say"
-    ]
-    assert unread(replace(served, search=0), ["simulated=0.8"]) == []
-
-
-def test_stamps_of_one_object_are_one_group(sets: dict[str, StampSet]) -> None:
-    large = read_experiment("seed001-large3")[0]
-    test = prepare(sets[large.layout], large, torch.device("cpu")).test
-    objects = len(sets[large.layout].rows("test"))
-    assert test.group is not None
-    assert np.array_equal(np.unique(test.group, return_counts=True)[1], np.full(objects, 5))
-    stamps = sets["stamp_dataset_21_new"]
-    named = replace(stamps, oid=np.array(["", "", *(f"ZTF{row // 2}" for row in range(2, len(stamps)))]))
-    groups = prepare(named, read_experiment("seed001-ae")[0], torch.device("cpu")).train.group
-    train = len(stamps.rows("train"))
-    assert groups is not None
-    assert len(np.unique(groups)) == 2 + -(-(train - 2) // 2)
 
 
 def test_the_error_of_a_vae_is_without_its_divergence(sets: dict[str, StampSet], tmp_path: Path) -> None:
@@ -250,14 +136,6 @@ def test_predictions_of_every_seed_are_kept(sets: dict[str, StampSet], tmp_path:
     assert found["sd"] == pytest.approx(np.std(scores, ddof=1), abs=1e-5)
 
 
-def test_a_short_trial_takes_as_many_rows_of_each_class_and_the_same_ones_each_time(sets: dict[str, StampSet]) -> None:
-    few = read_experiment("seed001-ae", ["rows=17"])[0]
-    first, second = (prepare(sets[few.layout], few, torch.device("cpu")) for _ in range(2))
-    assert torch.bincount(first.train.label).tolist() == [3] * 5
-    assert torch.equal(first.train.stamps, second.train.stamps)
-    assert len(first.validation) == len(sets[few.layout].rows("validation"))
-
-
 def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
     sets: dict[str, StampSet], tmp_path: Path
 ) -> None:
@@ -334,33 +212,6 @@ def test_a_seed_that_was_probed_is_not_probed_again_when_others_follow(
     assert (said[f"seed-1, {probe}"], said[f"seed-2, {probe}"]) == (2, 2)
     fresh = run(experiment, material, source, tmp_path / "fresh", watching)
     assert json.loads(json.dumps(last.summary)) == json.loads(json.dumps(fresh.summary))
-
-
-def test_a_batch_of_one_that_cannot_be_normalised_is_refused_before_training(sets: dict[str, StampSet]) -> None:
-    for batch in (7, 1):
-        [experiment] = read_experiment("alerce-stamp", ["rows=15", f"batch={batch}"], ["metadata"])
-        with pytest.raises(DatasetError, match=f"batches of {batch} leave one of 15 examples alone"):
-            prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-
-
-def test_a_batch_of_one_of_a_balanced_draw_is_refused_by_what_is_drawn(sets: dict[str, StampSet]) -> None:
-    whole = sets["stamp_dataset_21_new"]
-    train, split = whole.rows("train"), whole.split.copy()
-    split[train[whole.labels[train] == 0][1:]] = "validation"
-    most = int(np.bincount(whole.labels[train]).max())
-    batch = 5 * most * COPIES["none"] - 1
-    settings = ["balanced=true", "augmentation=none", f"batch={batch}"]
-    [experiment] = read_experiment("alerce-stamp", settings, ["metadata"])
-    with pytest.raises(DatasetError, match=f"leave one of {batch + 1} examples alone"):
-        prepare(replace(whole, split=split), experiment, torch.device("cpu"))
-
-
-def test_a_class_absent_from_a_split_is_named(tmp_path: Path) -> None:
-    content = single()
-    content["Test"]["class"][content["Test"]["class"] == 1] = 0
-    found = read_layout(write(tmp_path / "stamp_dataset_21_new.pkl", content))
-    with pytest.raises(DatasetError, match="split test of 15 stamps has no SN"):
-        prepare(found, read_experiment("seed001-ae")[0], torch.device("cpu"))
 
 
 def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path: Path) -> None:

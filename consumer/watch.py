@@ -14,8 +14,8 @@ from consumer.settings import Settings
 log = structlog.get_logger()
 
 LOOK_S: Final = 2.0
-"""Between two looks at what came, besides `batch.wait_ms`: after a longer time, a batch was in hand or the machine stood
-still, and silence begins anew.
+"""Between two looks at what came, besides `batch.wait_ms`: after a longer time, a batch was in hand, or the machine
+stood still, and silence begins anew.
 """
 
 

@@ -24,6 +24,7 @@ from tests.line import (
     produce,
     read_topic,
     start,
+    start_held,
     state,
     unique,
     wait_until,
@@ -230,7 +231,7 @@ def test_a_killed_replay_resumes_with_nothing_twice_and_nothing_missing(
     env = environment(checkpoint_folder, output__part_messages="400")
     journal = tmp_path / "out.parquet.parts" / "journal.jsonl"
     for parts in (2, 4):
-        process = start(env, *words, "--resume")
+        process = start_held(env, 80, *words, "--resume")
         wait_until(lambda parts=parts: journal.exists() and journal.read_text().count("\n") > parts, what="a part")
         process.kill()
         process.communicate()
@@ -249,7 +250,7 @@ def test_an_interrupted_replay_says_how_to_go_on(checkpoint_folder: Path, tmp_pa
     out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.parts" / "journal.jsonl"
     env = environment(checkpoint_folder, output__part_messages="8")
     words = ("replay", str(archive), "--out", str(out), "--batch-size", "8", "--state-dir", str(tmp_path / "state"))
-    process = start(env, *words)
+    process = start_held(env, 20, *words)
     wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 1, what="the first part")
     process.send_signal(signal.SIGINT)
     shown, log = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""`estampa replay` that waits to be told to stop once HOLD_AFTER batches are remembered: `python -m tests.held WORDS…`.
+"""`estampa` that waits to be told to stop once HOLD_AFTER batches are remembered: `python -m tests.held WORDS…`.
 
 Whoever stops or kills it cannot come too late, however slow. With `--jobs` each process holds: it imports this too.
 """
@@ -9,9 +9,10 @@ from typing import Any
 
 from consumer.__main__ import main
 from consumer.archive import ArchiveSource
+from consumer.kafka import KafkaSource
 from consumer.state import RedisStore
 
-remember, stop = RedisStore.remember, ArchiveSource.stop
+remember = RedisStore.remember
 left, told = int(os.environ["HOLD_AFTER"]), False
 
 
@@ -24,14 +25,18 @@ def remembering(self: RedisStore, *words: Any) -> Any:
     return histories
 
 
-def stopping(self: ArchiveSource) -> None:
-    global told  # noqa: PLW0603
-    told = True
-    stop(self)
+def telling(stop: Any) -> Any:
+    def stopping(self: Any) -> None:
+        global told  # noqa: PLW0603
+        told = True
+        stop(self)
+
+    return stopping
 
 
 RedisStore.remember = remembering  # type: ignore[method-assign]
-ArchiveSource.stop = stopping  # type: ignore[method-assign]
+for source in (ArchiveSource, KafkaSource):
+    source.stop = telling(source.stop)  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     main()

@@ -156,10 +156,14 @@ def _start(command: list[str], address: str, log: Path | None, answers: Callable
         )
         server = Server(address, process)
         deadline = time.monotonic() + START_S
-        while process.poll() is None and time.monotonic() < deadline:
-            if answers() and process.poll() is None:  # what answers may be another's, where ours found its port taken
-                return server
-            time.sleep(0.05)
+        try:
+            while process.poll() is None and time.monotonic() < deadline:
+                if answers() and process.poll() is None:  # what answers may be another's: ours found its port taken
+                    return server
+                time.sleep(0.05)
+        except BaseException:  # Ctrl-C, say: nobody else knows of the server yet
+            server.stop()
+            raise
         server.stop()
         output.seek(0)
         said = output.read().decode(errors="replace").splitlines() or ["it says nothing"]
@@ -175,11 +179,17 @@ def _ending_with_us(command: list[str]) -> list[str]:
 def _wait_for_previous(pidfile: Path) -> None:
     """A server whose parent was just killed may still be closing these files."""
     deadline = time.monotonic() + START_S
-    while pidfile.is_file() and time.monotonic() < deadline:
-        try:
-            os.kill(int(pidfile.read_text()), 0)
-        except (ValueError, ProcessLookupError):
-            return
+    while previous := _living(pidfile):
+        if time.monotonic() > deadline:
+            raise EmbeddedError(f"another store uses {pidfile.parent}: process {previous}; end it first")
         time.sleep(0.1)
-    if pidfile.is_file():
-        raise EmbeddedError(f"another store uses {pidfile.parent}: process {pidfile.read_text().strip()}; end it first")
+
+
+def _living(pidfile: Path) -> int | None:
+    """The process that wrote the file, while it lives: it removes the file at its end."""
+    try:
+        process = int(pidfile.read_text())
+        os.kill(process, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return None
+    return process

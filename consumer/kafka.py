@@ -60,7 +60,7 @@ class KafkaSource:
         self._joined_at: float | None = None
         self._lag_due = 0.0
         self._stopping = False
-        self._watch = Watch(settings.kafka)
+        self._watch = Watch(settings)
         self._positions = Positions(settings, ledger, self._watch, since_ms)
         self._consumer = make_client(Consumer, self._config())
 

@@ -9,12 +9,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from consumer.broker import HEAR_S, REFUSALS, UNREACHABLE, explain
 from consumer.errors import BrokerError, StoreError
-from consumer.settings import KafkaSettings
+from consumer.settings import Settings
 
 log = structlog.get_logger()
 
-LOOK_S: Final = 5.0
-"""Between two looks at what came: after a longer time, a batch was in hand, and silence begins anew."""
+LOOK_S: Final = 2.0
+"""Between two looks at what came, besides `batch.wait_ms`: after a longer time, a batch was in hand, or the machine
+stood still, and silence begins anew.
+"""
 
 
 class Watch:
@@ -23,8 +25,9 @@ class Watch:
     fault: what must end the run. up: whether the broker answers, as far as was heard.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._kafka = settings
+    def __init__(self, settings: Settings) -> None:
+        self._kafka = settings.kafka
+        self._look_s = LOOK_S + settings.batch.wait_ms / 1000
         self.fault: BrokerError | StoreError | None = None
         self._down_since: float | None = None
         self._waiting_since: float | None = None  # for the group to give us a part, be it none
@@ -52,8 +55,9 @@ class Watch:
         self._waiting_since = time.monotonic()
 
     def answered(self) -> None:
-        """The group has given us a part, or said that there is none."""
+        """The group has given us a part, or said that there is none. What is new in it has had no time to come."""
         self._waiting_since = None
+        self._silent_since = time.monotonic()
 
     def ask(self, consumer: Consumer, question: Callable[[], Any]) -> Any:
         """Ask the broker before anything is subscribed to. Raises BrokerError with the reason of a refusal."""
@@ -81,22 +85,28 @@ class Watch:
 
     def check_group(self, partitions: Callable[[], int]) -> None:
         """A group that never answers: where there is something to read, end the run. partitions: how many there are."""
-        if self._waiting_since is None or time.monotonic() - self._waiting_since < self._patience_s:
+        if self._waiting_since is None:
             return
-        if there := partitions():
-            raise self._starved(f"group {self._kafka.group} gave us no part of {there} partitions")
-        self.waits()
+        if self._looked_away(now := time.monotonic()):
+            self.waits()
+        elif now - self._waiting_since >= self._patience_s:
+            if there := partitions():
+                raise self._starved(f"group {self._kafka.group} gave us no part of {there} partitions")
+            self.waits()
 
     def check_flow(self, received: int, waiting: Callable[[], int]) -> None:
         """A broker that shows messages and sends none ends the run. waiting: how many it shows beyond what we have."""
         now = time.monotonic()
-        if received or not self.up or now - self._looked_at > LOOK_S:
+        if received or not self.up or self._looked_away(now):
             self._silent_since = now
         self._looked_at = now
         if now - self._silent_since > self._patience_s:
             if there := waiting():
                 raise self._starved(f"messages wait for us, {there} or more, and none came")
             self._silent_since = now
+
+    def _looked_away(self, now: float) -> bool:
+        return now - self._looked_at > self._look_s
 
     @property
     def _patience_s(self) -> float:

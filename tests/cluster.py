@@ -13,24 +13,26 @@ from tests.line import state, wait_until
 
 SLOTS = 16_384
 PRIMARIES = 3
-TIMEOUT_MS = 1_000
-"""A node silent for so long is lost to the others."""
+TIMEOUT_MS = 10_000
+TAKE_OVER_MS = 1_000
+"""A node silent for so long is lost to the others: soon, where it has a replica that is to take over."""
 
 
 @dataclass
 class Node:
-    """One server of a Cluster. folder: its files; bus: the port it speaks to the others on."""
+    """One server of a Cluster. folder: its files; bus: the port it speaks to the others on. timeout_ms: theirs."""
 
     folder: Path
     bus: int
+    timeout_ms: int
     server: Server
 
     @classmethod
-    def start(cls, folder: Path, bus: int, port: int | None = None) -> "Node":
-        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(TIMEOUT_MS)]
+    def start(cls, folder: Path, bus: int, timeout_ms: int, port: int | None = None) -> "Node":
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout_ms)]
         options += ["--cluster-port", str(bus)]  # by default the port plus 10,000: there may be none
         options += ["--cluster-replica-validity-factor", "0"]
-        return cls(folder, bus, start_store(folder, keep=True, port=port, options=options))
+        return cls(folder, bus, timeout_ms, start_store(folder, keep=True, port=port, options=options))
 
     @property
     def port(self) -> int:
@@ -54,7 +56,7 @@ class Node:
         if not keep:
             for file in (self.folder / "appendonlydir").iterdir():
                 file.unlink()
-        self.server = Node.start(self.folder, self.bus, self.port).server
+        self.server = Node.start(self.folder, self.bus, self.timeout_ms, self.port).server
 
 
 @dataclass
@@ -85,8 +87,8 @@ def cluster(folder: Path, *, replicas: bool = False) -> Iterator[Cluster]:
     """Start one, and end it whatever happens."""
     nodes: list[Node] = []
     try:
-        count = 2 * PRIMARIES if replicas else PRIMARIES
-        nodes.extend(Node.start(folder / str(number), free_port()) for number in range(count))
+        count, timeout_ms = (2 * PRIMARIES, TAKE_OVER_MS) if replicas else (PRIMARIES, TIMEOUT_MS)
+        nodes.extend(Node.start(folder / str(number), free_port(), timeout_ms) for number in range(count))
         made = Cluster(nodes[:PRIMARIES], nodes[PRIMARIES:])
         for number, node in enumerate(made.primaries):
             first, last = SLOTS * number // PRIMARIES, SLOTS * (number + 1) // PRIMARIES - 1

@@ -32,6 +32,7 @@ class Front:
 
     def __init__(self, certificate: Path | None = None, key: Path | None = None) -> None:
         self.target = ""
+        self._streams: list[Stream] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
         if self._context and certificate:
             self._context.load_cert_chain(certificate, key)
@@ -52,7 +53,7 @@ class Front:
 
     def _run(self) -> None:
         self._loop.run_forever()
-        self._loop.run_until_complete(_cancel_all())
+        self._loop.run_until_complete(self._end_all())
         self._loop.close()
 
     async def _listen(self) -> asyncio.Server:
@@ -61,12 +62,24 @@ class Front:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self.target.rpartition(":")
         with (
-            contextlib.suppress(OSError, asyncio.IncompleteReadError),
+            contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError),
             Stream(reader, writer) as near,
             Stream(*await asyncio.open_connection(host, int(port))) as far,
         ):
+            self._streams += near, far
             if await self.admit(near, far):
                 await asyncio.gather(near.pump(far), far.pump(near))
+
+    async def _end_all(self) -> None:
+        """A connection that is left would be warned of later, in the middle of another test."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        for one in self._streams:
+            one.writer.transport.abort()
+        for _ in range(3):  # TLS, the connection under it, and their end take a turn each
+            await asyncio.sleep(0)
 
 
 class Stream:
@@ -95,10 +108,3 @@ class Stream:
     async def send_frame(self, message: bytes) -> None:
         self.writer.write(len(message).to_bytes(4, "big") + message)
         await self.writer.drain()
-
-
-async def _cancel_all() -> None:
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)

@@ -129,11 +129,18 @@ def consuming(
     )
 
 
-def start(env: Mapping[str, str], *words: str) -> subprocess.Popen[str]:
+def start(
+    env: Mapping[str, str], *words: str, module: str = "consumer", cwd: Path | None = None
+) -> subprocess.Popen[str]:
     """Start `estampa WORDS…`."""
-    command = [sys.executable, "-m", "consumer", *words]
+    command = [sys.executable, "-m", module, *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=dict(env), text=True, **pipes)
+    return subprocess.Popen(command, env=dict(env), text=True, cwd=cwd, **pipes)
+
+
+def start_held(env: Mapping[str, str], batches: int, *words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start `estampa WORDS…` that waits to be told to stop after so many batches."""
+    return start({**env, "HOLD_AFTER": str(batches)}, *words, module="tests.held", cwd=cwd)
 
 
 def estampa(env: Mapping[str, str], *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:

@@ -144,7 +144,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding("store", "ok", f"{settings.store.address} answers and evicts nothing")
         for node in store.nodes():
             yield from _node(node)
-            yield _clock(node.time())
+            yield _clock(node.time)
 
 
 def _node(node: object) -> Iterator[Finding]:
@@ -171,9 +171,11 @@ def _listpack(node: object) -> Iterator[Finding]:
         yield Finding("store layout", "warn", f"{name} is {value}", mend)
 
 
-def _clock(told: tuple[int, int]) -> Finding:
-    """The store's clock against ours: latencies, and the topics of the night, follow ours."""
-    apart = abs(told[0] + told[1] / 1e6 - time.time())
+def _clock(ask: Callable[[], tuple[int, int]]) -> Finding:
+    """The store's clock against ours, before and after: latencies, and the topics of the night, follow ours."""
+    before, (seconds, microseconds), after = time.time(), ask(), time.time()
+    told = seconds + microseconds / 1e6
+    apart = max(before - told, told - after, 0.0)
     if apart <= CLOCK_S:
         return Finding("clock", "ok", f"{apart:.2f} s from the store's")
     return Finding("clock", "fail", f"{apart:.0f} s from the store's", "run a time service on both machines")

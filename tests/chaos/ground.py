@@ -49,7 +49,8 @@ class Member:
 class Ground:
     """Everything that a scenario needs. broker, store: servers of our own, reached through the proxies.
 
-    cluster: what stands in for the store where it is a Cluster, reached directly.
+    cluster: what stands in for the store where it is a Cluster, reached directly. sent: how much of the night is in its
+    topic: half of it until the first fault, so that none can come when all is done.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Ground:
     storage: str
     cluster: Cluster | None = None
     members: list[Member] = field(default_factory=list)
+    sent: int = 0
     faults: int = 0
     struck_at: list[int] = field(default_factory=list)
     recovery_s: list[float] = field(default_factory=list)
@@ -101,6 +103,15 @@ class Ground:
         self.members.clear()
 
     # The night
+
+    def send(self, until: int) -> None:
+        """Send the night on, up to a number of messages."""
+        producer = Producer({"bootstrap.servers": self.to_broker.address, "compression.type": "lz4", "log_level": 0})
+        for one in self.night[self.sent : until]:
+            producer.produce(self.topics["topic"], one.payload, partition=one.partition)
+            producer.poll(0)
+        assert producer.flush(120) == 0
+        self.sent = until
 
     def committed(self) -> int:
         """Messages that the group has committed, of all partitions; 0 where the broker does not say."""
@@ -143,9 +154,10 @@ class Ground:
             time.sleep(0.2)
 
     def strike(self, faults: int = 1) -> None:
-        """Note a fault, and how many messages were committed when it had struck."""
+        """Note a fault, and how many messages were committed when it had struck. Then the rest of the night comes."""
         self.faults += faults
         self.struck_at.append(self.committed())
+        self.send(len(self.night))
 
     def published(self, name: str) -> list[Message]:
         """Every message of an output topic: `output` or `dead`."""
@@ -197,7 +209,7 @@ def ground(
     cluster: Cluster | None = None,
     **settings: str,
 ) -> Iterator[Ground]:
-    """Servers up, the night in its topic, nobody reading yet. Whatever happens, nothing is left running."""
+    """Servers up, half of the night in its topic, nobody reading yet. Whatever happens, nothing is left running."""
     to_broker, to_store = Proxy(), Proxy()
     made: Ground | None = None
     broker = start_behind(to_broker, storage)
@@ -207,12 +219,12 @@ def ground(
         topics = {"topic": unique("night"), "output": unique("classifications"), "dead": unique("deadletters")}
         partitions = len(by_partition(night))
         create_topics(broker.address, {topics["topic"]: partitions, topics["output"]: 1, topics["dead"]: 1})
-        send(to_broker.address, topics["topic"], night)
         group, url = unique("chaos"), cluster.url if cluster else f"redis://{to_store.address}/0"
         quick = {"limits__dead_letter_ratio": "1", "batch__size": "32", "kafka__delivery_timeout_ms": "30000"}
         quick["store__cluster"] = "true" if cluster else "false"
         env = consuming(checkpoint, to_broker.address, url, topics, group, **(quick | settings))
         made = Ground(folder, env, topics, group, night, broker, store, to_broker, to_store, storage, cluster)
+        made.send(len(night) // 2)
         yield made
     finally:
         for member in made.members if made else ():
@@ -223,11 +235,3 @@ def ground(
             server.stop()
         to_broker.close()
         to_store.close()
-
-
-def send(broker: str, topic: str, night: Sequence[Sent]) -> None:
-    producer = Producer({"bootstrap.servers": broker, "compression.type": "lz4", "log_level": 0})
-    for one in night:
-        producer.produce(topic, one.payload, partition=one.partition)
-        producer.poll(0)
-    assert producer.flush(120) == 0

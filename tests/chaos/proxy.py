@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 CHUNK = 64 * 1024
 
@@ -13,7 +13,7 @@ class Proxy:
     """Passes connections on to `target`, host:port. delay_s: added to every piece that goes through, either way.
 
     deaf_to: the key of Kafka's requests that are lost on their way, such as 11 for JoinGroup. deaf: how many were.
-    mute: all answers are lost.
+    mute: all answers are lost. muted: how many pieces of them were.
     """
 
     def __init__(self, target: str = "", port: int = 0) -> None:
@@ -22,6 +22,7 @@ class Proxy:
         self.deaf_to: int | None = None
         self.deaf = 0
         self.mute = False
+        self.muted = 0
         self.cuts = 0
         self._refusing = False
         self._open: set[socket.socket] = set()
@@ -68,10 +69,16 @@ class Proxy:
                 near.close()
                 continue
             with self._lock:
-                self._open |= {near, far}
+                lost = self._refusing  # since we looked, and what was open was cut
+                if not lost:
+                    self._open |= {near, far}
+            if lost:
+                near.close()
+                far.close()
+                continue
             there = self._pump if self.deaf_to is None else self._pump_requests
             threading.Thread(target=there, args=(near, far), daemon=True).start()
-            threading.Thread(target=self._pump_answers, args=(far, near), daemon=True).start()
+            threading.Thread(target=self._pump, args=(far, near, True), daemon=True).start()
 
     def _reach(self) -> socket.socket | None:
         host, _, port = self.target.rpartition(":")
@@ -94,14 +101,13 @@ class Proxy:
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
-    def _pump_answers(self, source: socket.socket, sink: socket.socket) -> None:
-        self._pump(source, sink, lambda: self.mute)
-
-    def _pump(self, source: socket.socket, sink: socket.socket, lost: Callable[[], bool] = lambda: False) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, answers: bool = False) -> None:
         with contextlib.suppress(OSError):  # a cut ends both directions
             while data := source.recv(CHUNK):
                 time.sleep(self.delay_s)
-                if not lost():
+                if answers and self.mute:
+                    self.muted += 1
+                else:
                     sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

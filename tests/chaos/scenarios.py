@@ -255,6 +255,7 @@ def slow_network_and_lost_connections(ground: Ground, chance: random.Random) -> 
 
 def dead_letters_that_cannot_be_written(ground: Ground, chance: random.Random) -> None:
     """Too large for their topic: the process says so and ends, and commits nothing past the bad alert."""
+    ground.send(len(ground.night))
     small = '{"message.max.bytes": 6000}'  # a classification fits, a packet does not
     member, started = ground.join(kafka__librdkafka=small), time.monotonic()
     assert ended(member, ground), "drained with no room for dead letters"

@@ -36,7 +36,7 @@ def monitor(clock: Clock, ready: dict[str, bool]) -> Iterator[Monitor]:
 
 def get(monitor: Monitor, path: str) -> tuple[int, str, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{monitor.port}{path}", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{monitor.port}{path}", timeout=60) as reply:
             return reply.status, reply.headers["Content-Type"], reply.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -272,13 +272,13 @@ def test_a_broker_that_has_messages_and_sends_none_ends_the_run_and_a_quiet_topi
 
     proxy.deaf_to = NOTHING
     proxy.cut()
-    fed, until, read = KafkaSource(settings(proxy.address, **known), MemoryLedger()), time.monotonic() + 12, 0
+    fed, read = KafkaSource(settings(proxy.address, **known), MemoryLedger()), 0
     turns = fed.batches()
-    for batch in turns:
-        read += len(batch.messages)
-        if time.monotonic() > until:
-            break
-    assert read == 3
+    while read < 3:
+        read += len(next(turns).messages)
+    until = time.monotonic() + 2.5 * patience_s
+    while time.monotonic() < until:
+        assert not next(turns).messages
     lost, proxy.deaf_to = proxy.deaf, FETCH
     wait_until(lambda: proxy.deaf > lost, what="a fetch that is lost")  # a client has one under way at a time
     produce(server.address, topic, [b"4"])
@@ -310,7 +310,7 @@ def test_a_record_that_the_broker_calls_a_repeat_and_cannot_place_is_not_taken_f
     proxy.mute = True
     with ThreadPoolExecutor() as pool:
         second = pool.submit(sink.publish, Results(1, 1, 0, (), (dead_letter(),)))
-        time.sleep(2)  # the record is there, its acknowledgement is not
+        wait_until(lambda: proxy.muted, what="a lost acknowledgement")  # so the record is there
         proxy.mute = False
         proxy.cut()
         with pytest.raises(BrokerError, match="published again at the next start"):

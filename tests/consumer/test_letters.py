@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import fastavro
 import pytest
@@ -91,14 +92,17 @@ def test_no_more_letters_are_in_memory_than_go_through_at_once(tmp_path: Path) -
 
 
 @pytest.mark.integration
-def test_whoever_reads_a_topic_s_letters_slowly_is_not_taken_for_a_broker_that_is_silent(broker: str) -> None:
-    topic = unique("night")
+def test_whoever_reads_a_topic_s_letters_slowly_is_not_taken_for_a_broker_that_is_silent(
+    broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, read_for = unique("night"), 0.0
+    monkeypatch.setattr("consumer.scan.time", SimpleNamespace(monotonic=lambda: time.monotonic() + read_for))
     create_topics(broker, {topic: 1})
     produce(broker, topic, [b"x"] * (CHUNK + 100))
-    with closing(TopicScan(KafkaSettings(brokers=broker, patience_s=3.0))) as scan:
+    with closing(TopicScan(settings := KafkaSettings(brokers=broker))) as scan:
         found = scan.messages([topic])
         next(found)
-        time.sleep(3.5)
+        read_for = 2 * settings.patience_s
         assert len(list(found)) == CHUNK + 99
 
 

@@ -131,6 +131,19 @@ def test_a_doctor_asks_of_a_disk_what_is_written_there(
     assert [one.state for one in doctor._disk()] == [in_scratch]
 
 
+def test_a_doctor_takes_a_slow_answer_for_no_fault_of_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(doctor, "time", SimpleNamespace(time=lambda: now[0]))
+
+    def slow(apart: float) -> tuple[int, int]:
+        told = now[0] + apart
+        now[0] += 60
+        return int(told), 0
+
+    for apart, state in ((0.0, "ok"), (61.0, "ok"), (70.0, "fail"), (-10.0, "fail")):
+        assert doctor._clock(lambda apart=apart: slow(apart)).state == state
+
+
 @pytest.mark.integration
 def test_a_doctor_finds_all_well(broker: str, checkpoint_folder: Path, tmp_path: Path) -> None:
     topics = new_topics(broker)

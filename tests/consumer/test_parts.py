@@ -2,6 +2,7 @@ import io
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -36,3 +37,18 @@ def test_a_signal_in_the_middle_of_a_line_of_the_log_stops_the_run(log: Interrup
         assert stopped()
     assert asked == ["stop"]
     assert "SIGTERM" in log.getvalue()
+
+
+def test_a_signal_that_comes_while_the_handlers_are_put_in_place_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    put, asked = signal.signal, list[str]()
+
+    def struck(number: int, handler: Any) -> Any:
+        before = put(number, handler)
+        if number == signal.SIGTERM and not asked:
+            signal.raise_signal(number)
+        return before
+
+    monkeypatch.setattr(signal, "signal", struck)
+    with stopping(lambda: asked.append("stop")) as stopped:
+        assert stopped()
+    assert asked == ["stop"]

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from consumer.embedded import start_store
 from consumer.errors import StoreError
 from consumer.history import Entries
+from consumer.servers import SOCKET_TIMEOUT_S
 from consumer.settings import StoreSettings
 from consumer.state import RedisStore
 from tests.cluster import Cluster
@@ -176,9 +177,9 @@ def test_a_probe_of_a_store_that_hangs_has_no_patience(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGSTOP)
         started = time.monotonic()
         assert not one.answers()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < SOCKET_TIMEOUT_S
         server.process.send_signal(signal.SIGCONT)
-        assert one.answers()
+        wait_until(one.answers, what="the answer of a store that runs again")
         one.close()
     finally:
         server.process.send_signal(signal.SIGCONT)
@@ -225,12 +226,16 @@ def cluster(running: Cluster) -> Cluster:
     return running
 
 
+def of_cluster(cluster: Cluster, patience_s: float = 60.0) -> RedisStore:
+    return store(cluster.url, cluster=True, patience_s=patience_s)
+
+
 MANY = [(f"o{candid % 12}", candid, float(candid % 17)) for candid in range(80)]
 
 
 def test_a_cluster_gives_the_same_answers(cluster: Cluster, store_url: str) -> None:
     stream, offsets = entries(*MANY), {("t", 0): 40, ("t", 1): 40}
-    one, other = store(cluster.url, cluster=True), store(store_url)
+    one, other = of_cluster(cluster), store(store_url)
     one.check()
     for mine, theirs in zip(one.remember(stream, offsets), other.remember(stream, offsets), strict=True):
         np.testing.assert_array_equal(mine.latents, theirs.latents)
@@ -239,7 +244,7 @@ def test_a_cluster_gives_the_same_answers(cluster: Cluster, store_url: str) -> N
 
 
 def test_a_batch_takes_one_round_trip_with_each_server_of_a_cluster(cluster: Cluster) -> None:
-    one = store(cluster.url, cluster=True)
+    one = of_cluster(cluster)
     one.remember(entries(*MANY), {("t", 0): 1})
     clients = [node.client for node in cluster.primaries]
 
@@ -255,7 +260,7 @@ def test_a_batch_takes_one_round_trip_with_each_server_of_a_cluster(cluster: Clu
 
 def test_each_server_of_a_cluster_says_what_it_holds_itself(cluster: Cluster) -> None:
     """So a server that lost its last writes is noticed, whichever server holds another's note."""
-    one = store(cluster.url, cluster=True)
+    one = of_cluster(cluster)
     for lost in range(3):
         one.remember(entries(*MANY), {("t", 0): 40 + lost})
         assert one.applied(("t", 0)) == 40 + lost
@@ -263,14 +268,14 @@ def test_each_server_of_a_cluster_says_what_it_holds_itself(cluster: Cluster) ->
         cluster.primaries[lost].client.flushall()
         with pytest.raises(StoreError, match="lost writes"):
             one.remember(entries(("o1", 1, 1.0)), {("t", 0): 60 + lost})
-        assert store(cluster.url, cluster=True).applied(("t", 0)) is None
-        one = store(cluster.url, cluster=True)
+        assert of_cluster(cluster).applied(("t", 0)) is None
+        one = of_cluster(cluster)
 
 
 def test_a_cluster_s_server_that_comes_back_within_patience_is_waited_for(cluster: Cluster) -> None:
-    one = store(cluster.url, cluster=True, patience_s=20.0)
+    one, node = of_cluster(cluster), cluster.primaries[1]
+    node.client.config_set("appendfsync", "always")  # or the kill may cost its last second
     one.remember(entries(*MANY), {("t", 0): 1})
-    node = cluster.primaries[1]
     node.kill()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(
@@ -279,12 +284,12 @@ def test_a_cluster_s_server_that_comes_back_within_patience_is_waited_for(cluste
         wait([asked], timeout=1)
         assert not asked.done()
         node.restart(keep=True)
-        assert len(asked.result(30)) == 80
+        assert len(asked.result(90)) == 80
     assert len(one.sequence("o1").candid) == 14
 
 
 def test_a_cluster_whose_server_stays_away_is_one_clear_line_in_time(cluster: Cluster) -> None:
-    one = store(cluster.url, cluster=True)
+    one = of_cluster(cluster, patience_s=2.0)
     cluster.primaries[2].kill()
     started = time.monotonic()
     with pytest.raises(StoreError, match=r"look at its nodes|does not answer"):

@@ -1,9 +1,12 @@
 """`estampa replay --jobs`: several processes give what one gives."""
 
+import gc
 import json
 import os
 import signal
+import struct
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +85,21 @@ def killed(share: Share) -> int:
     return share.of
 
 
-@pytest.mark.parametrize(("work", "said"), [(refused, "store refuses us"), (killed, "job 1 ended with exit code -9")])
+def killed_while_it_sends(share: Share) -> int:
+    if share.index:
+        [pipe] = [one for one in gc.get_objects() if isinstance(one, Connection) and one.writable]
+        os.write(pipe.fileno(), struct.pack("!i", 100) + b"the first of a hundred bytes")
+    return killed(share)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (refused, "store refuses us"),
+        (killed, "job 1 ended with exit code -9"),
+        (killed_while_it_sends, "job 1 ended with exit code -9"),
+    ],
+)
 def test_a_process_that_fails_ends_the_others_and_its_word_is_passed_on(work: Any, said: str) -> None:
     with pytest.raises((StoreError, JobError), match=said):
         in_processes(work, 2)

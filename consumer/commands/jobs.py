@@ -55,7 +55,7 @@ def _outcome(receiver: Connection, running: dict[Connection, BaseProcess]) -> An
     process = running[receiver]
     try:
         return receiver.recv()
-    except EOFError:
+    except (EOFError, OSError):  # killed before it had sent, or while it did
         process.join()
         return JobError(f"{process.name} ended with exit code {process.exitcode}; its own lines above say why")
 

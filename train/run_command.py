@@ -14,7 +14,7 @@ from rich.console import Console
 
 from model_zoo.errors import CheckpointError
 from train.errors import TrainingError
-from train.experiment import ExperimentError, names, read_experiment, unread
+from train.experiment import Experiment, ExperimentError, names, read_experiment, unread
 from train.pickles import PickleError
 from train.stamp_set import DatasetError
 from train.terminal import check_free, fail
@@ -79,8 +79,7 @@ def run_command(
     """Run an experiment with all its variants; a run that was stopped goes on where it was, --resume or not."""
     with answered():
         experiments = read_experiment(name, settings or [], only or [])
-        for line in unread(experiments[0], settings or []):
-            messages.print(f"[yellow]warning:[/] --set {line}", soft_wrap=True, highlight=False)
+        _warn(experiments[0], settings or [])
         if resume:
             check_begun([out / experiment.run for experiment in experiments])
         if experiments[0].kind == "serve":
@@ -207,10 +206,17 @@ def sweep_command(
         experiment, *others = read_experiment(name, ["seeds=1", *(settings or [])], only or [])
         if others:
             raise ExperimentError(f"{name} has several variants; name the one to search with --only")
+        _warn(experiment, settings or [])
         points, trial = read_grid(grid, draws, seed), Trial(choose_device(device), umap=False)
         stamps = load_stamps(data)
         source = source_of(data[0], stamps, origin)
         console.print(sweep(experiment, stamps, source, points, out / experiment.run, trial))
+
+
+def _warn(experiment: Experiment, settings: list[str]) -> None:
+    """Of settings that change nothing, before hours go into the run."""
+    for line in unread(experiment, settings):
+        messages.print(f"[yellow]warning:[/] --set {line}", soft_wrap=True, highlight=False)
 
 
 def _told(line: str) -> None:

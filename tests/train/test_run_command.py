@@ -199,9 +199,12 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_kept(data: Path, tm
 
 
 def test_a_setting_that_changes_nothing_is_said_to(data: Path, tmp_path: Path) -> None:
-    found = invoke("run", CHEAP, "--data", data, "--out", tmp_path, "--resume", "--set", "steps=9", *SHORT)
-    assert "warning: --set steps changes nothing: reconstructor does not read it, only serve" in found.output
-    assert found.output.count("warning") == 1
+    given = (CHEAP, "--data", data, "--out", tmp_path, *SHORT, "--set", "steps=9")
+    found, searched = invoke("run", *given, "--resume"), invoke("sweep", *given, "--grid", "cell=gru")
+    for one in (found, searched):
+        assert "warning: --set steps changes nothing: reconstructor does not read it, only serve" in one.output
+        assert one.output.count("warning") == 1
+    assert "error: --grid cell changes nothing: reconstructor does not read it, only sequence" in searched.output
 
 
 def test_resume_goes_on_with_a_run_and_begins_none(data: Path, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class KafkaSink:
         self._encoder = Encoder(settings.output)
         self._failures: list[KafkaError] = []
         self._delivered = self._unplaced = 0
+        self._transactional = "transactional.id" in more
         ours = {
             "enable.idempotence": True,
             "acks": "all",
@@ -116,16 +117,27 @@ class KafkaSink:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """One line for what the client raises: a fatal error from any of its calls, under a SystemError where that came
-        between two delivery reports.
-        """
+        """One line for what the client raises, from any of its calls."""
         try:
             yield
-        except (KafkaException, SystemError) as error:
-            failure = error if isinstance(error, KafkaException) else error.__cause__
-            if not isinstance(failure, KafkaException):
-                raise
-            raise explain(failure.args[0], self._kafka) from error
+        except KafkaException as error:
+            raise explain(error.args[0], self._kafka) from error
+        except SystemError as error:
+            raise self._died(error) from error
+
+    def _died(self, error: SystemError) -> BrokerError:
+        """What the producer died of. A delivery report that runs while the client is about to raise it puts it under
+        this error, or loses it; a transaction can be asked again.
+        """
+        cause = error.__cause__
+        if self._transactional and not isinstance(cause, KafkaException):
+            try:
+                self._producer.abort_transaction(ASK_S)
+            except KafkaException as told:
+                cause = told
+        if isinstance(cause, KafkaException):
+            return explain(cause.args[0], self._kafka)
+        return BrokerError(f"Kafka's client at {self._kafka.brokers} gave up, see its own line above; start again")
 
     def _on_delivery(self, error: KafkaError | None, record: KafkaMessage) -> None:
         """A broker that noted a batch's number, and died before it wrote the batch, calls the second try a repeat."""

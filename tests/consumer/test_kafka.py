@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -317,6 +318,16 @@ def test_a_record_that_the_broker_calls_a_repeat_and_cannot_place_is_not_taken_f
             second.result(60)
     server.stop()
     proxy.close()
+
+
+def test_a_client_that_gives_up_without_a_reason_ends_the_run_in_one_line(broker: str) -> None:
+    def gave_up(_: float) -> int:
+        raise SystemError("flush returned NULL without setting an exception")
+
+    sink = KafkaSink(settings(broker))
+    sink._producer = SimpleNamespace(flush=gave_up)  # type: ignore[assignment]
+    with pytest.raises(BrokerError, match=r"gave up, see its own line above; start again"):
+        sink.publish(Results(0, 0, 0, (), ()))
 
 
 def dead_letter() -> Any:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.deadletter import DeadLetter
 from consumer.errors import BadAlert, BrokerError, Reason
@@ -173,6 +173,36 @@ def test_a_zombie_is_fenced_and_says_which_setting(broker: str) -> None:
     successor.commit(batch)
     zombie.close()
     assert committed(configured, topics) == 5
+
+
+class Losing:
+    """A producer whose client forgets what it is about to raise, as it does when a delivery report comes just then."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def flush(self, timeout: float) -> int:
+        try:
+            return self._producer.flush(timeout)
+        except (KafkaException, SystemError):
+            raise SystemError("flush returned NULL without setting an exception") from None
+
+
+def test_a_zombie_whose_client_forgot_why_it_ended_says_which_setting(broker: str) -> None:
+    topics = sent(broker, 5)
+    configured = settings(broker, topics)
+    zombie = Member(configured, MemoryLedger())
+    batch = zombie.next()
+    Transaction(configured, zombie.source)
+    sink = zombie.both._sink
+    sink._producer = Losing(sink.producer)  # type: ignore[assignment]
+    with pytest.raises(BrokerError, match=r"kafka\.transactional_id"):
+        zombie.both.commit(batch)
+    zombie.close()
+    assert committed(configured, topics) < 0
 
 
 def test_what_the_group_had_committed_is_read_again_for_the_store_and_not_published_again(broker: str) -> None:

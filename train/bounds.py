@@ -3,6 +3,7 @@
 import sys
 from typing import Final
 
+RECONSTRUCTING: Final = ("autoencoder", "vae", "reconstructor")
 RECONSTRUCTION: Final = ("mse", "rmse")
 CLASSIFICATION: Final = ("crossentropy", "entropy")
 LOSSES: Final = {
@@ -54,11 +55,10 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
 
 _BY_EPOCHS: Final = tuple(kind for kind in LOSSES if kind != "serve")
 _CLASSIFYING: Final = ("classifier", "alerce", "sequence")
-_RECONSTRUCTING: Final = ("autoencoder", "vae", "reconstructor")
 READ_BY: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("augmentation", "batch", "compiled", "decay", "epochs", "keeps", "loss", "mixed"), _BY_EPOCHS),
     **dict.fromkeys(("patience", "rate", "rows", "seeds"), _BY_EPOCHS),
-    **dict.fromkeys(("probe_batch", "probe_epochs", "probe_rate"), _RECONSTRUCTING),
+    **dict.fromkeys(("probe_batch", "probe_epochs", "probe_rate"), RECONSTRUCTING),
     **dict.fromkeys(("balanced", "weighted"), _CLASSIFYING),
     **dict.fromkeys(("pretrained", "pretrained_rate"), PRETRAINABLE),
     **dict.fromkeys(("cell", "staged"), ("sequence",)),

@@ -13,9 +13,9 @@ from torch import nn
 from model_zoo.encoder import freeze
 from model_zoo.reconstructor import Reconstructor, ReconstructorConfig, StampMlp
 from model_zoo.stamp_sequence import StampSequence
+from train.bounds import RECONSTRUCTING
 from train.loop import BEST, load_best
 from train.material import Split
-from train.run import RECONSTRUCTING
 
 Remake = Callable[[torch.Tensor], torch.Tensor]
 

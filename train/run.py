@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from model_zoo.encoder import freeze
+from train.bounds import RECONSTRUCTING
 from train.evaluate import bootstrap_interval, clustering, over_seeds, score
 from train.experiment import Experiment, ExperimentError, altered, changed
 from train.finished import write_arrays, write_json
@@ -33,7 +34,6 @@ from train.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pool
 from train.provenance import code, processor
 from train.stamp_set import UNSTATED
 
-RECONSTRUCTING: Final = ("autoencoder", "vae", "reconstructor")
 HELD: Final = ("validation", "test")
 CONFIG: Final = "config.json"
 DATA: Final = "data.json"

@@ -1,10 +1,11 @@
 """The models on their device: stamps → latents and class probabilities, histories → class probabilities.
 
-Rows go through in a few fixed shapes, padded with zeros. A shape changes the last bits of a result, and these do not,
-so an alert's answer does not depend on how the stream fell into batches.
+An alert's answer does not depend on how the stream falls into batches. The heads, and the encoder's projection, compute
+each row by itself: see `model_zoo.cpu_kernels`. What numpy and the convolutions do is proven at start not to depend on
+the batch, and where it does, alerts go through one by one: see `consumer.batching`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,20 +13,17 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from consumer.encoding import ready
+from consumer.batching import CPU_SHAPES, GPU_SHAPES, Shapes, pieces, proven_shapes
+from consumer.encoding import ServingEncoder
 from consumer.errors import ConfigError
 from consumer.history import History
 from model_zoo.checkpoint import Checkpoint
+from model_zoo.cpu_heads import MlpHead, RecurrentHead
 from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import encoder_input
 
-CPU_ROWS: Final = (8, 16, 32, 64)
-"""On a CPU, 64 rows keep the feature maps in cache: larger chunks were three times slower an alert."""
-GPU_ROWS: Final = (64, 512, 2048)
-SEQUENCE_ROWS: Final = (*CPU_ROWS, 128, 256)
-"""Sequences are small beside feature maps: what a step costs is shared by more of them."""
-STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 104, 112, 128)
-"""Lengths that histories are padded to; longer ones to a multiple of the last."""
+SKY: Final = 200.0
+"""Counts of the sample's sky, and of its sources: any numbers of the size that real stamps have."""
 
 log = structlog.get_logger()
 
@@ -54,18 +52,24 @@ def _device_named(asked: str) -> torch.device:
 
 
 class Inference:
-    """A checkpoint, ready on a device."""
+    """A checkpoint, ready on a device. shapes: of the pieces in which alerts go through the encoder."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.checkpoint = checkpoint
         self.device = device
-        self._rows = CPU_ROWS if device.type == "cpu" else GPU_ROWS
-        self._sequence_rows = SEQUENCE_ROWS if device.type == "cpu" else GPU_ROWS
-        self._encoder = ready(checkpoint.encoder, device)
-        for module in (checkpoint.mlp, checkpoint.recurrent):
-            module.to(device)
+        if device.type == "cuda":  # float32 throughout, or answers would be a thousand times further from a CPU's
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.deterministic = True
+        self._encoder = ServingEncoder(checkpoint.encoder, device)
+        self._alert_head = MlpHead(checkpoint.mlp)
+        self._sequence_head = RecurrentHead(checkpoint.recurrent)
+        self.shapes = self._proven_shapes(CPU_SHAPES if device.type == "cpu" else GPU_SHAPES)
 
-    @torch.inference_mode()
+    @property
+    def batched(self) -> bool:
+        """Whether several alerts go through the encoder at once: elsewhere that would change their answers."""
+        return self.shapes[0] > 1
+
     def encode(
         self, stamps: Sequence[NDArray[np.float32]], metadata: Sequence[tuple[float | None, ...]] = ()
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -73,55 +77,54 @@ class Inference:
 
         metadata: of each alert the values of `mlp.config.fields`, None where missing; not looked at where it has none.
         """
-        config = self.checkpoint.encoder_config
-        latents = [torch.empty(0, config.latent)]
-        probabilities = [torch.empty(0, len(self.checkpoint.classes))]
-        columns = self._columns(metadata)
-        for start, stop, rows in _chunks(len(stamps), self._rows):
-            pixels = encoder_input(np.stack(stamps[start:stop]), self.checkpoint.preprocessing)
-            latent = self._encoder(torch.from_numpy(_padded(pixels, rows)).to(self.device))
-            latents.append(latent[: stop - start].cpu())
-            beside = None if columns is None else torch.from_numpy(_padded(columns[start:stop], rows)).to(self.device)
-            probabilities.append(self.checkpoint.mlp(latent, beside).softmax(dim=1)[: stop - start].cpu())
-        return torch.cat(latents).numpy(), torch.cat(probabilities).numpy()
+        fields = len(self.checkpoint.mlp.config.fields)
+        values = np.array(metadata, np.float64).reshape(-1, fields) if fields else np.empty((len(stamps), 0))
+        latents, columns = self._encoded(stamps, values, self.shapes)
+        return latents, self._alert_head(latents, columns)
+
+    def classify(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Histories → class probabilities (N, classes) float32."""
+        if not histories:
+            return np.empty((0, len(self.checkpoint.classes)), np.float32)
+        return self._sequence_head(
+            np.concatenate([history.latents for history in histories]),
+            np.concatenate([history.jd for history in histories]),
+            np.concatenate([history.band for history in histories]),
+            np.array([len(history) for history in histories], np.int64),
+        )
 
     @torch.inference_mode()
-    def classify(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Histories → class probabilities (N, classes) float32. Those of like length go through together."""
-        order = sorted(range(len(histories)), key=lambda row: len(histories[row]))
-        results = np.empty((len(histories), len(self.checkpoint.classes)), np.float32)
-        for start, stop, rows in _chunks(len(order), self._sequence_rows):
-            chosen = order[start:stop]
-            tensors = self._stacked([histories[row] for row in chosen], rows)
-            results[chosen] = self.checkpoint.recurrent(*tensors).softmax(dim=1)[: stop - start].cpu().numpy()
-        return results
-
-    def _columns(self, metadata: Sequence[tuple[float | None, ...]]) -> NDArray[np.float32] | None:
-        """(N, 2M), or None where the head takes no metadata."""
+    def _encoded(
+        self, stamps: Sequence[NDArray[np.float32]], values: NDArray[np.float64], shapes: Shapes
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Latents (N, L), and metadata as the head takes it (N, 2M), in pieces of `shapes`."""
         config = self.checkpoint.mlp.config
-        if not config.metadata:
-            return None
-        return metadata_input(np.array(metadata, np.float64).reshape(-1, len(config.fields)), config.metadata)
+        latents = np.empty((len(stamps), self.checkpoint.encoder_config.latent), np.float32)
+        columns = np.empty((len(stamps), 2 * len(config.metadata)), np.float32)
+        for start, stop, rows in pieces(len(stamps), shapes):
+            pixels = encoder_input(np.stack(stamps[start:stop]), self.checkpoint.preprocessing)
+            latents[start:stop] = self._encoder(_padded(pixels, rows))[: stop - start]
+            if config.metadata:
+                columns[start:stop] = metadata_input(values[start:stop], config.metadata)
+        return latents, columns
 
-    def _stacked(self, histories: Sequence[History], rows: int) -> tuple[torch.Tensor, ...]:
-        """latents (rows, T, L) float32, jd (rows, T) float64, band (rows, T) int64, lengths (rows,) int64."""
-        longest = max(len(history) for history in histories)
-        steps = next((steps for steps in STEPS if steps >= longest), -(-longest // STEPS[-1]) * STEPS[-1])
-        latents = np.zeros((rows, steps, self.checkpoint.encoder_config.latent), np.float32)
-        jd = np.zeros((rows, steps), np.float64)
-        band = np.zeros((rows, steps), np.int64)
-        lengths = np.ones(rows, np.int64)
-        for row, history in enumerate(histories):
-            length = lengths[row] = len(history)
-            latents[row, :length], jd[row, :length], band[row, :length] = history.latents, history.jd, history.band
-        return tuple(torch.from_numpy(column).to(self.device) for column in (latents, jd, band, lengths))
+    def _proven_shapes(self, candidates: Sequence[Shapes]) -> Shapes:
+        """What `proven_shapes` finds with stamps of noise around a source, and metadata of noise."""
+        rows, (channels, size) = candidates[0][0], self._planes()
+        random = np.random.default_rng(0)
+        stamps = random.normal(SKY, np.sqrt(SKY), (rows, channels, size, size)).astype(np.float32)
+        stamps[:, :, size // 2, size // 2] += random.uniform(0, SKY * SKY, (rows, channels))
+        values = random.normal(18, 3, (rows, len(self.checkpoint.mlp.config.fields)))
 
+        def encode(numbers: NDArray[np.intp], shapes: Shapes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            return self._encoded(list(stamps[numbers]), values[numbers], shapes)
 
-def _chunks(total: int, shapes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """(start, stop, rows to pad to) of the pieces that `total` rows go through in; `shapes` ascend."""
-    for start in range(0, total, shapes[-1]):
-        stop = min(start + shapes[-1], total)
-        yield start, stop, next(rows for rows in shapes if rows >= stop - start)
+        return proven_shapes(encode, candidates)
+
+    def _planes(self) -> tuple[int, int]:
+        """Channels and side of the encoder's input."""
+        preprocessing = self.checkpoint.preprocessing
+        return len(preprocessing.channels), preprocessing.size
 
 
 def _padded(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from rich.console import RenderableType
 from rich.table import Table
 
-from consumer.commands.parts import load_checkpoint
+from consumer.commands.parts import load_checkpoint, load_inference
 from consumer.embedded import LISTPACK_BYTES
 from consumer.errors import EstampaError
 from consumer.inference import choose_device
@@ -50,7 +50,7 @@ def examine(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
     servers = _guarded("broker", lambda: _broker(settings, now())) + _guarded("store", lambda: _store(settings))
     both = not any(one.state == "fail" and one.subject in {"broker", "store"} for one in servers)
     state = _guarded("state", lambda: _state(settings, now())) if both else []
-    return [*_model(settings), *_device(settings), *_disk(), *servers, *state]
+    return [*_model(settings), *_device(settings), *_batches(settings), *_disk(), *servers, *state]
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -88,6 +88,20 @@ def _device(settings: Settings) -> list[Finding]:
             yield Finding("device", "ok", f"{device}: {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
 
     return _guarded("device", look)
+
+
+def _batches(settings: Settings) -> list[Finding]:
+    """Whether alerts may go through the encoder together on this processor: see `consumer.batching`."""
+
+    def look() -> Iterator[Finding]:
+        inference = load_inference(settings.model)
+        if inference.batched:
+            yield Finding("batches", "ok", f"up to {inference.shapes[0]} alerts at once, each answered as if alone")
+        else:
+            found = "one alert at a time: on this processor an answer would depend on the alerts beside it"
+            yield Finding("batches", "warn", found, "expect half the speed; another version of torch may cure it")
+
+    return _guarded("batches", look)
 
 
 def _disk() -> list[Finding]:

@@ -9,13 +9,15 @@ import torch
 from isal import isal_zlib
 
 from consumer.alert import READER, read_alerts
-from consumer.inference import CPU_ROWS, Inference
+from consumer.batching import CPU_SHAPES
+from consumer.inference import Inference
 from consumer.stamps import cut_stamps
 from model_zoo.preprocess import Preprocessing, encoder_input
 from tests.bench.reference import model_input
 
 LIMIT = 2**24
 BATCH = 512
+CHUNK = CPU_SHAPES[0][0]
 ROUNDS = 5
 
 
@@ -30,8 +32,8 @@ def ours(packets: Sequence[bytes], preprocessing: Preprocessing) -> None:
     for start in range(0, len(packets), BATCH):
         alerts = [next(iter(read_alerts(packet, LIMIT))) for packet in packets[start : start + BATCH]]
         cuts = [cut_stamps(alert, preprocessing, LIMIT).pixels for alert in alerts]
-        for chunk in range(0, len(cuts), CPU_ROWS[-1]):
-            encoder_input(np.stack(cuts[chunk : chunk + CPU_ROWS[-1]]), preprocessing)
+        for chunk in range(0, len(cuts), CHUNK):
+            encoder_input(np.stack(cuts[chunk : chunk + CHUNK]), preprocessing)
 
 
 def inflate_only(stamps: Sequence[Sequence[bytes]]) -> None:

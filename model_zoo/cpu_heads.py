@@ -78,7 +78,7 @@ class RecurrentHead:
     def __call__(
         self, latents: Floats, jd: NDArray[np.float64], band: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> Floats:
-        """Latents (S, L), jd (S,), band (S,) of N sequences, one after another, and their lengths (N,) → (N, classes)."""
+        """Latents (S, L), jd (S,), band (S,) of N sequences, one after another; lengths (N,) → (N, classes)."""
         longest_first = np.argsort(-lengths, kind="stable")
         ends = lengths.cumsum()
         starts = (ends - lengths)[longest_first]

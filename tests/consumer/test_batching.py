@@ -1,4 +1,4 @@
-"""What happens on a processor whose library gives a row other bits in another batch: stood in for, since none is here."""
+"""What happens where a library gives a row other bits in another batch. Such a library is stood in for."""
 
 from collections.abc import Callable, Iterator, Sequence
 

@@ -104,7 +104,6 @@ def test_the_served_recurrent_head_answers_as_the_trained_one(layers: int, rando
 
 
 def test_dates_that_go_back_count_as_no_time() -> None:
-    """A redelivery may have the date of its step before to the last bit, and no less: a date that is less is clamped."""
     days = np.empty((3, 2), np.float32)
     cpu_kernels.elapsed(np.array([10.0, 9.0, 12.0]), np.array([3]), days)
     assert days.tolist() == [[0, 0], [0, 0], [np.float32(np.log1p(3.0)), np.float32(np.log1p(2.0))]]

@@ -45,15 +45,15 @@ class Linear:
 
 
 class MlpHead:
-    """Latents (N, L), and metadata (N, 2M) where the head takes any → class probabilities (N, classes), float32."""
+    """Latents (N, L) and metadata (N, 2M), M = 0 where the head takes none → class probabilities (N, classes)."""
 
     def __init__(self, mlp: Mlp) -> None:
         self._scale = _Scale(mlp)
         self._hidden, self._output = Linear.of(mlp.layers[0]), Linear.of(mlp.layers[-1])
 
-    def __call__(self, latents: Floats, metadata: Floats | None = None) -> Floats:
+    def __call__(self, latents: Floats, metadata: Floats) -> Floats:
         seen = self._scale.standardised(latents)
-        if metadata is not None:
+        if metadata.shape[1]:
             seen = np.concatenate([seen, metadata], axis=1)
         return self._scale.probabilities(self._output(np.maximum(self._hidden(seen), 0)))
 

@@ -9,36 +9,41 @@ import torch
 
 from consumer import container
 from consumer.alert import READER, read_alerts
+from consumer.batching import CPU_SHAPES
 from consumer.container import layout
 from consumer.history import History
-from consumer.inference import CPU_ROWS, Inference
+from consumer.inference import Inference
 from consumer.packet import PacketReader
 from consumer.projection import wanted_fields
 from model_zoo.checkpoint import Checkpoint
 from tests.packets import SCHEMA, Packet, night
 from tests.packets import container as made
 
+LARGEST = CPU_SHAPES[0][0]
 
-def forwards(inference: Inference) -> Counter[str]:
-    """Counts the forward passes of each model from now on."""
+
+def count_passes(inference: Inference, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the passes of each model from now on."""
     seen: Counter[str] = Counter()
-    models = {"encoder": inference._encoder, "mlp": inference.checkpoint.mlp}
-    for name, module in (models | {"recurrent": inference.checkpoint.recurrent}).items():
-        module.register_forward_hook(lambda *_, name=name: seen.update([name]))
+    for name in ("_encoder", "_alert_head", "_sequence_head"):
+        model = getattr(inference, name)
+        monkeypatch.setattr(inference, name, lambda *rows, n=name, model=model: seen.update([n]) or model(*rows))
     return seen
 
 
-def test_a_batch_is_one_pass_of_the_encoder_and_one_of_the_classifier(checkpoint: Checkpoint) -> None:
+def test_a_batch_is_one_pass_of_the_encoder_and_one_of_each_head(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inference = Inference(checkpoint, torch.device("cpu"))
-    seen = forwards(inference)
-    stamps = [np.random.default_rng(one).normal(size=(3, 21, 21)).astype(np.float32) for one in range(CPU_ROWS[-1])]
+    seen = count_passes(inference, monkeypatch)
+    stamps = [np.random.default_rng(one).normal(size=(3, 21, 21)).astype(np.float32) for one in range(LARGEST)]
     latents, _ = inference.encode(stamps)
     histories = [
         History(latents[: 1 + row % 9], np.arange(1.0 + row % 9), np.ones(1 + row % 9, np.int64), False, False)
         for row in range(len(stamps))
     ]
     inference.classify(histories)
-    assert seen == {"encoder": 1, "mlp": 1, "recurrent": 1}
+    assert seen == {"_encoder": 1, "_alert_head": 1, "_sequence_head": 1}
 
 
 def test_a_schema_is_parsed_once_however_many_packets_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,10 +82,11 @@ def test_cuts_are_copied_once_on_their_way_to_the_encoder(
 ) -> None:
     """Into the chunk that goes through; scaling and padding leave a full chunk where it is."""
     random = np.random.default_rng(0)
-    stamps = [random.normal(size=(3, 21, 21)).astype(np.float32) for _ in range(2 * CPU_ROWS[-1])]
+    stamps = [random.normal(size=(3, 21, 21)).astype(np.float32) for _ in range(2 * LARGEST)]
+    inference = Inference(checkpoint, torch.device("cpu"))
     copied: list[int] = []
     stack, concatenate = np.stack, np.concatenate
     monkeypatch.setattr(np, "stack", lambda arrays: copied.append(sum(one.nbytes for one in arrays)) or stack(arrays))
     monkeypatch.setattr(np, "concatenate", lambda arrays: copied.append(len(arrays)) or concatenate(arrays))
-    Inference(checkpoint, torch.device("cpu")).encode(stamps)
-    assert copied == [CPU_ROWS[-1] * stamps[0].nbytes] * 2
+    inference.encode(stamps)
+    assert copied == [LARGEST * stamps[0].nbytes] * 2

@@ -50,7 +50,9 @@ def examine(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
     servers = _guarded("broker", lambda: _broker(settings, now())) + _guarded("store", lambda: _store(settings))
     both = not any(one.state == "fail" and one.subject in {"broker", "store"} for one in servers)
     state = _guarded("state", lambda: _state(settings, now())) if both else []
-    return [*_model(settings), *_device(settings), *_batches(settings), *_disk(), *servers, *state]
+    model = [*_model(settings), *_device(settings)]
+    batches = [] if any(one.state == "fail" for one in model) else _batches(settings)
+    return [*model, *batches, *_disk(), *servers, *state]
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:

@@ -1,28 +1,27 @@
-"""Archived nights: `ztf_public_YYYYMMDD.tar.gz`, tar, directories of `.avro`, single containers."""
+"""Archived nights: tars, Avro containers and directories of them, gzipped or not, read in order and to their ends."""
 
-import mmap
-import tarfile
-import zlib
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Final
 
-from isal import igzip
-from isal.igzip_lib import IsalError
+import structlog
 
-from consumer.container import Buffer, read_blocks, read_header
+from consumer.archive_contents import Contents, PassedOver, printable
+from consumer.container import BLOCK_BYTES, Buffer, read_blocks, read_header
 from consumer.errors import ArchiveError, BadAlert
 from consumer.message import Batch, Message
 
-TAR_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
-SUFFIX: Final = ".avro"
-READ_BYTES: Final = 2**15
-"""tarfile copies what is left of a read for each member that it takes from it: a megabyte cost 50 µs an alert."""
-DAMAGED: Final = (tarfile.ReadError, EOFError, OSError, zlib.error, IsalError)
-"""What reading a tar or its gzip raises where it is cut short or corrupt."""
+MESSAGES_AT_ONCE: Final = 256
+PACKET_BYTES: Final = 16 * 2**20
+"""As `limits.packet_bytes`: more of one packet is not read."""
+KINDS: Final = "a tar, an Avro container, either of them gzipped, or a directory of these"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,44 +31,82 @@ class Archive:
     path: Path
     name: str
 
-    @property
-    def is_tar(self) -> bool:
-        return self.path.name.endswith(TAR_SUFFIXES)
 
+def find_archives(paths: Sequence[Path], passed_over: PassedOver | None = None) -> list[Archive]:
+    """The files that `paths` mean, in order; a directory means all of its files, at any depth, by name.
 
-def find_archives(paths: Sequence[Path]) -> list[Archive]:
-    """The files that `paths` mean, in order; a directory means its `.avro` files and tars, at any depth, by name.
-
-    Raises ArchiveError for a path that is missing, empty or of no known kind.
+    What holds no alerts is found out when it is read. `passed_over` is told of links that lead nowhere, or back to a
+    folder that they are in, and of devices. Raises ArchiveError for a path that is missing, empty or a device.
     """
+    passed_over = PassedOver() if passed_over is None else passed_over
     found: list[Archive] = []
     for path in paths:
         if path.is_dir():
-            named = (file for file in path.rglob("*") if file.name.endswith((SUFFIX, *TAR_SUFFIXES)))
-            files = sorted(file for file in named if file.is_file())  # Spark names its folders .avro too
+            files = list(_files_below(path, passed_over))
             if not files:
-                raise ArchiveError(f"{path} holds no {SUFFIX} and no tar file")
-            found += [Archive(file, str(file.relative_to(path))) for file in files]
-        elif not path.is_file():
-            raise ArchiveError(f"{path} does not exist; give a tar, a tar.gz, a directory or an Avro container")
-        elif path.name.endswith((SUFFIX, *TAR_SUFFIXES)):
-            found.append(Archive(path, path.name))
+                told = f" ({passed_over})" if passed_over.counts else ""
+                raise ArchiveError(f"{path} holds no file to read{told}; give {KINDS}")
+            found += [Archive(file, printable(str(file.relative_to(path)))) for file in sorted(files)]
+        elif path.is_file():
+            found.append(Archive(path, printable(path.name)))
+        elif os.path.lexists(path):
+            raise ArchiveError(f"{printable(str(path))} is {_described(path)}; give {KINDS}")
         else:
-            raise ArchiveError(f"{path} is of no known kind; give {', '.join((*TAR_SUFFIXES, SUFFIX))} or a directory")
+            raise ArchiveError(f"{printable(str(path))} does not exist; give {KINDS}")
     return found
+
+
+def _files_below(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
+    """Links are followed; a folder that has been entered is not entered again."""
+    entered: set[tuple[int, int]] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        status = Path(where).stat()
+        if (status.st_dev, status.st_ino) in entered:
+            passed_over.note("folder met before, by a link", where)
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        for name in files:
+            path = Path(where, name)
+            if path.is_file():
+                yield path
+            else:
+                passed_over.note(_described(path).removeprefix("a "), str(path))
+
+
+def _described(path: Path) -> str:
+    """What is there that is no file."""
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return "a link that leads nowhere"
+    if stat.S_ISFIFO(mode):
+        return "a FIFO"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 class ArchiveSource:
     """Batches of the messages of some archives, in order.
 
-    skip: messages to pass over, to go on after a stop. limit: alerts after which to end. An archive that ends early
-    gives what can be read of it; then, after all archives, `batches` raises ArchiveError.
+    skip: messages to pass over, to go on after a stop. limit: alerts after which to end. An archive that is damaged
+    gives what can be read of it; then, after all archives, `batches` raises ArchiveError. So it does where there was
+    not one message in all of them.
     """
 
-    def __init__(self, archives: Sequence[Archive], batch_size: int, skip: int = 0, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        archives: Sequence[Archive],
+        batch_size: int,
+        skip: int = 0,
+        limit: int | None = None,
+        passed_over: PassedOver | None = None,
+        packet_bytes: int = PACKET_BYTES,
+    ) -> None:
         self._archives, self._batch_size, self._skip, self._limit = archives, batch_size, skip, limit
+        self._contents = Contents(packet_bytes, BLOCK_BYTES)
+        if passed_over is not None:
+            self._contents.passed_over = passed_over
         self._damaged: list[str] = []
-        self._before = 0
+        self._messages_seen = self._before = 0
         self._open: IO[bytes] | None = None
         self._stopping = False
         self.bytes_total = sum(archive.path.stat().st_size for archive in archives)
@@ -91,11 +128,21 @@ class ArchiveSource:
             while not self._stopping and (batch := coming.result()):
                 coming = reading.submit(read)
                 yield Batch(batch)
+        if self._contents.passed_over.counts:
+            log.warning("files_passed_over", what=str(self._contents.passed_over))
         if self._damaged:
             raise ArchiveError("; ".join(self._damaged))
+        if not (self._messages_seen or self._stopping or self._limit == 0):
+            what = self._contents.passed_over if self._contents.passed_over.counts else "empty"
+            names = ", ".join(archive.name for archive in self._archives[:3])
+            raise ArchiveError(f"no alert in {names}: {what}; give {KINDS}")
 
     def commit(self, batch: Batch) -> None:
         """An archive needs no telling; what was done with it is in the journal of its outputs."""
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
 
     def stop(self) -> None:
         """End after the batch in hand."""
@@ -116,49 +163,48 @@ class ArchiveSource:
 
     def _messages(self) -> Iterator[Message]:
         for archive in self._archives:
+            read = 0
             with archive.path.open("rb") as self._open:
-                payloads = self._members(archive) if archive.is_tar else _blocks(self._open)
-                for offset, payload in enumerate(payloads):
-                    yield Message(payload, archive.name, 0, offset)
-            self._before += archive.path.stat().st_size
-
-    def _members(self, archive: Archive) -> Iterator[bytes]:
-        """Each packet of a tar, read as a stream."""
-        read = 0
-        file = cast("IO[bytes]", self._open)
-        try:
-            stream = file if archive.path.name.endswith(".tar") else igzip.open(file)  # type: ignore[no-untyped-call]
-            with tarfile.open(fileobj=stream, mode="r|", bufsize=READ_BYTES) as tar:
-                while member := tar.next():
-                    tar.members.clear()  # type: ignore[attr-defined] # tarfile keeps each one it met: a night of them is a gigabyte
-                    if member.isfile() and member.name.endswith(SUFFIX):
-                        yield cast("IO[bytes]", tar.extractfile(member)).read()
+                try:
+                    for payload in self._contents.packets(self._open, _Watched(self._open, self), archive.name):
                         read += 1
-        except DAMAGED as error:  # type: ignore[misc] # isal's stub hides that its error is an exception
-            self._damaged.append(f"{archive.path} ends early or is damaged after {read} alerts ({error}); get it again")
+                        self._messages_seen += 1
+                        yield Message(payload, archive.name, 0, read - 1)
+                except _StoppedError:
+                    return
+            self._before += archive.path.stat().st_size
+            if damage := self._contents.damage:
+                reasons = "; ".join(damage[:3]) + ("; …" if len(damage) > 3 else "")
+                self._damaged.append(
+                    f"{archive.path} ends early or is damaged after {read} alerts ({reasons}); get it again"
+                )
 
 
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Each block of a container as a container of its own: one of a whole night need not fit in memory.
+class _StoppedError(Exception):
+    """The source was told to stop while it read."""
 
-    What is damaged is handed on whole from where it is, for the decoder to say why.
-    """
-    if not file.seek(0, 2):
-        yield b""
-        return
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as payload:
-        header, position = b"", 0
-        try:
-            found = read_header(payload)
-            header, position = payload[: found.size], found.size
-            for block in read_blocks(payload, found):
-                yield header + payload[block.start : block.end]
-                position = block.end
-        except BadAlert:
-            yield header + payload[position:]
-        else:
-            if position == len(header):
-                yield header  # a container without a block: no alert, and no error
+
+class _Watched:
+    """A file that is read no further once its source is told to stop, be there gigabytes without an alert."""
+
+    def __init__(self, file: IO[bytes], source: ArchiveSource) -> None:
+        self._file, self._source = file, source
+
+    def read(self, size: int) -> bytes:
+        if self._source.stopping:
+            raise _StoppedError
+        return self._file.read(size)
+
+
+def read_packets(paths: Sequence[Path]) -> Iterator[bytes]:
+    """Every packet of some archives, in order. Raises ArchiveError for what cannot be read, damage last."""
+    source = ArchiveSource(find_archives(paths), MESSAGES_AT_ONCE)
+    try:
+        for batch in source.batches():
+            for message in batch.messages:
+                yield message.payload or b""
+    finally:
+        source.close()
 
 
 def _count_records(payload: Buffer) -> int:

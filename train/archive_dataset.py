@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import fastavro
 import numpy as np
 from numpy.typing import NDArray
 
 from consumer.alert import Alert, read_alerts
-from consumer.archive import ArchiveSource, find_archives
+from consumer.archive import read_packets
+from consumer.container import MALFORMED
 from consumer.errors import BadAlert
 from consumer.stamps import cut_stamps
 from model_zoo.metadata import column_values, metadata_fields
@@ -26,7 +27,6 @@ MAX_BYTES: Final = 1 << 26
 
 SPLITS: Final = ("train", "validation", "test")
 SHARES: Final = (0.7, 0.15, 0.15)
-MESSAGES_AT_ONCE: Final = 256
 SERVED: Final = ("ecl_lat", "gal_lat", "non_detections")
 """Columns that the served models have too, and make in one place."""
 
@@ -57,13 +57,8 @@ class Report:
 
 def read_examples(archives: Sequence[Path], preprocessing: Preprocessing) -> Iterator[Example | BadAlert]:
     """Every alert of the archives, or why it is none. Raises ArchiveError for a path that cannot be read."""
-    source = ArchiveSource(find_archives(archives), MESSAGES_AT_ONCE)
-    try:
-        for batch in source.batches():
-            for message in batch.messages:
-                yield from _examples(message.payload or b"", preprocessing)
-    finally:
-        source.close()
+    for payload in read_packets(archives):
+        yield from _examples(payload, preprocessing)
 
 
 def _examples(payload: bytes, preprocessing: Preprocessing) -> Iterator[Example | BadAlert]:
@@ -82,9 +77,17 @@ def _examples(payload: bytes, preprocessing: Preprocessing) -> Iterator[Example 
 
 
 def _candidates(payload: bytes) -> dict[int, dict[str, Any]]:
-    """Whole candidates by candid: the consumer's own reading leaves most fields unread."""
-    records: Iterable[Any] = fastavro.reader(io.BytesIO(payload))
-    return {record["candid"]: record["candidate"] for record in records}
+    """Whole candidates by candid, up to where the container is damaged: `read_alerts` has said that.
+
+    The consumer's own reading leaves most fields unread.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    try:
+        for record in cast("Iterable[Any]", fastavro.reader(io.BytesIO(payload))):
+            found[record["candid"]] = record["candidate"]
+    except MALFORMED:
+        return found
+    return found
 
 
 def feature_values(candidate: dict[str, Any]) -> NDArray[np.float64]:

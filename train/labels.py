@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from consumer.archive import SUFFIX, TAR_SUFFIXES, find_archives
+from consumer.archive import find_archives
+from consumer.archive_contents import SUFFIX, TAR_SUFFIXES
 from model_zoo.taxonomy import CLASSES
 
 TABLE = "labels.csv"

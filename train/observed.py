@@ -1,8 +1,6 @@
 """Archives of alerts → arrays to train on, read and cut by the very code that serves."""
 
-import tarfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -11,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumer.alert import Alert, read_alerts
-from consumer.errors import BadAlert
+from consumer.archive import read_packets
+from consumer.errors import ArchiveError, BadAlert
 from consumer.packet import PacketReader
 from consumer.stamps import cut_stamps
 from model_zoo.metadata import COLUMNS, metadata_fields
@@ -75,12 +74,15 @@ def read_observed(
     """
     full, refused, reader = Preprocessing(size=size), dict[str, int](), PacketReader(FIELDS)
     kept: dict[int, tuple[Alert, NDArray[np.float32]]] = {}
-    for payload in _payloads(archives):
-        for alert in read_alerts(payload, MAX_BYTES, reader):
-            try:
-                kept.setdefault(*_row(alert, full))
-            except BadAlert as bad:
-                refused[bad.reason] = refused.get(bad.reason, 0) + 1
+    try:
+        for payload in read_packets(archives):
+            for alert in read_alerts(payload, MAX_BYTES, reader):
+                try:
+                    kept.setdefault(*_row(alert, full))
+                except BadAlert as bad:
+                    refused[bad.reason] = refused.get(bad.reason, 0) + 1
+    except ArchiveError as error:
+        raise ValueError(str(error)) from error
     if not kept:
         raise ValueError(f"no alert can be read from {', '.join(map(str, archives))}: {refused or 'they are empty'}")
     return _columns(list(kept.values()), labels), refused
@@ -105,19 +107,3 @@ def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: Mapping[int,
         label=np.array([labels.get(alert.candid, UNLABELLED) for alert in alerts], np.int64),
         metadata=np.array([alert.metadata for alert in alerts], np.float64),
     )
-
-
-def _payloads(archives: Iterable[Path]) -> Iterator[bytes]:
-    for archive in archives:
-        if archive.suffix == ".avro":
-            yield archive.read_bytes()
-            continue
-        try:
-            with tarfile.open(archive) as members:
-                for member in members:
-                    content = members.extractfile(member)
-                    if content is not None and member.name.endswith(".avro"):
-                        yield content.read()
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            reason = str(error).splitlines()[0].rstrip(":")  # tarfile adds a line for each way that it tried
-            raise ValueError(f"{archive} cannot be read as an archive: {reason}") from error

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from consumer.archive import Archive, ArchiveSource, find_archives
+from consumer.archive_contents import PassedOver
 from consumer.commands.jobs import in_processes
 from consumer.commands.parts import load_inference, open_store, stopping, store_at_hand
 from consumer.container import limit_blocks
@@ -98,12 +99,14 @@ def _job(settings: Settings, asked: Replay, share: Share) -> Outcome:
 
 def replay_share(settings: Settings, asked: Replay, share: Share, console: Console) -> Outcome:
     """Replay one share, in this process."""
-    archives = find_archives(asked.paths)
+    passed_over = PassedOver()
+    archives = find_archives(asked.paths, passed_over)
     inference = load_inference(settings.model)
     store = open_store(settings, inference, f"replay-{share.index}")
     sink = _open_sink(settings, asked, archives, inference, share)
     left = None if asked.limit is None else asked.limit - sink.account.read
-    source = ArchiveSource(archives, settings.batch.size * share.of, sink.messages, left)
+    size, limit = settings.batch.size * share.of, settings.limits.packet_bytes
+    source = ArchiveSource(archives, size, sink.messages, left, passed_over, limit)
     pulse = Pulse(settings.monitor.stalled_s)
     pipeline = Pipeline(settings, Shown(source, console), inference, store, sink, pulse, share)
     pipeline.report.carry(sink.account.counts())

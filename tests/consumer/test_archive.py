@@ -130,7 +130,7 @@ def test_a_directory_is_read_at_any_depth_by_name(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("x")
     source = source_of(tmp_path)
     assert candids(source) == [2, 3, 1, 5]
-    assert [archive.name for archive in find_archives([tmp_path])] == ["a.avro", "b/1.avro", "b/2.avro", "c.tar"]
+    assert [message.topic for message in messages(source)] == ["a.avro", "b/1.avro", "b/2.avro", "c.tar"]
 
 
 def test_a_folder_that_is_named_like_a_container_is_searched_as_spark_writes_them(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_paths_that_cannot_be_read_are_refused_before_the_start(tmp_path: Path) 
     (tmp_path / "night.zip").write_bytes(b"")
     with pytest.raises(ArchiveError, match=r"nowhere.tar does not exist; give a tar"):
         find_archives([tmp_path / "nowhere.tar"])
-    with pytest.raises(ArchiveError, match=r"empty holds no .avro and no tar file"):
+    with pytest.raises(ArchiveError, match=r"empty holds no file to read; give a tar"):
         find_archives([tmp_path / "empty"])
-    with pytest.raises(ArchiveError, match=r"night.zip is of no known kind; give .tar, .tar.gz, .tgz, .avro"):
-        find_archives([tmp_path / "night.zip"])
+    with pytest.raises(ArchiveError, match=r"no alert in night.zip: 1 × empty \(night.zip\); give a tar"):
+        messages(source_of(tmp_path / "night.zip"))

@@ -1,6 +1,8 @@
 """Data sets from archives: the consumer's own pixels, whole objects per split, counts that add up, clear refusals."""
 
 import csv
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ from consumer.alert import Alert, read_alerts
 from consumer.stamps import cut_stamps
 from model_zoo.preprocess import Preprocessing, normalise
 from model_zoo.taxonomy import CLASSES
+from tests.packets import Packet, container
 from tests.train.simulation.conftest import MadeNight, make_night
 from train import dataset_file
 from train.__main__ import app
-from train.archive_dataset import alert_set, collect, feature_values, sequence_set, split_by_object
+from train.archive_dataset import alert_set, collect, feature_values, read_examples, sequence_set, split_by_object
 from train.experiment import read_experiment
 from train.labels import read_labels
 from train.layouts import FEATURES
@@ -216,3 +219,20 @@ def test_real_alerts_make_a_data_set(real_alerts: Path, tmp_path: Path) -> None:
     assert not report.refused
     dataset_file.save(alert_set(examples, table, SMALL, 1), tmp_path / "real.npz")
     assert dataset_file.describe(dataset_file.load(tmp_path / "real.npz")).leaks == 0
+
+
+def test_a_container_that_is_cut_short_gives_the_alerts_before_the_cut(tmp_path: Path) -> None:
+    """fastavro meets the cut with an EOFError, which the command line took for a user who goes away."""
+    whole = container([Packet(candid=candid) for candid in (1, 2, 3)], sync_interval=10**6)
+    with tarfile.open(tmp_path / "night.tar", "w") as tar:
+        member = tarfile.TarInfo("many.avro")
+        member.size = len(whole) - 5000
+        tar.addfile(member, io.BytesIO(whole))
+    found = list(read_examples([tmp_path / "night.tar"], Preprocessing()))
+    assert [type(one).__name__ for one in found] == ["BadAlert"]
+    blocks = container([Packet(candid=candid) for candid in (1, 2, 3)], sync_interval=1)
+    with tarfile.open(tmp_path / "night.tar", "w") as tar:
+        member.size = len(blocks) - 5000
+        tar.addfile(member, io.BytesIO(blocks))
+    found = list(read_examples([tmp_path / "night.tar"], Preprocessing()))
+    assert [type(one).__name__ for one in found] == ["Example", "Example", "BadAlert"]

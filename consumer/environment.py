@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from consumer.errors import ConfigError
@@ -27,9 +27,16 @@ def check_environment(environment: Mapping[str, str], settings: Mapping[str, Ite
             continue
         section, *keys = spelt.removeprefix(PREFIX).lower().split("__")
         if not spelt.startswith(PREFIX) or section not in settings:
-            known = [f"{PREFIX}{section}__{key}".upper() for section, keys in settings.items() for key in keys]
-            hint = nearest(section, settings) if spelt.startswith(PREFIX) and keys else nearest(spelt, known)
-            raise ConfigError(f"environment variable {name} sets nothing: {hint}")
+            raise ConfigError(f"environment variable {name} sets nothing: {_hint(spelt, section, keys, settings)}")
+
+
+def _hint(name: str, section: str, keys: Sequence[str], settings: Mapping[str, Iterable[str]]) -> str:
+    """The right spelling: underscores are what is mistaken most."""
+    known = [f"{PREFIX}{place}__{key}".upper() for place, names in settings.items() for key in names]
+    same = [one for one in known if one.replace("_", "") == name.replace("_", "")]
+    if name.startswith(PREFIX) and keys and not same:
+        return nearest(section, settings)
+    return nearest(name, same or known)
 
 
 def _is_another_s(name: str, value: str) -> bool:

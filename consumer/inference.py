@@ -48,7 +48,7 @@ def _device_named(asked: str) -> torch.device:
     try:
         device = torch.device(check_device_name(asked))
     except ValueError as error:
-        raise ConfigError(f"model.device: {error}") from error
+        raise ConfigError(f"model.device is {asked!r}: {error}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"model.device is {asked!r} and {torch.cuda.device_count()} GPUs are here; set cpu or auto")
     return device

@@ -45,8 +45,8 @@ def shown_librdkafka(values: Mapping[str, Any]) -> dict[str, Any]:
 def shown_url(url: str) -> str:
     """A store's URL that was checked, its login hidden; a user is shown where a password stands beside it."""
     parts = urlsplit(url)
-    _, login, server = parts.netloc.rpartition("@")
-    return SplitResult(parts.scheme, f"{_shown_login(parts)}{login}{server}", *parts[2:]).geturl()
+    login, at, _ = parts.netloc.rpartition("@")
+    return url.replace(f"//{login}{at}", f"//{_shown_login(parts)}{at}", 1)
 
 
 def _shown_login(parts: SplitResult) -> str:

@@ -102,14 +102,18 @@ class KafkaSettings(Section):
 
     @field_validator("start", mode="before")
     @classmethod
-    def _start(cls, value: Any) -> str:
+    def _start_text(cls, value: Any) -> str:
         """TOML has times of its own, and numbers."""
-        text = value.isoformat() if isinstance(value, date) else str(value)
+        return value.isoformat() if isinstance(value, date) else str(value)
+
+    @field_validator("start")
+    @classmethod
+    def _start(cls, value: str) -> str:
         try:
-            _ = text in STARTS or time_ms(text)
+            _ = value in STARTS or time_ms(value)
         except ValueError as error:
             raise ValueError(f"give earliest, latest or a UTC time such as 2026-01-31T04:00: {error}") from None
-        return text
+        return value
 
     @property
     def start_ms(self) -> int | None:

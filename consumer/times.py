@@ -22,7 +22,8 @@ def time_ms(text: str) -> int:
     except ValueError:
         raise ValueError(f"{text} is no time; give one of UTC such as {EXAMPLE}") from None
     if time.year not in YEARS:
-        raise ValueError(f"{text} is of the year {time.year}; give a time of UTC such as {EXAMPLE}")
+        when = "still to come" if time.year >= YEARS.stop else "long past"
+        raise ValueError(f"{text} is of the year {time.year}, {when}; give a time of UTC such as {EXAMPLE}")
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

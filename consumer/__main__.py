@@ -21,6 +21,7 @@ from consumer.options import (
     Programids,
     StoreUrl,
     Summary,
+    check_words,
     common,
     configured,
     past_ms,
@@ -61,10 +62,11 @@ def consume(
     --from goes back, once in each partition, to refill a store or to classify again; it never skips what was not read.
     """
     kafka = {"brokers": brokers, "group": group, "topics": topic, "start": start, "programids": programid}
+    since_ms = past_ms(since, "--from")
     settings = configured(config, kafka=kafka, **common(store, model, device, batch_size))
     from consumer.commands.consume import consume as run
 
-    tell(run(settings, exit_at_end=exit_at_end, since_ms=past_ms(since, "--from")), summary, "consumed")
+    tell(run(settings, exit_at_end=exit_at_end, since_ms=since_ms), summary, "consumed")
 
 
 @app.command()
@@ -159,6 +161,7 @@ def main() -> None:
     # Before torch loads: threads that spin while they wait are ruinous wherever anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        check_words(sys.argv[1:])
         app()
     except (EstampaError, CheckpointError) as error:
         sys.stderr.write(f"estampa: {error}\n")

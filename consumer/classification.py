@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from consumer.alert import Alert
 from consumer.history import History
 from consumer.message import Message
 from consumer.stamps import Stamps
-from model_zoo.checkpoint import Checkpoint
+
+if TYPE_CHECKING:  # torch comes with it
+    from model_zoo.checkpoint import Checkpoint
 
 VERSION: Final = version("estampa")
 
@@ -28,7 +30,7 @@ class Judge:
     model_name: str
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> Self:
+    def of(cls, checkpoint: "Checkpoint") -> Self:
         return cls(checkpoint.classes, checkpoint.model_id, checkpoint.encoder_id, checkpoint.name)
 
     def probabilities(self, values: NDArray[np.float32]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from consumer.errors import ConfigError
 from consumer.history import History
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.cpu_heads import MlpHead, RecurrentHead
+from model_zoo.device import check_device_name
 from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import encoder_input
 
@@ -43,9 +44,9 @@ def choose_device(asked: str) -> torch.device:
 
 def _device_named(asked: str) -> torch.device:
     try:
-        device = torch.device(asked)
-    except RuntimeError as error:
-        raise ConfigError(f"model.device is {asked!r}; give auto, cpu, cuda or cuda:N") from error
+        device = torch.device(check_device_name(asked))
+    except ValueError as error:
+        raise ConfigError(f"model.device is {asked!r}: {error}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"model.device is {asked!r} and {torch.cuda.device_count()} GPUs are here; set cpu or auto")
     return device

@@ -1,11 +1,11 @@
 """Every metric of estampa, with its unit and what a bad value means."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-import torch
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -50,7 +50,8 @@ class GpuMemory(Collector):
     """`estampa_gpu_memory_bytes`, read when scraped; absent without a GPU. Near the card's: lower batch.size."""
 
     def collect(self) -> Iterator[Metric]:
-        if torch.cuda.is_available():
+        torch = sys.modules.get("torch")  # a process that has not loaded it holds no GPU memory
+        if torch is not None and torch.cuda.is_available():
             used = GaugeMetricFamily("estampa_gpu_memory_bytes", "GPU memory that torch holds.")
             used.add_metric([], torch.cuda.memory_reserved())
             yield used

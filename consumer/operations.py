@@ -3,13 +3,12 @@
 import json
 import sys
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from consumer.errors import AccountError, EstampaError
+from consumer.errors import AccountError, ConfigError, EstampaError
 from consumer.options import (
     Brokers,
     Config,
@@ -21,6 +20,7 @@ from consumer.options import (
     Summary,
     common,
     configured,
+    date_given,
     stdout,
     tell,
     write_summary,
@@ -40,17 +40,18 @@ def audit(
     brokers: Brokers = None,
     group: Group = None,
     topic: Annotated[list[str] | None, typer.Option(help="Audit this topic; repeat it. Default: the night's.")] = None,
-    night: Annotated[datetime | None, typer.Option(formats=["%Y%m%d"], help="The topics of this UTC date.")] = None,
+    night: Annotated[str | None, typer.Option(metavar="DATE", help="The topics of this UTC date: 2026-01-31.")] = None,
     programid: Programids = None,
     summary: Summary = None,
 ) -> None:
     """Compare what a night's topics held with what was classified and dead-lettered. Exit 1 if an alert is missing."""
     kafka = {"brokers": brokers, "group": group, "topics": topic, "programids": programid}
+    day = date_given(night, "--night") if night else None
     settings = configured(config, kafka=kafka)
     from consumer.commands.audit import audit as run
     from consumer.commands.audit import table, topics_of
 
-    found = run(settings, topics_of(settings, night))
+    found = run(settings, topics_of(settings, day))
     stdout().print(table(found))
     write_summary(found, summary)
     if found["missing"]:
@@ -61,7 +62,7 @@ def doctor(
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
-    """Look at model, device, disk, broker, topics, group, store and clock; say what is wrong and the mend."""
+    """Look at model, device, disk, broker, topics, group, store and clock; say what is wrong and what to do."""
     settings = configured(config)
     from consumer.commands.doctor import examine, table
 
@@ -71,7 +72,7 @@ def doctor(
     else:
         stdout().print(table(findings))
     if wrong := [one.subject for one in findings if one.state == "fail"]:
-        raise EstampaError(f"wrong: {', '.join(wrong)}; the mend of each is beside it")
+        raise EstampaError(f"wrong: {', '.join(wrong)}; what to do stands beside each")
 
 
 @letters.command(name="list")
@@ -153,6 +154,8 @@ def replay_letters(
 @models.command(name="list")
 def list_models(folder: Annotated[Path | None, typer.Option(help="Default: those shipped.")] = None) -> None:
     """List checkpoints with their ids and scores."""
+    if folder and not folder.is_dir():
+        raise ConfigError(f"--folder {folder} is not a folder; give one that holds folders of checkpoints")
     from consumer.commands.models import listing
 
     stdout().print(listing(folder))
@@ -161,10 +164,13 @@ def list_models(folder: Annotated[Path | None, typer.Option(help="Default: those
 @models.command(name="show")
 def show_model(name: Checkpoint) -> None:
     """Show a checkpoint's configuration, classes, preprocessing, training data and scores."""
-    from consumer.commands.models import description
-    from model_zoo.checkpoint import load, resolve
+    from model_zoo.shipped import resolve
 
-    stdout().print(description(load(resolve(name))))
+    folder = resolve(name)
+    from consumer.commands.models import description
+    from model_zoo.checkpoint import load
+
+    stdout().print(description(load(folder)))
 
 
 @models.command(name="verify")

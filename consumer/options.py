@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -25,15 +27,43 @@ Programids = Annotated[list[int] | None, typer.Option("--programid", help="Progr
 
 def configured(config: Path | None, **overrides: dict[str, Any]) -> Any:
     """The settings, under what the command line gave, with logging, and the bound on Avro's blocks, set by them."""
+    import structlog
+
     from consumer.container import limit_blocks
     from consumer.log import configure_logging
+    from consumer.login import unused
     from consumer.settings import load_settings
 
-    given = {name: {key: value for key, value in section.items() if value} for name, section in overrides.items()}
+    given = {
+        name: {key: value for key, value in section.items() if _is_given(value)} for name, section in overrides.items()
+    }
     settings = load_settings(config, {name: section for name, section in given.items() if section})
     configure_logging(settings.log)
+    if keys := unused(settings.kafka):
+        structlog.get_logger().warning(
+            "login_unused", keys=[f"kafka.{key}" for key in keys], security=settings.kafka.security
+        )
     limit_blocks(settings.limits.block_bytes)
     return settings
+
+
+def _is_given(value: Any) -> bool:
+    """Typer gives None for an option that was left out, or an empty list for one that can be repeated."""
+    return value is not None and value != []
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise ConfigError for an empty word of the command line: a variable that the shell does not know leaves one."""
+    for before, word in zip(["", *words], words, strict=False):
+        option, sign, value = word.partition("=")
+        if not word:
+            _refuse_empty(before if before.startswith("-") and "=" not in before else "an argument")
+        if option.startswith("-") and sign and not value:
+            _refuse_empty(option)
+
+
+def _refuse_empty(what: str) -> NoReturn:
+    raise ConfigError(f"{what} is given an empty value; give one, or leave it out (is a shell's variable unset?)")
 
 
 def common(store: str | None, model: str | None, device: str | None, batch_size: int | None) -> dict[str, Any]:
@@ -43,17 +73,27 @@ def common(store: str | None, model: str | None, device: str | None, batch_size:
 
 def past_ms(text: str | None, option: str) -> int | None:
     """A time from the command line, in milliseconds since 1970. Raises ConfigError where it is none, or to come."""
-    from consumer.settings import time_ms
+    from consumer.times import time_ms
 
     if text is None:
         return None
     try:
         found = time_ms(text)
-    except ValueError:
-        raise ConfigError(f"{option} {text} is no time; give one of UTC such as 2026-01-31T04:00") from None
+    except ValueError as error:
+        raise ConfigError(f"{option} {error}") from None
     if found > time.time() * 1000:
         raise ConfigError(f"{option} {text} is still to come; give a time of UTC that has been")
     return found
+
+
+def date_given(text: str, option: str) -> date:
+    """A date from the command line. Raises ConfigError where it is none."""
+    from consumer.times import read_date
+
+    try:
+        return read_date(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} {error}") from None
 
 
 def tell(account: dict[str, Any], path: Path | None, title: str) -> None:

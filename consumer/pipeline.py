@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from consumer.deadletter import Bound, DeadLetter
 from consumer.errors import ArchiveError, BadAlert, Reason
 from consumer.health import Pulse
 from consumer.history import Entries
-from consumer.inference import Inference
 from consumer.message import Batch, Message
 from consumer.packet import PacketReader
 from consumer.protocols import Sink, Source, Store
@@ -25,6 +25,9 @@ from consumer.results import Results
 from consumer.settings import Settings
 from consumer.share import WHOLE, Share
 from consumer.stamps import Stamps, cut_stamps
+
+if TYPE_CHECKING:  # torch comes with it
+    from consumer.inference import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Pipeline:
         self,
         settings: Settings,
         source: Source,
-        inference: Inference,
+        inference: "Inference",
         store: Store,
         sink: Sink,
         pulse: Pulse,

@@ -17,6 +17,8 @@ from consumer.results import Results
 log = structlog.get_logger()
 
 TELL_S: Final = 60.0
+FIRST_S: Final = 5.0
+"""Whoever has just started it is watching."""
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class Report:
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     read_before: int = 0
-    told: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=lambda: time.monotonic() - TELL_S + FIRST_S)
 
     def carry(self, counts: dict[str, Any]) -> None:
         """Go on from the counts of the run that this one resumes."""
@@ -107,7 +109,7 @@ class Report:
         self.read_before += other.read_before
 
     def tell(self) -> None:
-        """Log where the run stands, once a minute."""
+        """Log where the run stands: after five seconds, then once a minute."""
         if time.monotonic() - self.told >= TELL_S:
             self.told = time.monotonic()
             log.info("progress", **self.account.counts())

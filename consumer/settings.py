@@ -1,48 +1,50 @@
 """The one configuration: a TOML file, under `ESTAMPA__SECTION__KEY` from the environment, under the command line."""
 
-import difflib
 import os
-import tomllib
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import Any, Final, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
+from consumer.environment import PREFIX, check_environment, nearest
 from consumer.errors import ConfigError
+from consumer.login import check_files, check_login, password_from
+from consumer.masking import HARMLESS, shown_librdkafka, shown_url
+from consumer.store_url import check_cluster, check_url
+from consumer.times import time_ms
+from consumer.toml_file import read_toml
+from model_zoo.device import check_device_name
 
-PREFIX: Final = "ESTAMPA__"
-SECRET: Final = ("password", "secret", "url", "pem")
-"""A key with one of these in its name has a value that is not shown."""
+STARTS: Final = ("earliest", "latest")
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_given(cls, value: Any) -> Any:
+        """A variable that a shell does not know is an empty text: to take the default would hide that."""
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and not text.strip():
+                raise ValueError("is empty; give a value, or leave it out for the default")
+        return value
+
 
 def _with_password_file(values: Any) -> Any:
     """A section's raw values, its `password` read from `password_file` where only that is given."""
-    if not isinstance(values, dict) or not values.get("password_file") or values.get("password"):
+    if not isinstance(values, dict) or not values.get("password_file") or values.get("password") is not None:
         return values
-    try:
-        return values | {"password": Path(values["password_file"]).read_text(encoding="utf-8").strip()}
-    except OSError as error:
-        raise ValueError(f"password_file cannot be read: {error.strerror}") from error
-
-
-def time_ms(text: str) -> int:
-    """An ISO time, of UTC unless it names a zone, in milliseconds since 1970. Raises ValueError."""
-    time = datetime.fromisoformat(text)
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+    return values | {"password": password_from(Path(values["password_file"]))}
 
 
 class KafkaSettings(Section):
@@ -85,19 +87,38 @@ class KafkaSettings(Section):
             )
         return self
 
+    @field_validator("brokers")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        """What stands before an @ may be a login, which is never used and would be shown."""
+        if "@" in value:
+            raise ValueError("give host:port, comma separated; a login goes into kafka.username and kafka.password")
+        return value
+
+    @model_validator(mode="after")
+    def _login(self) -> Self:
+        check_login(self)
+        return self
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _start_text(cls, value: Any) -> str:
+        """TOML has times of its own, and numbers."""
+        return value.isoformat() if isinstance(value, date) else str(value)
+
     @field_validator("start")
     @classmethod
     def _start(cls, value: str) -> str:
         try:
-            _ = value in {"earliest", "latest"} or time_ms(value)
-        except ValueError:
-            raise ValueError("give earliest, latest or a UTC time such as 2026-01-31T04:00") from None
+            _ = value in STARTS or time_ms(value)
+        except ValueError as error:
+            raise ValueError(f"give earliest, latest or a UTC time such as 2026-01-31T04:00: {error}") from None
         return value
 
     @property
     def start_ms(self) -> int | None:
         """`start` as a time, in the milliseconds since 1970 that Kafka wants; None for earliest and latest."""
-        return None if self.start in {"earliest", "latest"} else time_ms(self.start)
+        return None if self.start in STARTS else time_ms(self.start)
 
 
 class StoreSettings(Section):
@@ -118,25 +139,20 @@ class StoreSettings(Section):
 
     @field_validator("url")
     @classmethod
-    def _known_scheme(cls, value: SecretStr) -> SecretStr:
-        """Errors here must not repeat the URL: it may hold the password."""
-        parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("does not start with redis://, rediss:// or unix://")
-        if "password=" in parts.query:
-            raise ValueError("give the password before the host, or as store.password")
-        try:
-            _ = parts.port
-        except ValueError:
-            raise ValueError("has no number for a port; percent-encode a password's /, # and ?") from None
+    def _url(cls, value: SecretStr) -> SecretStr:
+        check_url(value.get_secret_value())
         return value
+
+    @model_validator(mode="after")
+    def _cluster(self) -> Self:
+        if self.cluster:
+            check_cluster(self.url.get_secret_value())
+        return self
 
     @property
     def address(self) -> str:
-        """The URL without its password, to show."""
-        url = self.url.get_secret_value()
-        password = urlsplit(url).password
-        return url.replace(f":{password}@", ":**********@") if password else url
+        """The URL, its login hidden, to show."""
+        return shown_url(self.url.get_secret_value())
 
     @model_validator(mode="after")
     def _kept_long_enough(self) -> Self:
@@ -152,6 +168,8 @@ class ModelSettings(Section):
     public_key: str | None = Field(None, description="minisign's: the checkpoint must be signed by its owner")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; a GPU asked for and missing is an error")
     threads: int = Field(0, ge=0, description="CPU threads of the model; 0 for all cores but the one that decodes")
+
+    _device = field_validator("device")(check_device_name)
 
 
 class BatchSettings(Section):
@@ -203,7 +221,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
         extra="forbid",
         frozen=True,
     )
@@ -218,12 +235,10 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
 
     def masked(self) -> dict[str, Any]:
-        """All values as plain JSON types, with every secret hidden."""
+        """All values as plain JSON types; what is not known to be harmless is hidden."""
         values = self.model_dump(mode="json")
         values["store"]["url"] = self.store.address
-        extra = values["kafka"]["librdkafka"]
-        secret = {key: "**********" for key in extra if any(word in key for word in SECRET)}
-        extra.update(secret)
+        values["kafka"]["librdkafka"] = shown_librdkafka(values["kafka"]["librdkafka"])
         return values
 
 
@@ -232,9 +247,8 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Mapping[str,
 
     Raises ConfigError naming the key, its value and, for an unknown key, the nearest known one.
     """
-    if path is not None and not path.is_file():
-        raise ConfigError(f"configuration {path} does not exist; give a TOML file")
-    _check_environment(os.environ)
+    check_environment(os.environ, {name: _section(name).model_fields for name in Settings.model_fields})
+    from_file = read_toml(path) if path is not None else {}
 
     class Layered(Settings):
         @classmethod
@@ -246,40 +260,40 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Mapping[str,
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+            return init_settings, env_settings, InitSettingsSource(settings_cls, from_file)
 
     try:
         layered = Layered(**dict(overrides or {}))  # type: ignore[arg-type]
     except ValidationError as error:
         raise ConfigError("; ".join(_explained(one) for one in error.errors())) from error
-    except (SettingsError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"configuration cannot be read: {error} (lists and tables are JSON in the environment)"
-        ) from error
-    return Settings.model_construct(layered.model_fields_set, **dict(layered))
+    except SettingsError as error:
+        raise ConfigError(f"{error} (sections, lists and tables are JSON in the environment)") from error
+    settings = Settings.model_construct(layered.model_fields_set, **dict(layered))
+    check_files(settings.kafka)
+    return settings
 
 
-def _check_environment(environment: Iterable[str]) -> None:
-    """A misspelt section is silently no one's; say so instead."""
-    for name in environment:
-        section = name.removeprefix(PREFIX).split("__")[0].lower()
-        if name.startswith(PREFIX) and section not in Settings.model_fields:
-            raise ConfigError(f"environment variable {name} sets nothing: {_nearest(section, Settings.model_fields)}")
+def _section(name: str) -> Any:
+    """The model of a section."""
+    return Settings.model_fields[name].annotation
 
 
 def _explained(error: Any) -> str:
+    """One line. A value is repeated where its key is known, and no secret; our own errors say what may be said."""
     place = [str(part) for part in error["loc"]]
     key = ".".join(place)
-    if error["type"] != "extra_forbidden":
-        plain = isinstance(error["input"], str | int | float) and not any(word in key for word in SECRET)
-        shown = f" (it is {error['input']!r})" if plain else ""
-        return f"{key}: {error['msg']}{shown}"
-    section = Settings.model_fields[place[0]].annotation if len(place) > 1 else Settings
-    known = getattr(section, "model_fields", {})
-    return f"{key} is not a setting: {_nearest(place[-1], known)}"
+    if error["type"] == "extra_forbidden":
+        known = _section(place[0]).model_fields if len(place) > 1 else Settings.model_fields
+        return f"{key} is not a setting: {nearest(place[-1], known)}"
+    plain = isinstance(error["input"], str | int | float) and error["type"] != "value_error" and _is_harmless(place)
+    shown = f" (it is {error['input']!r})" if plain else ""
+    return f"{key}: {error['msg']}{shown}"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+def _is_harmless(place: list[str]) -> bool:
+    """Whether the value of this key may be shown. A path may be a password that was put into the wrong place."""
+    section, key, *deeper = [*place, ""]
+    if key == "librdkafka":
+        return deeper[0] in HARMLESS
+    field = _section(section).model_fields.get(key)
+    return field is not None and not {SecretStr, Path} & {field.annotation, *get_args(field.annotation)}

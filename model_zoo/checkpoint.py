@@ -19,9 +19,11 @@ from model_zoo.errors import CheckpointError
 from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.preprocess import Preprocessing
 from model_zoo.recurrent import Recurrent, RecurrentConfig
+from model_zoo.shipped import WEIGHTS, resolve
+
+__all__ = ["FORMAT", "WEIGHTS", "Checkpoint", "load", "resolve", "save"]
 
 FORMAT: Final = "estampa-checkpoint-1"
-WEIGHTS: Final = Path(__file__).parent / "weights"
 ID_LENGTH: Final = 16
 
 
@@ -86,20 +88,6 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
-
-
-def resolve(name: str) -> Path:
-    """Folder of a checkpoint given by path, or by name under `model_zoo/weights`.
-
-    Raises CheckpointError naming what there is.
-    """
-    for folder in (Path(name), WEIGHTS / name):
-        if (folder / "model.json").is_file():
-            return folder
-    shipped = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob("*/model.json"))) or "none"
-    raise CheckpointError(
-        f"no checkpoint at {name!r}: give a folder with model.json, or one of those shipped ({shipped})"
-    )
 
 
 def load(folder: Path) -> Checkpoint:

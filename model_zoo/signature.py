@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from model_zoo.errors import CheckpointError
+from model_zoo.plain_text import read_text
 
 SIGNED: Final = ("model.json", "model.safetensors")
 SUMS: Final = "model.sha256"
@@ -30,7 +31,7 @@ class PublicKey:
     @classmethod
     def read(cls, text: str) -> Self:
         """From the one line that minisign prints. Raises CheckpointError."""
-        raw = _base64(text, "the public key")
+        raw = _base64(text.lstrip("\ufeff").strip(), "the public key")  # as a file that was read holds it
         if len(raw) != 42 or raw[:2] != b"Ed":
             raise CheckpointError(f"public key {text!r} is not minisign's: give its line that begins with RW")
         return cls(raw[2:10], raw[10:])
@@ -56,8 +57,8 @@ def verify(folder: Path, public_key: str) -> None:
     place = folder / SIGNATURE
     try:
         sums = (folder / SUMS).read_bytes()
-        lines = place.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(place).splitlines()
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder} is not signed, and a public key is set: {error}") from error
     if len(lines) != 4 or not lines[2].startswith("trusted comment: "):
         raise CheckpointError(f"{place} is not a minisign signature: it has {len(lines)} lines")
@@ -69,7 +70,7 @@ def verify(folder: Path, public_key: str) -> None:
         )
     key.check(signature, hashlib.blake2b(sums).digest() if algorithm == b"ED" else sums, place)
     key.check(_base64(lines[3], str(place)), signature + comment, place)
-    _check_sums(folder, sums.decode("ascii", "replace"))
+    _check_sums(folder, sums.decode("utf-8-sig", "replace"))
 
 
 def _check_sums(folder: Path, sums: str) -> None:

@@ -6,8 +6,11 @@ from types import FrameType
 
 import typer
 
+from consumer.errors import ConfigError
+from consumer.options import check_words
 from train import dataset_command, run_command
 from train.simulation import command as simulation
+from train.terminal import fail
 
 app = typer.Typer(
     help="Simulate alerts, make data sets, train, compare.",
@@ -26,6 +29,10 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of the console script; a SIGTERM unwinds like an error, so that no half file or process is left."""
     signal.signal(signal.SIGTERM, _terminated)
+    try:
+        check_words(sys.argv[1:])
+    except ConfigError as error:
+        sys.exit(fail(error).exit_code)
     app()
 
 

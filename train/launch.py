@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from train.asked import check_device, single
 from train.experiment import Experiment, ExperimentError
 from train.layouts import read_layout
 from train.loop import Progress, Watch, Watching
@@ -36,12 +37,8 @@ def choose_device(name: str) -> torch.device:
         chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         console.print(f"device: {chosen.type} ({'a GPU is' if chosen.type == 'cuda' else 'no GPU'} visible)")
         return chosen
-    try:
-        asked = torch.device(name)
-    except RuntimeError as error:
-        raise ExperimentError(f"--device {name}: no device is called so; give cpu, cuda or auto") from error
-    if asked.type not in {"cpu", "cuda"}:
-        raise ExperimentError(f"--device {name}: nothing is trained there; give cpu, cuda or auto")
+    check_device(name)
+    asked = torch.device(name)
     visible = torch.cuda.device_count() if asked.type == "cuda" else 0
     if asked.type == "cuda" and (asked.index or 0) >= visible:
         seen = f"only {visible} CUDA device is" if visible else "no CUDA device is"
@@ -51,9 +48,7 @@ def choose_device(name: str) -> torch.device:
 
 def load_stamps(paths: Sequence[Path]) -> StampSet:
     """A data set from .npz, or straight from a pickle. Raises ExperimentError on more than one."""
-    if len(paths) != 1:
-        raise ExperimentError(f"--data was given {len(paths)} times; this experiment takes one data set")
-    path = paths[0]
+    path = single(paths)
     return StampSet.load(path) if path.suffix == ".npz" else read_layout(path)
 
 

@@ -13,8 +13,11 @@ import typer
 from rich.console import Console
 
 from model_zoo.errors import CheckpointError
+from model_zoo.shipped import resolve
+from train.asked import check_device, check_there, single
 from train.errors import TrainingError
 from train.experiment import Experiment, ExperimentError, names, read_experiment, unread
+from train.grid import read_grid
 from train.pickles import PickleError
 from train.stamp_set import DatasetError
 from train.terminal import check_free, fail
@@ -82,13 +85,15 @@ def run_command(
         _warn(experiments[0], settings or [])
         if resume:
             check_begun([out / experiment.run for experiment in experiments])
+        check_device(device)
+        check_there(data if experiments[0].kind == "serve" else [single(data)])
         if experiments[0].kind == "serve":
+            if tensorboard:
+                raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
             from train.card import card_table
             from train.launch import choose_device
             from train.serve import run_serving
 
-            if tensorboard:
-                raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
             where, folder = choose_device(device), out / experiments[0].run
             made = run_serving(experiments[0], data, folder, _told, origin=origin, device=where, umap=umap)
             for checkpoint in made:
@@ -144,6 +149,7 @@ def export_command(
 ) -> None:
     """Write the checkpoint of a run where the consumer loads it from."""
     with answered():
+        check_there([run_folder])
         from train.serve import export
 
         checkpoint = export(run_folder, to)
@@ -157,16 +163,19 @@ def score_command(
 ) -> None:
     """How well a checkpoint that serves does on labelled alerts: it should not have learned from them."""
     with answered():
-        from model_zoo.checkpoint import load, resolve
+        folder = resolve(model)
+        check_there(data)
+        from model_zoo.checkpoint import load
         from train.scoring import score_checkpoint
 
-        console.print(score_checkpoint(load(resolve(model)), data), highlight=False)
+        console.print(score_checkpoint(load(folder), data), highlight=False)
 
 
 @app.command("compare")
 def compare_command(runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]) -> None:
     """Runs side by side, each with the p-value that it and the first are right equally often (paired by object)."""
     with answered():
+        check_there(runs)
         from train.compare import comparison
 
         console.print(comparison(runs))
@@ -200,14 +209,17 @@ def sweep_command(
 ) -> None:
     """Search settings; what was run before is not run again. The choice is made on validation, test is only shown."""
     with answered():
-        from train.launch import Trial, choose_device, load_stamps, source_of
-        from train.sweep import read_grid, sweep
-
         experiment, *others = read_experiment(name, ["seeds=1", *(settings or [])], only or [])
         if others:
             raise ExperimentError(f"{name} has several variants; name the one to search with --only")
         _warn(experiment, settings or [])
-        points, trial = read_grid(grid, draws, seed), Trial(choose_device(device), umap=False)
+        points = read_grid(grid, draws, seed)
+        check_device(device)
+        check_there([single(data)])
+        from train.launch import Trial, choose_device, load_stamps, source_of
+        from train.sweep import sweep
+
+        trial = Trial(choose_device(device), umap=False)
         stamps = load_stamps(data)
         source = source_of(data[0], stamps, origin)
         console.print(sweep(experiment, stamps, source, points, out / experiment.run, trial))

@@ -1,35 +1,19 @@
 """A search over settings: every combination a run of its own, the choice made on validation."""
 
-import itertools
 import json
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from train.experiment import Experiment, ExperimentError, changed, unread
+from train.grid import Point, read_grid
 from train.launch import Trial, launch
 from train.run import SUMMARY, Source, is_finished
 from train.stamp_set import StampSet
 from train.terminal import console
 
-Point = dict[str, str]
-
-
-def read_grid(texts: Sequence[str], draws: int | None, seed: int) -> list[Point]:
-    """Points of `key=a,b,c` axes, all combinations, or `draws` of them drawn at random.
-
-    Raises ExperimentError on an axis without values.
-    """
-    axes: dict[str, list[str]] = {}
-    for text in texts:
-        key, _, values = text.partition("=")
-        if not values:
-            raise ExperimentError(f"--grid {text!r}: key=a,b,c is needed, such as rate=1e-3,1e-4")
-        axes[key.strip()] = [value.strip() for value in values.split(",")]
-    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    return points if draws is None else random.Random(seed).sample(points, min(draws, len(points)))  # noqa: S311
+__all__ = ["read_grid", "sweep"]
 
 
 def sweep(

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -67,10 +67,11 @@ class Told:
     dead: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
 
 
-def topics_of(settings: Settings, night: datetime | None) -> list[str]:
+def topics_of(settings: Settings, night: date | None) -> list[str]:
     """The topics of one night, or else those that a consumer started now would want, in so far as they exist."""
     if night is not None:
-        return topics_of_the_night(night.replace(tzinfo=UTC), settings.kafka.programids, 0, 0)
+        midnight = datetime(night.year, night.month, night.day, tzinfo=UTC)
+        return topics_of_the_night(midnight, settings.kafka.programids, 0, 0)
     wanted = wanted_topics(settings.kafka, datetime.now(UTC))
     if settings.kafka.topics:
         return wanted

@@ -1,12 +1,16 @@
 """`estampa consume`: the long-running service."""
 
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
 from consumer.commands.parts import load_inference, open_store, stopping
 from consumer.health import Monitor, Pulse
 from consumer.kafka import KafkaSource
+from consumer.message import Batch
 from consumer.pipeline import Pipeline
 from consumer.protocols import Sink, Source
 from consumer.publish import KafkaSink
@@ -14,6 +18,8 @@ from consumer.settings import Settings
 from consumer.transaction import Transaction
 
 log = structlog.get_logger()
+
+QUIET_S: Final = 5.0
 
 
 def consume(settings: Settings, *, exit_at_end: bool, since_ms: int | None = None) -> dict[str, Any]:
@@ -28,7 +34,7 @@ def consume(settings: Settings, *, exit_at_end: bool, since_ms: int | None = Non
     pulse = Pulse(settings.monitor.stalled_s)
     checks = {"kafka": lambda: source.ready, "store": store.answers}
     monitor = Monitor(settings.monitor, pulse, checks) if settings.monitor.enabled else None
-    pipeline = Pipeline(settings, reading, inference, store, sink, pulse)
+    pipeline = Pipeline(settings, Patient(reading, partial(waits_for, source)), inference, store, sink, pulse)
     try:
         with stopping(source.stop):
             pipeline.run()
@@ -49,3 +55,35 @@ def _ends(settings: Settings, source: KafkaSource) -> tuple[Source, Sink]:
         both = Transaction(settings, source)
         return both, both
     return source, KafkaSink(settings)
+
+
+def waits_for(source: KafkaSource) -> str:
+    """What a source waits for that has nothing to read."""
+    if not source.ready:
+        return "an answer of the broker, and partitions of the group: see kafka.brokers and kafka.group"
+    if not source.committed:
+        return "a topic to appear, or a partition that no other member of the group has"
+    return f"new messages in {len(source.committed)} partitions"
+
+
+class Patient:
+    """A source that logs what it waits for, once nothing has come for a while: again when that is something else."""
+
+    def __init__(self, source: Source, waits_for: Callable[[], str]) -> None:
+        self._source, self._waits_for = source, waits_for
+
+    def batches(self) -> Iterator[Batch]:
+        quiet_since, told = time.monotonic(), ""
+        for batch in self._source.batches():
+            if batch.messages:
+                quiet_since, told = time.monotonic(), ""
+            elif time.monotonic() - quiet_since >= QUIET_S and told != (now := self._waits_for()):
+                told = now
+                log.info("waiting", what=told)
+            yield batch
+
+    def commit(self, batch: Batch) -> None:
+        self._source.commit(batch)
+
+    def close(self) -> None:
+        self._source.close()

@@ -1,4 +1,4 @@
-"""`estampa doctor`: what is wrong with what estampa leans on, and the mend of each."""
+"""`estampa doctor`: what is wrong with what estampa leans on, and what to do about each."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ from typing import Final
 import torch
 from redis.exceptions import RedisError
 from rich.console import RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from consumer.commands.parts import load_checkpoint, load_inference
@@ -32,12 +33,15 @@ NIGHT_BYTES: Final = 512 * 2**20
 SCRATCH_BYTES: Final = 64 * 2**20
 """All that the service writes: its compiled kernels, a MiB or two, and what libraries leave beside them."""
 MEMORY_SHARE: Final = 0.8
+SECTIONS: Final = {"broker": "kafka", "device": "model", "state": "store"}
+"""Subject → section of the configuration, where it has another name."""
+
 MARKS: Final = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]wrong[/]"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. state: ok, warn (it runs, but look) or fail. mend: empty where all is well."""
+    """One thing looked at. state: ok, warn (it runs, but look) or fail. mend: what to do, empty where all is well."""
 
     subject: str
     state: str
@@ -64,7 +68,8 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Findin
         found.append(Finding(subject, "fail", str(error), "check the rights of our user: INFO, TIME, CONFIG GET"))
     except (EstampaError, CheckpointError) as error:
         said, _, mend = str(error).rpartition("; ")
-        found.append(Finding(subject, "fail", said or mend, mend if said else f"mend the [{subject}] settings"))
+        look_at = f"check the settings under [{SECTIONS.get(subject, subject)}]"
+        found.append(Finding(subject, "fail", said or mend, mend if said else look_at))
     return found
 
 
@@ -148,7 +153,12 @@ def _output(key: str, name: str, *, exists: bool) -> Finding:
 def _group(group: str, scan: TopicScan, present: Sequence[str]) -> Finding:
     committed = scan.committed(present) if present else {}
     if not committed:
-        return Finding("group", "warn", f"{group!r} has committed nothing of these topics", "none, at the first start")
+        return Finding(
+            "group",
+            "warn",
+            f"{group!r} has committed nothing of these topics",
+            "nothing at the first start; check kafka.group at a later one",
+        )
     return Finding(
         "group", "ok", f"{group!r} has committed {sum(committed.values())} messages in {len(committed)} places"
     )
@@ -216,8 +226,8 @@ def _state(settings: Settings, now: datetime) -> Iterator[Finding]:
 def table(findings: Sequence[Finding]) -> RenderableType:
     """One row a finding."""
     made = Table(title="doctor", title_justify="left")
-    for name in ("subject", "", "found", "mend"):
+    for name in ("subject", "", "found", "what to do"):
         made.add_column(name, overflow="fold")
     for one in findings:
-        made.add_row(one.subject, MARKS[one.state], one.found, one.mend)
+        made.add_row(one.subject, MARKS[one.state], escape(one.found), escape(one.mend))
     return made

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from model_zoo.checkpoint import WEIGHTS, Checkpoint, load
+from model_zoo.checkpoint import Checkpoint, load
+from model_zoo.shipped import WEIGHTS
 
 
 def listing(folder: Path | None) -> Table:

@@ -1,23 +1,27 @@
-"""The parts that commands share: models, stores, signals."""
+"""The parts that commands share: models, stores, signals.
+
+Torch takes seconds to load. It is loaded with the model, after all that can be said without it.
+"""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
-import torch
 from pydantic import SecretStr
 
 from consumer.embedded import local_store
-from consumer.inference import Inference, choose_device
 from consumer.settings import ModelSettings, Settings, StoreSettings
 from consumer.state import RedisStore
-from model_zoo import checkpoint as checkpoints
-from model_zoo.checkpoint import Checkpoint
+from model_zoo.shipped import resolve
 from model_zoo.signature import verify
+
+if TYPE_CHECKING:
+    from consumer.inference import Inference
+    from model_zoo.checkpoint import Checkpoint
 
 log = structlog.get_logger()
 
@@ -27,8 +31,13 @@ DECODING: Final = 1
 STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def load_inference(settings: ModelSettings) -> Inference:
+def load_inference(settings: ModelSettings) -> "Inference":
     """The configured checkpoint on its device."""
+    resolve(settings.checkpoint)
+    import torch  # noqa: PLC0415
+
+    from consumer.inference import Inference, choose_device  # noqa: PLC0415
+
     device = choose_device(settings.device)
     torch.set_num_threads(settings.threads or max((os.cpu_count() or 1) - DECODING, 1))
     checkpoint = load_checkpoint(settings)
@@ -36,16 +45,18 @@ def load_inference(settings: ModelSettings) -> Inference:
     return Inference(checkpoint, device)
 
 
-def load_checkpoint(settings: ModelSettings) -> Checkpoint:
+def load_checkpoint(settings: ModelSettings) -> "Checkpoint":
     """The configured checkpoint, signed by the configured key where there is one. Raises CheckpointError."""
-    folder = checkpoints.resolve(settings.checkpoint)
+    folder = resolve(settings.checkpoint)
     if settings.public_key:
         verify(folder, settings.public_key)
         log.info("signature_verified", checkpoint=str(folder))
-    return checkpoints.load(folder)
+    from model_zoo.checkpoint import load  # noqa: PLC0415
+
+    return load(folder)
 
 
-def open_store(settings: Settings, inference: Inference, group: str) -> RedisStore:
+def open_store(settings: Settings, inference: "Inference", group: str) -> RedisStore:
     """The configured store, seen to answer and to keep what it is given."""
     checkpoint = inference.checkpoint
     store = RedisStore(settings.store, checkpoint.encoder_id, checkpoint.encoder_config.latent, group)

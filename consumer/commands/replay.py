@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -17,7 +17,6 @@ from consumer.commands.parts import load_inference, open_store, stopping, store_
 from consumer.container import limit_blocks
 from consumer.errors import ConfigError, OutputError
 from consumer.health import Pulse
-from consumer.inference import Inference
 from consumer.journal import NAME, Journal
 from consumer.log import configure_logging
 from consumer.message import Batch
@@ -26,6 +25,9 @@ from consumer.pipeline import Pipeline
 from consumer.report import Report
 from consumer.settings import Settings
 from consumer.share import WHOLE, Share
+
+if TYPE_CHECKING:  # torch comes with it
+    from consumer.inference import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def replay_share(settings: Settings, asked: Replay, share: Share, console: Conso
 
 
 def _open_sink(
-    settings: Settings, asked: Replay, archives: Sequence[Archive], inference: Inference, share: Share
+    settings: Settings, asked: Replay, archives: Sequence[Archive], inference: "Inference", share: Share
 ) -> FileSink | DiscardSink:
     folder = asked.journal_folder
     if folder is None:

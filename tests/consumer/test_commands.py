@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from consumer.__main__ import app
 from tests.conftest import ROOT
 from tests.line import environment, estampa, estampa_here, payloads, start, start_held, wait_until, write_tar
 from tests.packets import night
+
+COMMANDS = {"consume", "replay", "object", "check-config", "demo", "audit", "doctor", "deadletters", "models"}
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -20,8 +23,11 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_help_names_every_command(checkpoint_folder: Path) -> None:
     shown = estampa(environment(checkpoint_folder), "--help").stdout
-    for command in ("consume", "replay", "object", "check-config", "demo"):
-        assert command in shown
+    rows = {words[1] for line in shown.splitlines() if len(words := line.split()) > 2 and words[0] == "│"}
+    named = {command.name or str(command.callback.__name__).replace("_", "-") for command in app.registered_commands}
+    groups = {str(group.name) for group in app.registered_groups}
+    assert named | groups == COMMANDS
+    assert rows >= COMMANDS
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Audit and doctor: what is missing, what is wrong, and the mend."""
 
+import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,12 +10,13 @@ from typing import Any
 import pytest
 import redis
 from confluent_kafka import Consumer, TopicPartition
+from rich.console import Console
 
 from consumer.alert import Alert
 from consumer.commands import doctor
 from consumer.commands.audit import Night, Told, account
 from consumer.embedded import start_store
-from consumer.errors import BadAlert, Reason
+from consumer.errors import BadAlert, EstampaError, Reason
 from tests.line import consuming, estampa_here, new_topics, payloads, produce, unique
 from tests.packets import Packet, night
 
@@ -142,6 +145,29 @@ def test_a_doctor_takes_a_slow_answer_for_no_fault_of_a_clock(monkeypatch: pytes
 
     for apart, state in ((0.0, "ok"), (61.0, "ok"), (70.0, "fail"), (-10.0, "fail")):
         assert doctor._clock(lambda apart=apart: slow(apart)).state == state
+
+
+def test_a_doctor_shows_brackets_of_what_it_found_and_what_to_do() -> None:
+    """A section's name in brackets is no markup."""
+    guarded = doctor._guarded("store", lambda: raising("it failed"))
+    found = [*guarded, doctor.Finding("broker", "warn", "topic [red] is empty", "see [kafka.librdkafka]")]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(doctor.table(found))
+    shown = console.export_text()
+    assert "check the settings under [store]" in shown
+    assert "topic [red] is empty" in shown
+    assert "see [kafka.librdkafka]" in shown
+    assert "what to do" in shown
+
+
+def raising(message: str) -> Iterator[doctor.Finding]:
+    raise EstampaError(message)
+    yield
+
+
+@pytest.mark.parametrize(("subject", "section"), [("broker", "kafka"), ("device", "model"), ("state", "store")])
+def test_a_doctor_names_the_section_of_the_settings(subject: str, section: str) -> None:
+    assert doctor._guarded(subject, lambda: raising("it failed"))[0].mend == f"check the settings under [{section}]"
 
 
 @pytest.mark.integration

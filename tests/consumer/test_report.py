@@ -1,10 +1,12 @@
 import json
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from consumer.classification import Judge
 from consumer.errors import AccountError, Reason
@@ -47,6 +49,21 @@ def test_an_account_that_does_not_come_out_even_fails_loudly_with_its_numbers(of
     with pytest.raises(AccountError, match=f"{8 + off} alerts were read and 8 came out") as caught:
         account.check()
     assert "3 classified, 2 repeated, 3 dead letters" in str(caught.value)
+
+
+def test_progress_is_told_after_five_seconds_and_then_every_minute(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("consumer.report.time", SimpleNamespace(monotonic=lambda: now[0], time_ns=time.time_ns))
+    report, told = Report(Judge.of(checkpoint), "cpu"), []
+    for second in range(140):
+        now[0] = 1000.0 + second
+        report.add(SOME, 1.0)
+        with capture_logs() as lines:
+            report.tell()
+        told += [(second, line["event"], line["read"]) for line in lines]
+    assert told == [(5, "progress", 6 * 8), (65, "progress", 66 * 8), (125, "progress", 126 * 8)]
 
 
 def test_counts_go_to_plain_types_and_back() -> None:

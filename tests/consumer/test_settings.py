@@ -232,3 +232,56 @@ def test_exactly_once_asks_for_a_name_of_this_process() -> None:
     with pytest.raises(ConfigError, match="exactly_once needs transactional_id"):
         load_settings(None, {"kafka": {"delivery": "exactly_once"}})
     assert load_settings(None, {"kafka": {"delivery": "exactly_once", "transactional_id": "pod-0"}})
+
+
+# What is empty
+
+
+@pytest.mark.parametrize(
+    "name", ["kafka__group", "kafka__brokers", "kafka__username", "store__url", "store__password", "model__device",
+             "model__checkpoint", "output__topic", "batch__size", "log__level", "kafka__start"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_variable_is_refused_and_no_default_is_taken(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"ESTAMPA__{name.upper()}", value)
+    assert f"{name.replace('__', '.')}: Value error, is empty" in refusal()
+
+
+@pytest.mark.parametrize("text", ['[kafka]\ngroup = ""', '[kafka]\ntopics = ["a", ""]', '[model]\ndevice = " "'])
+def test_an_empty_value_of_the_file_is_refused(toml: Path, text: str) -> None:
+    toml.write_text(text)
+    assert "is empty; give a value, or leave it out for the default" in refusal(toml)
+
+
+def test_a_section_of_which_one_key_is_given_counts_no_other_as_given(toml: Path) -> None:
+    """A replay starts its own store unless a URL is given: the default of one is none."""
+    toml.write_text("[store]\nmax_history = 5\n")
+    assert load_settings(toml).store.model_fields_set == {"max_history"}
+
+
+# Times, devices
+
+
+@pytest.mark.parametrize("start", ["1769832000", "1769832000000", 1_769_832_000_000, "1711-05-02", 1.5])
+def test_a_start_that_is_a_number_or_of_another_age_is_refused(start: Any) -> None:
+    line = refusal(None, {"kafka": {"start": start}})
+    assert line.startswith("kafka.start: ")
+    assert "give earliest, latest or a UTC time such as 2026-01-31T04:00" in line
+
+
+def test_a_start_may_be_a_time_of_toml(toml: Path) -> None:
+    toml.write_text("[kafka]\nstart = 2026-01-31T04:00:00Z\n")
+    assert load_settings(toml).kafka.start_ms == 1_769_832_000_000
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu", "meta", "cpu:1", "nonsense", "CUDA", "cuda:", "cuda:-1", "cuda:007"])
+def test_a_device_that_models_do_not_run_on_is_refused(name: str) -> None:
+    line = refusal(None, {"model": {"device": name}})
+    assert f"models do not run on {name!r}; give auto, cpu, cuda or cuda:N" in line
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+def test_a_device_that_models_run_on_is_taken(name: str) -> None:
+    assert load_settings(None, {"model": {"device": name}}).model.device == name

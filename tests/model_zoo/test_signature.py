@@ -86,3 +86,15 @@ def test_every_file_must_be_named(signed: Path) -> None:
 def test_a_key_that_is_none_is_told_so(signed: Path, key: str) -> None:
     with pytest.raises(CheckpointError, match="public key"):
         verify(signed, key)
+
+
+def test_a_byte_order_mark_is_no_part_of_signature_or_key(signed: Path) -> None:
+    """As an editor leaves the one, and a shell's `$(cat key.pub)` the other."""
+    (signed / "model.sha256.minisig").write_bytes(b"\xef\xbb\xbf" + HASHED.encode())
+    verify(signed, f"\ufeff{KEY}\r\n")
+
+
+def test_a_signature_in_utf_16_is_named(signed: Path) -> None:
+    (signed / "model.sha256.minisig").write_text(HASHED, encoding="utf-16")
+    with pytest.raises(CheckpointError, match=r"model\.sha256\.minisig is UTF-16 text; save it as UTF-8"):
+        verify(signed, KEY)

@@ -3,13 +3,13 @@
 import os
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from train.asked import check_there
 from train.terminal import check_free, console, fail
 
 app = typer.Typer(
@@ -75,7 +75,7 @@ def _with_progress(total: int, work: Callable[[Callable[[int], None]], int]) -> 
 def night(
     out: Out,
     alerts: Annotated[int, typer.Option(min=1, help="Alerts in the night; repeats come on top.")] = 1000,
-    date: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="UTC date of the night.")] = datetime(2026, 1, 1),
+    date: Annotated[str, typer.Option(metavar="DATE", help="UTC date of the night.")] = "2026-01-01",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same sky.")] = 1,
     schema: Annotated[str, typer.Option(help="Schema version to write: 4.02 or 3.3.")] = "4.02",
     mix: Annotated[str | None, typer.Option(help="Shares by class, e.g. SN=0.2,VS=0.8.")] = None,
@@ -86,13 +86,15 @@ def night(
     processes: Processes = CORES,
 ) -> None:  # fmt: skip
     """Write a night of alerts, and beside it the truth (Parquet, one row a packet)."""
+    from consumer.times import read_date
     from train.simulation import fault, pace, packet, sink
     from train.simulation.night import NightRequest, write
 
     try:
         packet.schema(schema)
+        day = read_date(date)
         shares = {"mix": parse_mix(mix)} if mix else {}
-        request = NightRequest(date.date(), alerts, seed, schema, faults=fault.parse(faults), **shares)
+        request = NightRequest(day, alerts, seed, schema, faults=fault.parse(faults), **shares)
         target = sink.sink_for(out, request.topic, pace.pace(rate, visit))
         beside = truth or _truth_path(out, request.topic)
         start = time.monotonic()
@@ -144,12 +146,14 @@ def realism(
 ) -> None:
     """Compare simulated alerts with real ones: distributions, and the two figures that count."""
     from consumer.errors import EstampaError
-    from train.simulation.judge import JudgeTraining
-    from train.simulation.realism import Effort, assess
 
-    brief = JudgeTraining(epochs=3)
     try:
+        check_there([*real, labels])
         check_free(out)
+        from train.simulation.judge import JudgeTraining
+        from train.simulation.realism import Effort, assess
+
+        brief = JudgeTraining(epochs=3)
         out.mkdir()
         assess(real, labels, out, Effort(60, brief, brief, brief) if quick else Effort(), seed)
     except (ValueError, OSError, EstampaError) as error:

@@ -114,13 +114,21 @@ def lines_to_beat(out: Path) -> Rows:
 def beside_the_seeds(out: Path) -> Rows:
     """Every figure that a seed published, and ours from the finished runs under `out`, with its data and its length."""
     rows = []
-    for folder in sorted(path.parent for path in out.glob(f"*/{SUMMARY}")):
+    for folder in finished_runs(out):
         summary = read_summary(folder)
         for name, theirs in summary["reference"].items():
             ours = summary["parity"][name]
             shown = _figure(ours), f"{ours - theirs:+.{_digits(ours)}f}"
             rows.append((summary["run"], name, _figure(theirs), shown[0], shown[1], _data(folder)))
     return Rows(("run", "figure", "seed's, real data", "ours", "difference", "our data"), rows)
+
+
+def finished_runs(out: Path) -> list[Path]:
+    """Folders of the finished runs under `out`, by name. Raises ExperimentError where there is none."""
+    found = sorted(path.parent for path in out.glob(f"*/{SUMMARY}"))
+    if not found:
+        raise ExperimentError(f"{out} holds no finished run; give the folder that `estampa-train run --out` wrote to")
+    return found
 
 
 def rich_table(title: str, rows: Rows) -> Table:

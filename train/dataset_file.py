@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from train.finished import finished
@@ -89,10 +89,10 @@ def describe(arrays: Arrays) -> Summary:
 
 def draw_page(arrays: Arrays, path: Path) -> None:
     """A PNG of a few stamps of each class, a row a class, channels side by side."""
-    plt.switch_backend("Agg")
     images = arrays["images"][:, 0] if arrays["images"].ndim == 5 else arrays["images"]
     codes = [code for code in range(len(arrays["classes"])) if (arrays["labels"] == code).any()]
-    figure, axes = plt.subplots(len(codes), SHOWN_A_CLASS, figsize=(3 * SHOWN_A_CLASS, 1.2 * len(codes)), squeeze=False)
+    figure = Figure(figsize=(3 * SHOWN_A_CLASS, 1.2 * len(codes)))  # no pyplot: it would ask for a window system
+    axes = figure.subplots(len(codes), SHOWN_A_CLASS, squeeze=False)
     for row, code in zip(axes, codes, strict=True):
         chosen = np.flatnonzero(arrays["labels"] == code)[:SHOWN_A_CLASS]
         for axis in row:
@@ -102,4 +102,3 @@ def draw_page(arrays: Arrays, path: Path) -> None:
         row[0].set_title(f"{arrays['classes'][code]}: {', '.join(arrays['channels'])}", fontsize=8, loc="left")
     figure.tight_layout()
     figure.savefig(path, dpi=90)
-    plt.close(figure)

@@ -137,10 +137,19 @@ INDEX: Final = object()
 """What stands for the classes of indexes: handed to `_new_Index`, and not to be called."""
 
 
+MAX_ROWS: Final = 2**31
+"""A range takes no memory itself, and is made into an array beside columns of as many rows."""
+
+
 def _index(kind: Any, state: Any) -> Values | range:
     if kind is not INDEX:
         raise ValueError("an index is of no class that is known")
-    return _values(state["data"]) if "data" in state else range(state["start"], state["stop"], state["step"])
+    if "data" in state:
+        return _values(state["data"])
+    rows = range(state["start"], state["stop"], state["step"])
+    if len(rows) > MAX_ROWS:
+        raise ValueError(f"an index of {len(rows)} rows is larger than any file")
+    return rows
 
 
 OFFSETS: Final[dict[str, np.dtype[Any]]] = {"string": np.dtype("<i4"), "large_string": np.dtype("<i8")}

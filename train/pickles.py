@@ -7,7 +7,6 @@ than what the file holds.
 
 import math
 import pickle
-import pickletools
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from train.frames import FRAMES
+from train.pickle_cost import check_cost
 
 DAMAGED: Final = (
     pickle.UnpicklingError,
@@ -53,23 +53,12 @@ def read_pickle(path: Path) -> Any:
 def unpickled(stream: IO[bytes], path: Path) -> Any:
     """The same, of an open file. path: what errors call it."""
     try:
-        _check_claims(stream)
+        check_cost(stream)
         return _ArraysOnly(stream, path).load()
     except PickleError:
         raise
     except DAMAGED as error:
         raise PickleError(f"{path} cannot be read as a pickle of arrays: {type(error).__name__}: {error}") from error
-
-
-def _check_claims(stream: IO[bytes]) -> None:
-    """Raise ValueError where a number in the program has memory set aside for what the file cannot hold."""
-    size = stream.seek(0, 2)
-    stream.seek(0)
-    for opcode, argument, position in pickletools.genops(stream):
-        claims = opcode.name == "FRAME" or opcode.name.endswith("PUT")
-        if claims and int(argument or 0) > size:
-            raise ValueError(f"{opcode.name} at byte {position} claims {argument}, the file has {size} bytes")
-    stream.seek(0)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -118,7 +107,7 @@ class _Dtype:
         """The dtype, seen to give `items` out of `values`."""
         size = items if self._dtype.hasobject else items * self._dtype.itemsize
         kind = list if self._dtype.hasobject else (bytes, bytearray, str)
-        if not isinstance(values, kind) or len(values) != size:
+        if not isinstance(values, kind) or len(values) != size or (items and not self._dtype.itemsize):
             raise PickleError(f"a pickle asks for {items} items of {self._dtype} and does not give them")
         return self._dtype
 

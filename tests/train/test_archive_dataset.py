@@ -2,6 +2,9 @@
 
 import csv
 import io
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from consumer.alert import Alert, read_alerts
 from consumer.stamps import cut_stamps
 from model_zoo.preprocess import Preprocessing, normalise
 from model_zoo.taxonomy import CLASSES
+from tests.conftest import ROOT
 from tests.packets import Packet, container
 from tests.train.simulation.conftest import MadeNight, make_night
 from train import dataset_file
@@ -190,7 +194,7 @@ def test_describe_counts_repeats_and_leaks(small_night: MadeNight, labels: Path)
     [
         ("candid,class\n1,SN\n", "has no column label: its first line must name candid,label"),
         ("candid,label\n1,quasar\n", "labels.csv:2: label 'quasar' is none of AGN"),
-        ("candid,label\nx,SN\n", "labels.csv:2: candid 'x' is no number"),
+        ("candid,label\nx,SN\n", "labels.csv:2: candid 'x' is no whole number"),
         ("candid,label\n1,SN\n", "has a label: do archives and labels belong together?"),
     ],
 )
@@ -236,3 +240,18 @@ def test_a_container_that_is_cut_short_gives_the_alerts_before_the_cut(tmp_path:
         tar.addfile(member, io.BytesIO(blocks))
     found = list(read_examples([tmp_path / "night.tar"], Preprocessing()))
     assert [type(one).__name__ for one in found] == ["Example", "Example", "BadAlert"]
+
+
+def test_a_notebooks_plotting_backend_is_not_asked_for(small_night: MadeNight, labels: Path, tmp_path: Path) -> None:
+    """Jupyter exports MPLBACKEND to all it starts; the module that it names is the notebook's own."""
+    environment = os.environ | {"MPLBACKEND": "module://no_such_notebook"}
+    build = ["dataset", "build", str(small_night.archive), "--labels", str(labels), "--out", str(tmp_path / "o.npz")]
+    done = subprocess.run(
+        [sys.executable, "-m", "train", *command],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

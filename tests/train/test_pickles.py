@@ -1,5 +1,6 @@
 import os
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,92 @@ def test_a_truncated_pickle_says_so(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(np.zeros(100))[:-40])
     with pytest.raises(PickleError, match=r"short\.pkl cannot be read"):
         read_pickle(path)
+
+
+# What is built is bounded by what the file holds
+
+
+def nested(levels: int, kind: type) -> object:
+    made: object = kind()
+    for _ in range(levels):
+        made = kind((made, made))
+    return made
+
+
+def from_above(levels: int) -> object:
+    """Lists that are in others before anything is in them."""
+    made: list[list[object]] = [[] for _ in range(levels)]
+    for outer, inner in pairwise(made):
+        outer += [inner, inner]
+    return made[0]
+
+
+def own_item() -> object:
+    made: list[object] = []
+    made.append(made)
+    return made
+
+
+def read(content: bytes, folder: Path) -> object:
+    (folder / "sly.pkl").write_bytes(content)
+    return read_pickle(folder / "sly.pkl")
+
+
+def as_key(content: bytes) -> bytes:
+    """The pickle of a dict whose key is what `content` is of. It cannot be made in Python, which would hash it."""
+    return b"}" + content.removeprefix(b"\x80\x02")[:-1] + b"K\x01s."
+
+
+DOUBLING = {
+    "tuples": pickle.dumps(nested(60, tuple), 4),
+    "lists": pickle.dumps(nested(60, list), 2),
+    "in text": pickle.dumps(nested(60, tuple), 0),
+    "from above": pickle.dumps(from_above(60)),
+    "a key": as_key(pickle.dumps(nested(60, tuple), 2)),
+}
+
+
+@pytest.mark.parametrize("content", DOUBLING.values(), ids=DOUBLING)
+def test_containers_that_double_at_each_level_are_refused(tmp_path: Path, content: bytes) -> None:
+    """To hash one, or to compare two, would take 2^60 steps, in C code that hears no signal."""
+    with pytest.raises(PickleError, match="parts, one within another"):
+        read(content, tmp_path)
+
+
+def test_a_container_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PickleError, match="an object in it holds itself"):
+        read(pickle.dumps(own_item()), tmp_path)
+
+
+def test_objects_that_share_their_parts_are_read(tmp_path: Path) -> None:
+    names = ["AGN", "SN"]
+    content = {"names": names * 5000, "again": [names] * 5000}
+    assert read(pickle.dumps(content), tmp_path) == content
+
+
+@pytest.mark.parametrize(
+    "name", ["c_codecs\nencode\n", "ccollections\nOrderedDict\n", "cnumpy\nndarray\n", "cnumpy\ndtype\n"]
+)
+def test_the_programs_own_names_are_not_altered(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PickleError, match=r"BUILD at byte \d+ alters a name"):
+        read(f"{name}}}(Vx\nI1\nub.".encode(), tmp_path)
+
+
+@pytest.mark.parametrize("letter", ["S0", "U0", "S", "U"])
+def test_items_of_no_bytes_are_refused(tmp_path: Path, letter: str) -> None:
+    """A file of 127 bytes held an array of 10^12 of them."""
+    text = (
+        "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntVb\ntR"
+        f"(I1\n(L1000000000000L\ntcnumpy\ndtype\n(V{letter}\nI0\nI1\ntR(I3\nV|\nNNNI0\nI1\nI0\ntbI00\nV\ntb."
+    )
+    with pytest.raises(PickleError, match="asks for 1000000000000 items"):
+        read(text.encode(), tmp_path)
+
+
+def test_an_index_larger_than_any_file_is_refused(tmp_path: Path) -> None:
+    text = (
+        "cpandas.core.indexes.base\n_new_Index\n(cpandas.core.indexes.range\nRangeIndex\n"
+        "(dVstart\nI0\nsVstop\nL4611686018427387904L\nsVstep\nI1\nstR."
+    )
+    with pytest.raises(PickleError, match="an index of 4611686018427387904 rows"):
+        read(text.encode(), tmp_path)

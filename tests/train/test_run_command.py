@@ -280,3 +280,9 @@ def test_ctrl_c_in_mid_epoch_stops_cleanly_and_the_same_command_ends_as_if_undis
 def test_help_answers_before_torch_is_imported() -> None:
     code = "import sys, train.__main__; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_scoreboard_of_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["scoreboard", "--out", str(tmp_path / "nowhere")])
+    assert done.exit_code == 2
+    assert "nowhere holds no finished run; give the folder that `estampa-train run --out` wrote to" in done.stderr

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from train.layouts import FEATURES
 from train.simulation.arrays import Floats
 from train.simulation.comparison import CHANNELS, Gallery, pixel_statistics
 from train.simulation.source import LABELS
-
-plt.switch_backend("Agg")  # a report is written where there may be no screen
 
 SHOWN = 6  # alerts of each kind on a page of stamps
 STATISTICS = ("noise", "peak / noise", "concentration", "correlation x")
@@ -51,7 +49,8 @@ def _histogram(axes: Any, values: Mapping[str, Floats], title: str) -> None:
 
 def _pages(columns: int, names: Sequence[str], path: Path, fill: Any) -> None:
     rows = -(-len(names) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 1.9 * rows), squeeze=False)
+    figure = Figure(figsize=(2.4 * columns, 1.9 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
     for place, axis in enumerate(axes.flat):
         if place < len(names):
             fill(axis, names[place])
@@ -60,7 +59,6 @@ def _pages(columns: int, names: Sequence[str], path: Path, fill: Any) -> None:
     axes.flat[0].legend(fontsize=6)
     figure.tight_layout()
     figure.savefig(path, dpi=90)
-    plt.close(figure)
 
 
 def plot_class(real: Gallery, made: Gallery, label: str, out: Path) -> None:
@@ -83,7 +81,8 @@ def plot_class(real: Gallery, made: Gallery, label: str, out: Path) -> None:
 
 def plot_stamps(pair: dict[str, Gallery], path: Path) -> None:
     """A few alerts of each kind, one a row, in three channels, grey levels from the 1st to the 99.5th percentile."""
-    figure, axes = plt.subplots(SHOWN, 6, figsize=(9, 1.55 * SHOWN), squeeze=False)
+    figure = Figure(figsize=(9, 1.55 * SHOWN))
+    axes = figure.subplots(SHOWN, 6, squeeze=False)
     for half, (name, gallery) in enumerate(pair.items()):
         chosen = np.linspace(0, len(gallery.label) - 1, SHOWN).astype(int)
         for row, alert in enumerate(chosen):
@@ -97,7 +96,6 @@ def plot_stamps(pair: dict[str, Gallery], path: Path) -> None:
                     axis.set_title(f"{name}: {CHANNELS[channel]}", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=90)
-    plt.close(figure)
 
 
 def plot_sizes(sizes: Mapping[str, Floats], path: Path) -> None:

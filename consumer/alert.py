@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from traceback import format_tb
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -60,8 +61,11 @@ def read_alerts(payload: bytes | None, max_bytes: int, reader: PacketReader = RE
 
 
 def unforeseen(error: Exception) -> BadAlert:
-    """What decoding raised that no bound foresaw, as the fate of one alert. The fault is ours, and logged as such."""
-    log.error("decoder_failed", error=named(error), exc_info=error)
+    """What decoding raised that no bound foresaw, as the fate of one alert. The fault is ours, and logged as such.
+
+    The log has the places in the code; the error's own text, and the variables there, may be megabytes of the packet.
+    """
+    log.error("decoder_failed", error=named(error), traceback="".join(format_tb(error.__traceback__, -8)))
     return BadAlert(Reason.DECODER_FAILED, f"decoder failed with {named(error)}; please report it with this packet")
 
 

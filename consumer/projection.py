@@ -8,7 +8,7 @@ from typing import Final, cast
 import fastavro
 
 from consumer.errors import BadAlert, Reason
-from consumer.schema import MAX_DEPTH, Schema
+from consumer.schema import MAX_DEPTH, RESERVED, Schema
 from model_zoo.metadata import FIELDS
 from schemas import load_schema
 
@@ -124,6 +124,8 @@ def _extent(kind: Schema, within: frozenset[str], walked: dict[str, _Extent]) ->
         return _sum(_extent(branch, within, walked) for branch in kind if branch != "null")
     if isinstance(kind, str):
         return _named_extent(kind, within, walked)
+    if kind.get("name") in RESERVED:
+        raise BadAlert(Reason.WRONG_SCHEMA, f"schema's type {kind['name']!r} has the name of one of Avro's own")
     inner = [field["type"] for field in kind.get("fields", ())]
     empty = kind.get("size") == 0 or (kind["type"] in {"record", "error"} and not inner)
     inner += [kind[part] for part in ("items", "values") if part in kind]

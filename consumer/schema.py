@@ -21,6 +21,9 @@ MAX_FIXED: Final = 2**31 - 1
 """Bytes of a fixed: what fastavro and the compiled walk can count."""
 PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
+RESERVED: Final = PRIMITIVES | {"record", "error", "enum", "fixed", "array", "map", "union", "request", "error_union"}
+"""Words that fastavro takes for a type of Avro's own, though a schema defines one of that name."""
+
 
 def bounded(schema: bytes) -> tuple[Schema, str]:
     """The types of a writer schema, and its version, "" where it has none.

@@ -89,6 +89,11 @@ SCHEMAS: dict[str, tuple[Any, str]] = {
     "fields that are a map": (changed(fields={}), "a record's fields"),
     "field that is text": (changed(fields=["objectId"]), "a record's fields"),
     "two fields of one name": (changed_schema(lambda _, one: one["rb"].update(name="jd")), "two fields 'jd'"),
+    "type with the name of a primitive": (
+        with_fields({**record("int", "long"), "namespace": ""}),
+        "name of one of Avro's own",
+    ),
+    "alert with the name of a primitive": (changed(name="null"), "name of one of Avro's own"),
     "two types of one name": (with_fields(fixed(3), fixed(4)), "redefined named type: ztf.blob"),
     "type that is a number": (with_fields(7), "a type is int"),
     "type that is null": (with_fields({"type": None}), "of type NoneType"),

@@ -48,8 +48,8 @@ def packet_of(data: bytes) -> bytes:
     choices = Choices(data)
     schema = deepcopy(SCHEMA)
     for _ in range(choices.of((0, 1, 1, 2, 2, 3, 4, 7))):
-        place = choices.of(list(_places(schema)))
-        choices.of(CHANGES)(*place, choices)
+        if places := _places(schema):
+            choices.of(CHANGES)(*choices.of(places), choices)
     spelled = json.dumps(schema)
     data, count = _body(spelled.encode(), choices), choices.of(COUNTS) if choices.below(4) == 3 else 1
     codec = choices.of(("null", "null", "deflate", "snappy"))

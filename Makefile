@@ -76,9 +76,10 @@ chaos: $(VENV)/.ready  ## faults in every part, over simulated nights; hours. CH
 	mkdir -p build
 	$(BIN)/python -m tests.chaos $(CHAOS) --report build/chaos.json
 
-fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets, stamps, images and pickles
+fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets, their schemas, stamps, images and pickles
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3.0'
 	$(BIN)/python -m tests.fuzz packet
+	$(BIN)/python -m tests.fuzz schema
 	$(BIN)/python -m tests.fuzz stamp
 	$(BIN)/python -m tests.fuzz image
 	$(BIN)/python -m tests.fuzz pickle

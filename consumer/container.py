@@ -4,56 +4,28 @@ The header is walked here rather than by `fastavro.reader` so that a schema is p
 Avro 1.11 specification, "Object Container Files".
 """
 
-import json
 import mmap
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from io import BytesIO
-from typing import Any, Final, cast
+from dataclasses import dataclass, replace
+from typing import Final
 
 import cramjam
-import fastavro
-from fastavro.schema import SchemaParseException, UnknownType
 
 from consumer.errors import BadAlert, Reason
-from consumer.projection import Schema, project
 
 Buffer = bytes | mmap.mmap
 
 MAGIC: Final = b"Obj\x01"
 SYNC_SIZE: Final = 16
 CODECS: Final = ("null", "deflate", "snappy")
+WANTED: Final = (b"avro.schema", b"avro.codec")
 BLOCK_BYTES: Final = 256 * 2**20
-"""A block that inflates past this is refused, unless `limit_blocks` says otherwise; a ZTF alert is 0.1 MB, Rubin's
-largest are several.
+"""A packet whose blocks inflate past this is refused, unless `limit_blocks` says otherwise; a ZTF alert is 0.1 MB,
+Rubin's largest are several.
 """
-
-MALFORMED: Final = (
-    *(
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        AttributeError,
-    ),
-    *(SchemaParseException, UnknownType),
-)
-"""What fastavro raises on bytes or schemas that are not what they say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What a schema means to us, worked out once: the parsed writer schema, our projection of it, its version."""
-
-    writer: Schema
-    reader: Schema
-    version: str
+HEADER_BYTES: Final = 512 * 2**10
+"""A longer header is refused; ZTF's is 0.03 MB, Rubin's 0.1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +83,7 @@ class Cursor:
 
 
 def limit_blocks(max_bytes: int) -> None:
-    """Refuse blocks that inflate past `max_bytes` from now on, in this process: `limits.block_bytes`."""
+    """Refuse packets that inflate past `max_bytes` from now on, in this process: `limits.block_bytes`."""
     global _max_block_bytes  # noqa: PLW0603 - as with logging, one for the process
     _max_block_bytes = max_bytes
 
@@ -141,15 +113,23 @@ def read_header(payload: Buffer) -> Header:
             count = -count
             cursor.long()
         for _ in range(count):
-            key = cursor.bytes()
-            metadata[key] = cursor.bytes()
+            key, value = _header_bytes(cursor), _header_bytes(cursor)
+            if key in WANTED:
+                metadata[key] = value
     sync = cursor.take(SYNC_SIZE)
     if b"avro.schema" not in metadata:
         raise BadAlert(Reason.CORRUPT, "container's header carries no avro.schema")
     codec = metadata.get(b"avro.codec", b"null").decode("ascii", "replace")
     if codec not in CODECS:
-        raise BadAlert(Reason.CODEC, f"container's codec is {codec!r}; estampa reads {', '.join(CODECS)}")
+        raise BadAlert(Reason.CODEC, f"container's codec is {codec[:50]!r}; estampa reads {', '.join(CODECS)}")
     return Header(metadata[b"avro.schema"], codec, sync, cursor.position)
+
+
+def _header_bytes(cursor: Cursor) -> bytes:
+    size = cursor.long()
+    if size + cursor.position > HEADER_BYTES:
+        raise BadAlert(Reason.TOO_LARGE, f"container's header is longer than {HEADER_BYTES} bytes")
+    return cursor.take(size)
 
 
 def read_blocks(payload: Buffer, header: Header) -> Iterator[Block]:
@@ -164,77 +144,46 @@ def read_blocks(payload: Buffer, header: Header) -> Iterator[Block]:
         yield Block(count, data, start, cursor.position)
 
 
-@lru_cache(maxsize=256)
-def layout(schema: bytes, metadata: tuple[str, ...] = ()) -> Layout:
-    """Parse a writer schema: once for each distinct schema, whatever the number of packets.
-
-    metadata: fields of the candidate that are wanted beside those always read.
-
-    Raises BadAlert where it is no schema, or not that of a ZTF alert.
+def open_blocks(payload: Buffer, header: Header) -> Iterator[Block]:
+    """Every block of a packet, inflated. Raises BadAlert at the first that is damaged, or takes them past
+    `limits.block_bytes` in all.
     """
-    try:
-        spelled = json.loads(schema)
-        writer = fastavro.parse_schema(spelled)
-        reader = fastavro.parse_schema(project(writer, metadata))
-    except MALFORMED as error:
-        raise BadAlert(Reason.WRONG_SCHEMA, f"container's schema cannot be parsed: {_named(error)}") from error
-    return Layout(writer, reader, str(spelled.get("version", "")))
-
-
-def read_records(payload: Buffer, metadata: tuple[str, ...] = ()) -> Iterator[tuple[dict[str, Any], Layout]]:
-    """Each record of a container, wanted fields only, with its layout.
-
-    Raises BadAlert at the first thing that cannot be read; the records before it have been yielded.
-    """
-    header = read_header(payload)
-    known = layout(header.schema, metadata)
+    inflated = 0
     for block in read_blocks(payload, header):
-        body = BytesIO(_inflate(block.data, header.codec))
-        for _ in range(block.count):
-            yield _read_record(body, known), known
-        if body.read(1):
-            raise BadAlert(Reason.CORRUPT, f"block at byte {block.start} has bytes left over after its last record")
+        data = _inflate(block.data, header.codec, _max_block_bytes - inflated)
+        inflated += len(data) if header.codec != "null" else 0
+        yield replace(block, data=data)
 
 
-def _read_record(body: BytesIO, known: Layout) -> dict[str, Any]:
-    try:
-        record = cast("dict[str, Any]", fastavro.schemaless_reader(body, known.writer, known.reader))
-    except MALFORMED as error:
-        raise BadAlert(Reason.CORRUPT, f"record does not follow the container's schema: {_named(error)}") from error
-    return record
-
-
-def _inflate(data: bytes, codec: str) -> bytes:
+def _inflate(data: bytes, codec: str, max_bytes: int) -> bytes:
     if codec == "null":
         return data
     try:
-        inflated = _inflate_deflate(data) if codec == "deflate" else _inflate_snappy(data)
+        return _inflate_deflate(data, max_bytes) if codec == "deflate" else _inflate_snappy(data, max_bytes)
     except (zlib.error, cramjam.DecompressionError, ValueError) as error:
         raise BadAlert(Reason.CORRUPT, f"block's {codec} data is damaged: {error}") from error
-    return inflated
 
 
-def _inflate_deflate(data: bytes) -> bytes:
+def _inflate_deflate(data: bytes, max_bytes: int) -> bytes:
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = stream.decompress(data, _max_block_bytes)
-    if len(inflated) >= _max_block_bytes:
-        raise BadAlert(Reason.TOO_LARGE, f"block inflates past {_max_block_bytes} bytes, limits.block_bytes")
+    inflated = stream.decompress(data, max_bytes + 1)
+    if len(inflated) > max_bytes:
+        raise _too_large()
     if not stream.eof:
         raise BadAlert(Reason.CORRUPT, f"block's deflate data ends early, after {len(inflated)} bytes")
     return inflated
 
 
-def _inflate_snappy(data: bytes) -> bytes:
+def _inflate_snappy(data: bytes, max_bytes: int) -> bytes:
     """Avro's snappy blocks end in the big-endian CRC-32 of the inflated bytes."""
     packed, crc = data[:-4], data[-4:]
-    size = cramjam.snappy.decompress_raw_len(packed)
-    if size > _max_block_bytes:
-        raise BadAlert(Reason.TOO_LARGE, f"block inflates to {size} bytes; limits.block_bytes is {_max_block_bytes}")
+    if cramjam.snappy.decompress_raw_len(packed) > max_bytes:
+        raise _too_large()
     inflated = bytes(cramjam.snappy.decompress_raw(packed))
     if zlib.crc32(inflated) != int.from_bytes(crc, "big"):
         raise BadAlert(Reason.CORRUPT, "block's snappy data fails its CRC-32")
     return inflated
 
 
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _too_large() -> BadAlert:
+    return BadAlert(Reason.TOO_LARGE, f"packet inflates past {_max_block_bytes} bytes, limits.block_bytes")

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -17,13 +17,17 @@ RATIO_OVER: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An alert, whole, and why it is here. index: which of its container, from 0. time_ms: since 1970."""
+    """An alert, whole, and why it is here. index: which of its container, from 0. time_ms: since 1970.
+
+    omitted: why the original bytes are not with it; they stay at its place. "" where they are.
+    """
 
     message: Message
     index: int
     reason: Reason
     explanation: str
     time_ms: int
+    omitted: str = ""
 
     @classmethod
     def of(cls, message: Message, index: int, bad: BadAlert) -> Self:
@@ -51,7 +55,11 @@ class DeadLetter:
     @property
     def payload(self) -> bytes | None:
         """The original bytes. A private alert's stay where they were: a dead-letter topic has other readers."""
-        return None if self.reason is Reason.PRIVATE else self.message.payload
+        return None if self.reason is Reason.PRIVATE or self.omitted else self.message.payload
+
+    def without_payload(self, why: str) -> Self:
+        """The same, its bytes left where they are."""
+        return replace(self, omitted=why)
 
     def record(self) -> dict[str, Any]:
         """`schemas/deadletter/1`."""
@@ -72,7 +80,8 @@ class DeadLetter:
 
     def headers(self) -> list[tuple[str, str | bytes | None]]:
         """The same as Kafka headers, beside the untouched payload."""
-        return [(f"{HEADER}{name}", str(value).encode()) for name, value in self.facts().items()]
+        omitted = {"payload_omitted": self.omitted} if self.omitted else {}
+        return [(f"{HEADER}{name}", str(value).encode()) for name, value in {**self.facts(), **omitted}.items()]
 
 
 @dataclass(slots=True)

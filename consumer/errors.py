@@ -20,6 +20,8 @@ class Reason(StrEnum):
     STAMP_SHAPE = "stamp_shape"
     BLANK_STAMP = "blank_stamp"
     INFINITE_PIXEL = "infinite_pixel"
+    MANY_BAD_RECORDS = "many_bad_records"
+    DECODER_FAILED = "decoder_failed"
 
 
 class BadAlert(Exception):  # noqa: N818 - it is an outcome of one alert, not an error of the program

@@ -19,6 +19,10 @@ SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 CONSUMED: Final = Counter("estampa_consumed_total", "Alerts read. Flat while the telescope observes: nothing arrives.")
 CLASSIFIED: Final = Counter("estampa_classified_total", "Alerts classified, by most probable class.", ["class_name"])
 DEAD_LETTERS: Final = Counter("estampa_dead_letters_total", "Alerts set aside. Above 1 %: look.", ["reason"])
+PAYLOADS_OMITTED: Final = Counter(
+    "estampa_dead_letter_payloads_omitted_total",
+    "Dead letters larger than their topic takes, sent without their bytes. Any: raise its max.message.bytes.",
+)
 DUPLICATES: Final = Counter("estampa_duplicates_total", "Repeated candids dropped. Many: the broker redelivers.")
 BATCH_SIZE: Final = Histogram("estampa_batch_alerts", "Alerts a batch.", buckets=SIZES)
 BATCH_FILL: Final = Gauge(

@@ -1,6 +1,7 @@
 """The wanted fields of every record in a packet: by a compiled walk where the packet is as usual, else by fastavro.
 
-Usual is what ZTF sends: an uncompressed container of one record, of a schema met before. Both ways give equal fields.
+Usual is what ZTF sends: an uncompressed container of one record, whose stamps are left in it. Both ways give equal
+fields, and end: every type of a schema takes a byte at least, so that a walk is as long as its bytes.
 """
 
 from collections.abc import Iterator
@@ -9,13 +10,18 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from consumer.container import SYNC_SIZE, Cursor, Header, layout, read_header, read_records
-from consumer.errors import BadAlert
+from consumer.container import SYNC_SIZE, Cursor, Header, open_blocks, read_header
+from consumer.errors import BadAlert, Reason
 from consumer.kernels import walk
+from consumer.layout import Body, Layout, layout, read_record
 from consumer.program import Program, UnsupportedSchema, compile_program
 
 KNOWN_SCHEMAS: Final = 64
-"""Schemas whose headers are compared against; ZTF has had some twenty. One met after these is read by fastavro."""
+"""Schemas whose headers are compared against; ZTF has had some twenty."""
+KNOWN_BYTES: Final = 2**21
+"""Of their headers; what is made of them takes some twenty times as much."""
+MAX_RECORDS: Final = 1_000
+"""In a packet, unless `limits.packet_records` says otherwise. Kafka's have one; 16 MB hold 700 of ZTF's."""
 
 
 class Fields(NamedTuple):
@@ -59,53 +65,89 @@ class Known:
     """
 
     prefix: bytes
+    compressed: bool
+    layout: Layout
     program: Program | None
     places: tuple[tuple[int, int], ...]
     version: str
 
 
 class PacketReader:
-    """Reads packets, remembering the schemas it met. It may be used from several threads at once."""
+    """Reads packets, remembering the schemas it met lately. It may be used from several threads at once.
 
-    def __init__(self, metadata: tuple[str, ...] = ()) -> None:
-        self._metadata = metadata
-        self._known: list[Known] = []
+    max_records: in a packet; what is behind them is not read.
+    """
+
+    def __init__(self, metadata: tuple[str, ...] = (), max_records: int = MAX_RECORDS) -> None:
+        self._metadata, self._max_records = metadata, max_records
+        self._known: tuple[Known, ...] = ()
 
     def read(self, payload: bytes) -> Iterator[Fields]:
         """Fields of each record. Raises BadAlert at the first thing that cannot be read."""
-        fields = self._walked(payload)
-        if fields is not None:
-            yield fields
-            return
-        for record, known in read_records(payload, self._metadata):
-            yield fields_of(record, known.version, self._metadata)
-
-    def _walked(self, payload: bytes) -> Fields | None:
-        """The one record of a usual packet; None for any other, and for one in which anything is unexpected."""
         known = self._known_schema(payload)
-        if known is None or known.program is None:
-            return None
+        start, end = (0, 0) if known.compressed else _only_record(payload, len(known.prefix))
+        usual = self._walked(known, payload, start, end) if end else None
+        if usual is not None and usual[1] == end:
+            yield usual[0]
+        else:
+            yield from self._each(known, payload)
+
+    def _each(self, known: Known, payload: bytes) -> Iterator[Fields]:
+        """The records of any container. A block without one counts as one: a million of them are no packet."""
+        body, records = Body(), 0
+        for block in open_blocks(payload, read_header(payload)):
+            body.data, body.position = block.data, 0
+            for _ in range(max(block.count, 1)):
+                records += 1
+                if records > self._max_records:
+                    limit = f"{self._max_records} records, limits.packet_records"
+                    raise BadAlert(Reason.TOO_LARGE, f"packet has more than {limit}; the others were not read")
+                if block.count:
+                    yield self._record(known, body)
+            if body.position != len(block.data):
+                raise BadAlert(Reason.CORRUPT, f"block at byte {block.start} has bytes left over after its last record")
+
+    def _record(self, known: Known, body: Body) -> Fields:
+        """The next one: walked where it can be, else read by fastavro."""
+        walked = self._walked(known, body.data, body.position, len(body.data))
+        if walked is None:
+            return fields_of(read_record(body, known.layout), known.version, self._metadata)
+        body.position = walked[1]
+        return _copied(walked[0])
+
+    def _walked(self, known: Known, data: bytes, start: int, end: int) -> tuple[Fields, int] | None:
+        """The record at `start` and the place after it; None where anything is unexpected."""
         program = known.program
-        data = np.frombuffer(payload, np.uint8)
+        if program is None:
+            return None
         taken = np.zeros((len(program.slots), 3), np.int64)
         numbers = np.zeros(len(program.slots))
-        start, end = _only_record(payload, len(known.prefix))
-        if walk(data, start, end, program.instructions, program.targets, taken, numbers) != end or end == 0:
+        after = walk(np.frombuffer(data, np.uint8), start, end, program.instructions, program.targets, taken, numbers)
+        if after < 0:
             return None
         try:
-            return _collected(payload, known, taken.tolist(), numbers.tolist())
+            return _collected(data, known, taken.tolist(), numbers.tolist()), after
         except UnicodeDecodeError:
             return None
 
-    def _known_schema(self, payload: bytes) -> Known | None:
+    def _known_schema(self, payload: bytes) -> Known:
+        """The one found moves to the front, so that a flood of others pushes out what is not used."""
         for known in self._known:
             if payload.startswith(known.prefix):
-                return known
-        if len(self._known) >= KNOWN_SCHEMAS:
-            return None
-        known = _meet(payload, read_header(payload), self._metadata)
-        self._known.append(known)
+                break
+        else:
+            known = _meet(payload, read_header(payload), self._metadata)
+        if not self._known or known is not self._known[0]:
+            self._remember(known)
         return known
+
+    def _remember(self, newest: Known) -> None:
+        kept, size = [newest], len(newest.prefix)
+        for known in self._known:
+            size += len(known.prefix) if known is not newest else 0
+            if len(kept) < KNOWN_SCHEMAS and size <= KNOWN_BYTES and known is not newest:
+                kept.append(known)
+        self._known = tuple(kept)
 
 
 def fields_of(record: dict[str, Any], version: str, metadata: tuple[str, ...] = ()) -> Fields:
@@ -122,15 +164,15 @@ def _at(record: dict[str, Any], path: str) -> Any:
 
 
 def _meet(payload: bytes, header: Header, metadata: tuple[str, ...]) -> Known:
-    prefix = payload[: header.size - SYNC_SIZE]
-    known = layout(header.schema, metadata)
+    found = layout(header.schema, metadata)
     try:
-        program = compile_program(known.writer, metadata) if header.codec == "null" else None
+        program = compile_program(found.writer, metadata)
     except UnsupportedSchema:
         program = None
     paths = [*(PATHS[name] for name in PLAIN), *(f"candidate.{name}" for name in metadata)]
     places = tuple(_place(path, program) for path in paths) if program else ()
-    return Known(prefix, program, places, known.version)
+    prefix = payload[: header.size - SYNC_SIZE]
+    return Known(prefix, header.codec != "null", found, program, places, found.version)
 
 
 def _place(path: str, program: Program) -> tuple[int, int]:
@@ -153,9 +195,9 @@ def _only_record(payload: bytes, prefix: int) -> tuple[int, int]:
     return (start, end) if usual else (0, 0)
 
 
-def _collected(payload: bytes, known: Known, taken: list[list[int]], numbers: list[float]) -> Fields:
+def _collected(data: bytes, known: Known, taken: list[list[int]], numbers: list[float]) -> Fields:
     values: list[Any] = []
-    whole = memoryview(payload)
+    whole = memoryview(data)
     for slot, kind in known.places:
         present, value, end = taken[slot] if slot >= 0 else (0, 0, 0)
         if not present:
@@ -165,6 +207,14 @@ def _collected(payload: bytes, known: Known, taken: list[list[int]], numbers: li
         elif kind == 1:
             values.append(numbers[slot])
         else:
-            values.append(payload[value:end].decode() if kind == 2 else whole[value:end])
+            values.append(data[value:end].decode() if kind == 2 else whole[value:end])
     plain = len(PLAIN)
     return Fields._make([*values[:plain], known.version, tuple(values[plain:])])
+
+
+def _copied(fields: Fields) -> Fields:
+    """With stamps of their own: a view would keep the whole of an inflated block."""
+    science, template, difference = (
+        view and bytes(view) for view in (fields.science, fields.template, fields.difference)
+    )
+    return fields._replace(science=science, template=template, difference=difference)

@@ -1,16 +1,18 @@
 """THE loop. Decode, stamps, encode, remember, classify, publish, commit: one batch at a time, the next one decoding."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import structlog
 
 from consumer import metrics
-from consumer.alert import Alert, read_alerts
+from consumer.alert import Alert, read_alerts, unforeseen
 from consumer.classification import Classification, Judge, classification
 from consumer.deadletter import Bound, DeadLetter
 from consumer.errors import ArchiveError, BadAlert, Reason
@@ -28,6 +30,16 @@ from consumer.stamps import Stamps, cut_stamps
 
 if TYPE_CHECKING:  # torch comes with it
     from consumer.inference import Inference
+
+log = structlog.get_logger()
+
+
+STOP_S: Final = 4.0
+"""How long after `stop` decoding may go on, so that the process ends within ten seconds."""
+
+
+class Stopped(Exception):  # noqa: N818 - says what happened
+    """A batch was given up while it was decoded; it will be read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,8 @@ class Pipeline:
         self._admitted = frozenset(settings.kafka.programids)
         self._bound = Bound(self._limits.dead_letter_ratio, self._limits.dead_letter_run)
         self._judge = Judge.of(inference.checkpoint)
-        self._reader = PacketReader(inference.checkpoint.mlp.config.fields)
+        self._reader = PacketReader(inference.checkpoint.mlp.config.fields, self._limits.packet_records)
+        self._stop_at = math.inf
         self._begun: deque[float] = deque()  # when each batch in hand was read, oldest first, monotonic seconds
         self.recent = RecentCandids(self._limits.recent_candids)
         self.report = Report(self._judge, str(inference.device))
@@ -76,13 +89,20 @@ class Pipeline:
         """Process batches until the source ends. Raises AccountError unless all that was read came out."""
         metrics.UNCOMMITTED_AGE.set_function(self._longest_in_hand_s)
         with ThreadPoolExecutor(1, "decode") as decoding:
-            for batch, decoded in self._ahead(decoding):
-                with metrics.stage("wait"):
-                    ready = decoded.result()
-                self.process(batch, ready)
-                self._begun.popleft()
+            try:
+                for batch, decoded in self._ahead(decoding):
+                    with metrics.stage("wait"):
+                        ready = decoded.result()
+                    self.process(batch, ready)
+                    self._begun.popleft()
+            except Stopped:
+                log.warning("batch_given_up", after_s=STOP_S)
         self.report.account.check()
         return self.report
+
+    def stop(self) -> None:
+        """Give decoding `STOP_S` to finish the batch in hand. The source is stopped by itself, and before."""
+        self._stop_at = time.monotonic() + STOP_S
 
     def _ahead(self, decoding: ThreadPoolExecutor) -> Iterator[tuple[Batch, Future[Decoded]]]:
         """Each batch with its decoding begun. A full one is held until the next one's has begun too, so that one is
@@ -128,23 +148,53 @@ class Pipeline:
         decoded = Decoded()
         with metrics.stage("decode"):
             for message in batch.messages:
-                outcomes = read_alerts(message.payload, self._limits.packet_bytes, self._reader)
-                for record, outcome in enumerate(outcomes):
-                    if self._share.has(message, outcome):
-                        self._sort(decoded, message, record, outcome)
+                self._open(decoded, message)
+                self._pulse.beat()
         return decoded
 
-    def _sort(self, decoded: Decoded, message: Message, record: int, outcome: Alert | BadAlert) -> None:
-        """Put the outcome of one record where it belongs."""
+    def _open(self, decoded: Decoded, message: Message) -> None:
+        """One message's records. Half of `dead_letter_run` bad ones end it: one message alone stops no run."""
+        most, bad = max(self._limits.dead_letter_run // 2, 1), 0
+        for record, outcome in enumerate(read_alerts(message.payload, self._limits.packet_bytes, self._reader)):
+            if time.monotonic() > self._stop_at:
+                raise Stopped
+            if not self._share.has(message, outcome):
+                continue
+            found = self._sorted(message, outcome)
+            if isinstance(found, BadAlert) and found.reason is not Reason.PRIVATE:
+                bad += 1
+            if bad > most:
+                why = f"more than {most} alerts of this message are bad: what follows in it was not read"
+                mend = "mend the cause or raise limits.dead_letter_run, and replay it"
+                self._put(decoded, message, record, BadAlert(Reason.MANY_BAD_RECORDS, f"{why}; {mend}"), bad)
+                return
+            self._put(decoded, message, record, found, bad)
+
+    def _sorted(self, message: Message, outcome: Alert | BadAlert) -> Item | BadAlert:
+        """What one record is good for."""
         try:
             alert = self._admit(outcome)
             stamps = cut_stamps(alert, self._inference.checkpoint.preprocessing, self._limits.stamp_bytes)
         except BadAlert as bad:
-            decoded.dead_letters.append(DeadLetter.of(message, record, bad))
-            decoded.outcomes.append(bad.reason)
-        else:
-            decoded.items.append(Item(message, alert, stamps))
+            return bad
+        except Exception as error:  # noqa: BLE001 - as for the packet itself: the next one is read
+            return unforeseen(error)
+        return Item(message, alert, stamps)
+
+    def _put(self, decoded: Decoded, message: Message, record: int, found: Item | BadAlert, bad: int) -> None:
+        """Put the outcome of one record where it belongs. bad: how many of this message are, with this one.
+
+        Letters of one message hold its bytes again and again, until they come to as much as one message may have.
+        """
+        if isinstance(found, Item):
+            decoded.items.append(found)
             decoded.outcomes.append(None)
+            return
+        letter = DeadLetter.of(message, record, found)
+        if bad > 1 and bad * len(message.payload or b"") > self._limits.packet_bytes:
+            letter = letter.without_payload("it is with this message's first dead letter")
+        decoded.dead_letters.append(letter)
+        decoded.outcomes.append(found.reason)
 
     def _admit(self, outcome: Alert | BadAlert) -> Alert:
         if outcome.programid is not None and outcome.programid not in self._admitted:

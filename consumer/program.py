@@ -1,7 +1,8 @@
 """A writer schema, compiled into a flat program that finds the wanted fields of a record and skips the rest.
 
 The program is a table of instructions, four integers each, which `kernels.walk` runs over the record's bytes. What it
-does not know how to say (a recursive schema, a wanted field of an odd type) it refuses, and fastavro reads instead.
+does not know how to say (a wanted field of several types) it refuses, and fastavro reads instead. Schemas are bounded
+before they come here: in size, depth and number of types, and every type takes a byte at least.
 """
 
 from collections.abc import Mapping
@@ -12,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from consumer.projection import Schema, Wanted, records, wanted_fields
+from consumer.projection import Wanted, records, wanted_fields
+from consumer.schema import MAX_DEPTH, Schema
 
 MAX_INSTRUCTIONS: Final = 20_000
-MAX_DEPTH: Final = 32
 FIXED_SIZES: Final = {"float": 4, "double": 8, "boolean": 1, "null": 0}
 
 

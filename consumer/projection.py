@@ -1,18 +1,22 @@
 """The part of a packet's writer schema that estampa reads. fastavro skips the rest undecoded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import fastavro
 
 from consumer.errors import BadAlert, Reason
+from consumer.schema import MAX_DEPTH, RESERVED, Schema
 from model_zoo.metadata import FIELDS
 from schemas import load_schema
 
-Schema = Any
 Wanted = dict[str, "Wanted | str"]
 """Field name → the fields wanted of its record, or the primitive type that its value is wanted as."""
+
+MAX_EXPANDED: Final = 20_000
+"""Types of a schema, each counted wherever it is named; ZTF's comes to 400."""
 
 WHOLE: Final = frozenset({"int", "long"})
 READ_AS: Final = {
@@ -65,7 +69,7 @@ def project(writer: Schema, metadata: tuple[str, ...] = ()) -> Schema:
             Reason.WRONG_SCHEMA,
             "the container's schema is a union or a value, not an alert's record",
         )
-    _check_bounded(writer, frozenset())
+    _extent(writer, frozenset(), {})
     return _prune(writer, wanted_fields(metadata), dict(records(writer)), set(), "")
 
 
@@ -101,30 +105,59 @@ def _keep(kind: Schema, wanted: Wanted | str, named: dict[str, Schema], done: se
     return record["name"] if record["name"] in done else _prune(record, wanted, named, done, path)
 
 
-def _check_bounded(kind: Schema, within: frozenset[str]) -> None:
-    """Raise BadAlert for a record that holds itself, which overflows the stack of fastavro's compiled reader, and for a
-    value that takes no bytes, of which a short block may claim 2^63.
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """Of a type with every name in it replaced by the type named. types: how many. depth: how deep they nest."""
 
-    A name that is not `within` is of a type walked before: Avro defines a type where it is first named.
+    types: int = 1
+    depth: int = 1
+
+
+def _extent(kind: Schema, within: frozenset[str], walked: dict[str, _Extent]) -> _Extent:
+    """Walk a type, noting what is named in `walked`; Avro defines a type where it is first named.
+
+    Raises BadAlert for types that double at each level or nest too deep, for a record that holds itself, which
+    overflows the stack of fastavro's compiled reader, and for a value that takes no bytes, of which a short block may
+    claim 2^63.
     """
     if isinstance(kind, list):
-        for branch in kind:
-            if branch != "null":
-                _check_bounded(branch, within)
-        return
+        return _sum(_extent(branch, within, walked) for branch in kind if branch != "null")
     if isinstance(kind, str):
-        if kind in within:
-            raise BadAlert(Reason.WRONG_SCHEMA, f"schema's record {kind} holds itself; estampa reads no such schema")
-        empty = kind == "null"
-    else:
-        inner = [field["type"] for field in kind.get("fields", ())]
-        empty = kind.get("size") == 0 or (kind["type"] in {"record", "error"} and not inner)
-        inner += [kind[part] for part in ("items", "values") if part in kind]
-        inner += [kind["type"]] if kind["type"] == "null" or not isinstance(kind["type"], str) else []
-        for part in inner:
-            _check_bounded(part, within | {kind.get("name", "")})
+        return _named_extent(kind, within, walked)
+    if kind.get("name") in RESERVED:
+        raise BadAlert(Reason.WRONG_SCHEMA, f"schema's type {kind['name']!r} has the name of one of Avro's own")
+    inner = [field["type"] for field in kind.get("fields", ())]
+    empty = kind.get("size") == 0 or (kind["type"] in {"record", "error"} and not inner)
+    inner += [kind[part] for part in ("items", "values") if part in kind]
+    inner += [kind["type"]] if kind["type"] == "null" or not isinstance(kind["type"], str) else []
+    found = _sum(_extent(part, within | {kind.get("name", "")}, walked) for part in inner)
     if empty:
-        raise BadAlert(Reason.WRONG_SCHEMA, f"schema's {_short(kind)} takes no bytes; estampa reads no such schema")
+        raise _takes_no_bytes(kind)
+    if found.types > MAX_EXPANDED or found.depth > MAX_DEPTH:
+        bounds = f"more than {MAX_EXPANDED} types, or nests more than {MAX_DEPTH} deep"
+        raise BadAlert(Reason.WRONG_SCHEMA, f"schema's {_short(kind)} comes to {bounds}; estampa reads no such schema")
+    walked[kind.get("name", "")] = found
+    return found
+
+
+def _named_extent(kind: str, within: frozenset[str], walked: dict[str, _Extent]) -> _Extent:
+    if kind in within:
+        raise BadAlert(Reason.WRONG_SCHEMA, f"schema's record {kind} holds itself; estampa reads no such schema")
+    if kind == "null":
+        raise _takes_no_bytes(kind)
+    return walked.get(kind, _Extent())
+
+
+def _takes_no_bytes(kind: Schema) -> BadAlert:
+    return BadAlert(Reason.WRONG_SCHEMA, f"schema's {_short(kind)} takes no bytes; estampa reads no such schema")
+
+
+def _sum(parts: Iterable[_Extent]) -> _Extent:
+    """Of a type that holds these."""
+    types = depth = 0
+    for part in parts:
+        types, depth = types + part.types, max(depth, part.depth)
+    return _Extent(types + 1, depth + 1)
 
 
 def _short(kind: Schema) -> str:

@@ -1,7 +1,8 @@
 """Results to Kafka: classifications to one topic, dead letters to another, every record of them acknowledged."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any, Final
@@ -11,21 +12,28 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
+from consumer import metrics
 from consumer.broker import ASK_S, REFUSALS, client_config, explain, make_client
 from consumer.classification import Classification
 from consumer.container import avro_long
+from consumer.deadletter import DeadLetter
 from consumer.errors import BrokerError
 from consumer.published import SCHEMAS
 from consumer.results import Results
 from consumer.settings import OutputSettings, Settings
 from schemas import load_schema
 
+Report = Callable[[KafkaError | None, KafkaMessage | None], None]
 Headers = list[tuple[str, str | bytes | None]]
 
 log = structlog.get_logger()
 
 SYNC: Final = b"estampa classify"
 """The 16 bytes that close a block. Fixed, so that equal records are equal bytes."""
+
+
+class PayloadsRefused(Exception):  # noqa: N818 - says what happened
+    """Dead letters are larger than their topic takes; when they are published again, it is without their bytes."""
 
 
 class Encoder:
@@ -59,6 +67,7 @@ class KafkaSink:
         self._encoder = Encoder(settings.output)
         self._failures: list[KafkaError] = []
         self._delivered = self._unplaced = 0
+        self._too_large: dict[tuple[str, int, int, int], DeadLetter] = {}
         self._transactional = "transactional.id" in more
         ours = {
             "enable.idempotence": True,
@@ -76,14 +85,25 @@ class KafkaSink:
         return self._producer
 
     def publish(self, results: Results) -> None:
-        """Return when the broker has all of them. Raises BrokerError if it has not, within `delivery_timeout_ms`."""
+        """Return when the broker has all of them. Raises BrokerError if it has not, within `delivery_timeout_ms`.
+
+        A dead letter larger than its topic takes goes without its bytes: they stay where the packet was read. In a
+        transaction, which such a refusal ends, raises PayloadsRefused: what is published next goes without.
+        """
         self._failures, self._delivered, self._unplaced = [], 0, 0
         for made in results.classifications:
-            self._produce(self._output.topic, made.objectId, self._encoder.encode(made), [])
+            self._produce(self._output.topic, made.objectId, self._encoder.encode(made), [], self._on_delivery)
+        known = len(self._too_large)
         for dead in results.dead_letters:
-            self._produce(self._output.dead_letter_topic, None, dead.payload, dead.headers())
-        with self._told():
-            self._producer.flush(self._kafka.delivery_timeout_ms / 1000 + ASK_S)
+            self._set_aside(dead)
+        self._flush()
+        if len(self._too_large) > known:
+            if self._transactional:
+                raise PayloadsRefused
+            for dead in self._too_large.values():
+                self._set_aside(dead)
+            self._flush()
+        self._too_large.clear()
         wanted = len(results.classifications) + len(results.dead_letters)
         self.check()
         if self._delivered != wanted:
@@ -104,13 +124,27 @@ class KafkaSink:
     def close(self) -> None:
         """Nothing waits: every batch was flushed."""
 
-    def _produce(self, topic: str, key: str | None, value: bytes | None, headers: Headers) -> None:
+    def _set_aside(self, dead: DeadLetter) -> None:
+        sent = dead.without_payload("its topic takes no record so large") if dead.place in self._too_large else dead
+        on_delivery = partial(self._on_letter, sent)
+        self._produce(self._output.dead_letter_topic, None, sent.payload, sent.headers(), on_delivery)
+
+    def _flush(self) -> None:
+        with self._told():
+            self._producer.flush(self._kafka.delivery_timeout_ms / 1000 + ASK_S)
+
+    def _produce(self, topic: str, key: str | None, value: bytes | None, headers: Headers, told: Report) -> None:
         with self._told():
             while True:
                 try:
-                    self._producer.produce(topic, value, key, headers=headers, on_delivery=self._on_delivery)
+                    self._producer.produce(topic, value, key, headers=headers, on_delivery=told)
                 except BufferError:  # the queue is full: let some of it go first
                     self._producer.poll(0.1)
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                        raise
+                    told(error.args[0], None)  # larger than our own message.max.bytes: the broker was not asked
+                    return
                 else:
                     self._producer.poll(0)
                     return
@@ -139,11 +173,20 @@ class KafkaSink:
             return explain(cause.args[0], self._kafka)
         return BrokerError(f"Kafka's client at {self._kafka.brokers} gave up, see its own line above; start again")
 
-    def _on_delivery(self, error: KafkaError | None, record: KafkaMessage) -> None:
+    def _on_letter(self, dead: DeadLetter, error: KafkaError | None, record: KafkaMessage | None) -> None:
+        if error is None or error.code() != KafkaError.MSG_SIZE_TOO_LARGE or dead.payload is None:
+            self._on_delivery(error, record)
+            return
+        self._too_large[dead.place] = dead
+        metrics.PAYLOADS_OMITTED.inc()
+        place = ":".join(map(str, dead.place))
+        log.warning("dead_letter_payload_omitted", place=place, bytes=len(dead.payload), reason=str(dead.reason))
+
+    def _on_delivery(self, error: KafkaError | None, record: KafkaMessage | None) -> None:
         """A broker that noted a batch's number, and died before it wrote the batch, calls the second try a repeat."""
         if error is None:
             self._delivered += 1
-            self._unplaced += record.offset() is None
+            self._unplaced += record is not None and record.offset() is None
         else:
             self._failures.append(error)
 

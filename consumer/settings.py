@@ -194,10 +194,13 @@ class LimitSettings(Section):
     """Bounds on what comes from outside."""
 
     packet_bytes: int = Field(16 * 2**20, ge=1)
-    block_bytes: int = Field(256 * 2**20, ge=2**16, description="of one block of an Avro container, inflated")
+    block_bytes: int = Field(256 * 2**20, ge=2**16, description="of an Avro container's blocks, inflated")
+    packet_records: int = Field(1_000, ge=1, description="alerts in one message, or one block of an archive")
     stamp_bytes: int = Field(2**20, ge=2_880, description="of one stamp, inflated")
     dead_letter_ratio: float = Field(0.5, gt=0, le=1, description="stop when more of the last 1,000 alerts are bad")
-    dead_letter_run: int = Field(200, ge=1, description="stop when so many alerts in a row are bad")
+    dead_letter_run: int = Field(
+        200, ge=1, description="stop when so many alerts in a row are bad; half as many end the message they are in"
+    )
     recent_candids: int = Field(1_000_000, ge=0, description="remembered within a run, to drop repeats")
 
 

@@ -1,5 +1,6 @@
 """Stamps of an alert → the cut that the model sees, and what is odd about it."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -16,6 +17,8 @@ from model_zoo.preprocess import MASKED, STAMP_SIDE, Preprocessing, source_pixel
 
 CARD: Final = 80
 FITS_BLOCK: Final = 2880
+HEADER_BYTES: Final = 64 * FITS_BLOCK
+"""An END card is looked for in so many: 2,304 cards; ZTF's headers have some 30, those of whole images some 300."""
 GZIP: Final = 31
 """zlib's window bits for a gzip stream: its CRC-32 and length are checked."""
 
@@ -60,11 +63,19 @@ def read_image(packed: bytes | memoryview, max_bytes: int) -> Image:
     The SIMPLE card is not asked for: ZTF's is off-standard, others drop it. FITS standard 4.0, sections 3 and 4.
     """
     raw = _inflate(packed, max_bytes)
-    start, height, width = _geometry(raw[:FITS_BLOCK]) or _geometry_of_long_header(raw)
+    start, height, width, scale, zero = _geometry(raw[:FITS_BLOCK]) or _geometry_of_long_header(raw)
     if len(raw) < start + 4 * height * width:
         wanted = start + 4 * height * width
         raise BadAlert(Reason.UNREADABLE_STAMP, f"is cut short: {len(raw)} bytes where its header promises {wanted}")
-    return Image(raw, start, height, width)
+    image = Image(raw, start, height, width)
+    return image if scale == 1 and zero == 0 else _scaled(image, scale, zero)
+
+
+def _scaled(image: Image, scale: float, zero: float) -> Image:
+    """Physical pixels, zero + scale × stored; a masked one stays masked. What passes float32 is infinite."""
+    with np.errstate(over="ignore"):
+        physical = (zero + scale * image.pixels().astype(np.float64)).astype(">f4")
+    return Image(physical.tobytes(), 0, image.height, image.width)
 
 
 def cut_stamps(alert: Alert, preprocessing: Preprocessing, max_bytes: int) -> Stamps:
@@ -145,6 +156,8 @@ def _overlap(start: int, length: int, size: int) -> int:
 
 
 def _inflate(packed: bytes | memoryview, max_bytes: int) -> bytes:
+    if len(packed) > max_bytes:
+        raise BadAlert(Reason.TOO_LARGE, f"is {len(packed)} bytes; limits.stamp_bytes is {max_bytes}")
     stream = isal_zlib.decompressobj(wbits=GZIP)
     try:
         raw: bytes = stream.decompress(packed, max_length=max_bytes)
@@ -158,8 +171,8 @@ def _inflate(packed: bytes | memoryview, max_bytes: int) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _geometry(header: bytes) -> tuple[int, int, int] | None:
-    """(start of the data, height, width) by a header; None where it does not end here.
+def _geometry(header: bytes) -> tuple[int, int, int, float, float] | None:
+    """(start of the data, height, width, BSCALE, BZERO) by a header; None where it does not end here.
 
     Cached: most of ZTF's headers are the same bytes.
     """
@@ -168,14 +181,14 @@ def _geometry(header: bytes) -> tuple[int, int, int] | None:
         card = header[start : start + CARD].decode("latin-1")
         keyword = card[:8].strip()
         if keyword == "END":
-            return -(-(start + CARD) // FITS_BLOCK) * FITS_BLOCK, *_shape(cards)
+            return -(-(start + CARD) // FITS_BLOCK) * FITS_BLOCK, *_shape(cards), *_scaling(cards)
         if card[8:9] == "=":
             cards[keyword] = card[9:].partition("/")[0].strip()
     return None
 
 
-def _geometry_of_long_header(raw: bytes) -> tuple[int, int, int]:
-    geometry = _geometry.__wrapped__(raw)
+def _geometry_of_long_header(raw: bytes) -> tuple[int, int, int, float, float]:
+    geometry = _geometry.__wrapped__(raw[:HEADER_BYTES])
     if geometry is None:
         raise BadAlert(Reason.UNREADABLE_STAMP, "is not FITS: no END card in its header")
     return geometry
@@ -189,6 +202,27 @@ def _shape(cards: dict[str, str]) -> tuple[int, int]:
     if max(height, width) > STAMP_SIDE:
         raise BadAlert(Reason.STAMP_SHAPE, f"is {height}×{width}; the model takes up to {STAMP_SIDE}×{STAMP_SIDE}")
     return height, width
+
+
+def _scaling(cards: dict[str, str]) -> tuple[float, float]:
+    """FITS standard 4.0, section 4.4.2.5: how stored numbers become physical ones."""
+    scale, zero = _number(cards, "BSCALE", 1.0), _number(cards, "BZERO", 0.0)
+    if scale == 0:
+        raise BadAlert(Reason.UNREADABLE_STAMP, "is FITS with BSCALE = 0: its pixels are lost")
+    return scale, zero
+
+
+def _number(cards: dict[str, str], keyword: str, default: float) -> float:
+    text = cards.get(keyword)
+    if text is None:
+        return default
+    try:
+        number = float(text.upper().replace("D", "E"))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadAlert(Reason.UNREADABLE_STAMP, f"is FITS with {keyword} = {text!r}; a number is needed")
+    return number
 
 
 def _axis(cards: dict[str, str], keyword: str) -> int:

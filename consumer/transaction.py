@@ -16,7 +16,7 @@ from consumer.broker import ASK_S, REFUSALS, explain
 from consumer.errors import BrokerError
 from consumer.kafka import KafkaSource
 from consumer.message import Batch, Partition
-from consumer.publish import KafkaSink
+from consumer.publish import KafkaSink, PayloadsRefused
 from consumer.results import Results
 from consumer.settings import Settings
 
@@ -74,6 +74,8 @@ class Transaction:
         while True:
             try:
                 self._transact(results, offsets)
+            except PayloadsRefused:
+                self._abort()
             except (KafkaException, BrokerError) as error:
                 self._abort()
                 self._judge(error, deadline)

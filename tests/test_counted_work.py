@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from consumer import container
+from consumer import layout
 from consumer.alert import READER, read_alerts
 from consumer.batching import CPU_SHAPES
-from consumer.container import layout
 from consumer.history import History
 from consumer.inference import Inference
 from consumer.packet import PacketReader
@@ -47,11 +46,10 @@ def test_a_batch_is_one_pass_of_the_encoder_and_one_of_each_head(
 
 
 def test_a_schema_is_parsed_once_however_many_packets_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    layout.cache_clear()
     wanted_fields(())  # our own schema, parsed once a process
     parsed: list[object] = []
     parse = fastavro.parse_schema
-    monkeypatch.setattr(container.fastavro, "parse_schema", lambda schema: parsed.append(schema) or parse(schema))
+    monkeypatch.setattr(layout.fastavro, "parse_schema", lambda schema: parsed.append(schema) or parse(schema))
     other = fastavro.parse_schema({**SCHEMA, "version": "4.02", "doc": "another"})
     parsed.clear()
     reader = PacketReader()
@@ -64,7 +62,7 @@ def test_a_schema_is_parsed_once_however_many_packets_have_it(monkeypatch: pytes
 
 def test_a_usual_packet_never_reaches_fastavro(monkeypatch: pytest.MonkeyPatch) -> None:
     list(read_alerts(Packet().payload(), 10**7))
-    monkeypatch.setattr(container.fastavro, "schemaless_reader", None)
+    monkeypatch.setattr(layout.fastavro, "schemaless_reader", None)
     for packet in night(objects=5, visits=2):
         [alert] = read_alerts(packet.payload(), 10**7)
         assert alert.candid == packet.candid

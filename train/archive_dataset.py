@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from consumer.alert import Alert, read_alerts
 from consumer.archive import read_packets
-from consumer.container import MALFORMED
 from consumer.errors import BadAlert
+from consumer.layout import MALFORMED
 from consumer.stamps import cut_stamps
 from model_zoo.metadata import column_values, metadata_fields
 from model_zoo.preprocess import Preprocessing, normalise

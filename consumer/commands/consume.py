@@ -36,7 +36,7 @@ def consume(settings: Settings, *, exit_at_end: bool, since_ms: int | None = Non
     monitor = Monitor(settings.monitor, pulse, checks) if settings.monitor.enabled else None
     pipeline = Pipeline(settings, Patient(reading, partial(waits_for, source)), inference, store, sink, pulse)
     try:
-        with stopping(source.stop):
+        with stopping(source.stop, pipeline.stop):
             pipeline.run()
     finally:
         source.close()

@@ -82,7 +82,7 @@ def with_store(settings: Settings, url: str) -> Settings:
 
 
 @contextmanager
-def stopping(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+def stopping(*stops: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """SIGINT and SIGTERM ask for an orderly stop; a second one ends at once. Yields: whether one came.
 
     It is logged afterwards: a signal may come in the middle of a line of the log, whose lock would never open again.
@@ -91,7 +91,8 @@ def stopping(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, _: object) -> None:
         came.append(number)
-        stop()
+        for stop in stops:
+            stop()
         for one in STOPS:
             signal.signal(one, signal.SIG_DFL)
 

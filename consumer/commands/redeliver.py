@@ -59,7 +59,7 @@ def redeliver(settings: Settings, asked: Letters, out: Path | None) -> dict[str,
         sink = Mended(_to_file(settings, out) if out else KafkaSink(settings))
         pipeline = Pipeline(_unbounded(stored), source, inference, store, sink, Pulse(settings.monitor.stalled_s))
         try:
-            with stopping(source.stop):
+            with stopping(source.stop, pipeline.stop):
                 pipeline.run()
         finally:
             sink.close()
@@ -89,8 +89,6 @@ def _reconciled(
 
 
 def _fate(slip: Slip, done: Collection[tuple[str, int, int]], still_dead: Mapping[Place, str]) -> str:
-    if slip.size is None:
-        return "without_bytes"
     if slip.place[:3] not in done:
-        return "not_tried"
+        return "without_bytes" if slip.size is None else "not_tried"
     return "still_dead" if slip.place in still_dead else "mended"

@@ -114,7 +114,7 @@ def replay_share(settings: Settings, asked: Replay, share: Share, console: Conso
     pipeline.report.carry(sink.account.counts())
     pipeline.recent.add(sink.candids)
     try:
-        with stopping(source.stop) as stopped:
+        with stopping(source.stop, pipeline.stop) as stopped:
             pipeline.run()
     finally:
         sink.close()

@@ -71,6 +71,8 @@ def test_reasons_are_words_of_a_fixed_list() -> None:
         "stamp_shape",
         "blank_stamp",
         "infinite_pixel",
+        "many_bad_records",
+        "decoder_failed",
     }
 
 

@@ -4,8 +4,8 @@ from typing import Any
 import fastavro
 import pytest
 
-from consumer.container import layout
 from consumer.errors import BadAlert, Reason
+from consumer.layout import layout
 from consumer.projection import OPTIONAL, project, wanted_fields
 from tests.packets import SCHEMA, nullable
 from tests.raw import Json, changed_schema, without

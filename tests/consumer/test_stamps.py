@@ -52,6 +52,14 @@ def header(**cards: str) -> bytes:
     return gzip.compress((text + "END".ljust(80)).ljust(2880).encode() + b"\0" * 4 * 63 * 63)
 
 
+def scaled(image: NDArray[Any], **cards: str) -> bytes:
+    """A stamp whose header has further cards."""
+    raw = fits(image, simple="SIMPLE  =                    T")
+    more = "".join(f"{name:8}= {value:>20}".ljust(80) for name, value in cards.items()) + "END".ljust(80)
+    at = raw.index(b"END ")
+    return gzip.compress(raw[:at] + more.encode() + raw[at + len(more) : 2880] + raw[2880:], mtime=0)
+
+
 # Reading
 
 
@@ -70,6 +78,58 @@ def test_an_image_is_read_as_astropy_reads_it(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("simple", ["SIMPLE  =  T", "", "SIMPLE  = 'off'"])
 def test_the_simple_card_is_not_asked_for(simple: str) -> None:
     assert np.array_equal(read_stamp(packed(blob(1), simple=simple), MAX), blob(1))
+
+
+@pytest.mark.parametrize(
+    ("cards", "scale", "zero"),
+    [
+        ({"BSCALE": "2.0", "BZERO": "100.0"}, 2.0, 100.0),
+        ({"BSCALE": "-0.5"}, -0.5, 0.0),
+        ({"BZERO": "32768"}, 1.0, 32768.0),
+        ({"BSCALE": "1.5D-3", "BZERO": "-7d1"}, 0.0015, -70.0),
+    ],
+)
+def test_stored_pixels_are_scaled_to_physical_ones_as_astropy_scales_them(
+    cards: dict[str, str], scale: float, zero: float
+) -> None:
+    image = blob(1)
+    stamp = scaled(image, **cards)
+    with astropy_fits.open(BytesIO(gzip.decompress(stamp))) as hdus:
+        expected = np.array(hdus[0].data)
+    found = read_stamp(stamp, MAX)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(found, zero + scale * image.astype(np.float64), rtol=1e-6)
+
+
+def test_a_scaled_stamp_is_cut_as_the_stamp_of_its_physical_pixels_is() -> None:
+    image = spoiled((30, 30), (0, 0))
+    physical = (100 + 2 * image.astype(np.float64)).astype(np.float32)
+    one, other = (stamps_of(science=of) for of in (scaled(image, BSCALE="2.0", BZERO="100.0"), physical))
+    assert np.array_equal(one.pixels, other.pixels, equal_nan=True)
+    assert (one.flags, one.nan_fraction) == (other.flags, other.nan_fraction)
+
+
+def test_a_masked_pixel_stays_masked_when_it_is_scaled() -> None:
+    image = spoiled((30, 30), value=float(np.finfo(np.float32).min))
+    pixels = read_stamp(scaled(image, BSCALE="1E-30", BZERO="5.0"), MAX)
+    assert np.isnan(pixels[30, 30])
+    assert np.isfinite(pixels).sum() == 63 * 63 - 1
+
+
+def test_a_scale_of_one_and_a_zero_of_nothing_leave_a_stamp_as_it_is() -> None:
+    assert np.array_equal(read_stamp(scaled(blob(1), BSCALE="1.0", BZERO="0.0"), MAX), blob(1))
+
+
+def test_pixels_that_scaling_takes_past_float32_are_infinite() -> None:
+    assert refusal(science=scaled(blob(1), BSCALE="1E38")).reason is Reason.INFINITE_PIXEL
+
+
+def test_a_stamp_larger_packed_than_it_may_be_inflated_is_refused() -> None:
+    """What stands behind its gzip would be kept with the alert."""
+    with pytest.raises(BadAlert, match=r"limits\.stamp_bytes is 1048576") as refused:
+        read_stamp(packed(blob(1)) + bytes(MAX), MAX)
+    assert refused.value.reason is Reason.TOO_LARGE
 
 
 def test_a_header_of_several_blocks_is_read() -> None:
@@ -118,6 +178,15 @@ def flipped(at: int) -> bytes:
         (header(NAXIS1="-3"), "NAXIS1 = '-3'; a length in pixels is needed"),
         (header(NAXIS2="0"), "NAXIS2 = '0'"),
         (header(NAXIS2="6.3E1"), "NAXIS2 = '6.3E1'"),
+        (header(BSCALE="0.0"), "BSCALE = 0: its pixels are lost"),
+        (header(BSCALE="nan"), "BSCALE = 'nan'; a number is needed"),
+        (header(BSCALE="two"), "BSCALE = 'two'"),
+        (header(BZERO="1E999"), "BZERO = '1E999'; a number is needed"),
+        (header(BZERO="'5.0'"), "BZERO"),
+        (
+            gzip.compress(fits(blob(1)).replace(b"END", b"XXX", 1)[:2880].ljust(65 * 2880) + fits(blob(1))),
+            "no END card",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",  # gzip's bytes hold the time
 )

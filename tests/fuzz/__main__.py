@@ -12,19 +12,19 @@ from typing import Annotated
 
 import typer
 
-from consumer import alert, container, packet, program, projection, stamps
+from consumer import alert, container, layout, packet, program, projection, schema, stamps
 from tests.fuzz.targets import CORPUS, TARGETS, damaged, seeds, steps, timed
 from tests.fuzz.targets import corpus as kept_of
 from train import pickles
 
-READERS = (alert, container, packet, program, projection, stamps, pickles)
+READERS = (alert, container, layout, packet, program, projection, schema, stamps, pickles)
 KEPT_BYTES = 6_000
 """Larger inputs stay out of the tree."""
 GUIDED = importlib.util.find_spec("atheris") is not None
 
 
 def main(
-    target: Annotated[str, typer.Argument(help="packet, stamp, image or pickle.")],
+    target: Annotated[str, typer.Argument(help="packet, schema, stamp, image or pickle.")],
     inputs: Annotated[int, typer.Option(help="How many.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="Of the damage.")] = 1,
     corpus: Annotated[Path, typer.Option(help="Inputs that reached something new.")] = Path("build/corpus"),

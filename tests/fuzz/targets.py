@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,13 +17,16 @@ from typing import Any
 import numpy as np
 
 from consumer.alert import Alert, read_alerts
-from consumer.errors import BadAlert
+from consumer.errors import BadAlert, Reason
+from consumer.packet import PacketReader
 from consumer.settings import LimitSettings
 from consumer.stamps import cut_stamps, read_stamp
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing
 from tests.conftest import ROOT
+from tests.fuzz.schemas import packet_of
 from tests.packets import Packet, blob, fits, night, packed
 from tests.packets import container as container_of
+from tests.raw import FastavroReader
 from train.pickles import PickleError, unpickled
 
 LIMITS = LimitSettings()
@@ -29,6 +34,11 @@ PREPROCESSING = Preprocessing()
 SOON_S = 1.0
 RECORDS = 10_000
 """More in one packet than anyone sends; a block of them is cut off here so that a run goes on to other inputs."""
+ALIKE = 50
+"""Records of a packet that are compared."""
+SAID_BYTES = 5_000
+SEEN = ("magpsf", "xpos", "absent")
+"""Metadata."""
 
 
 class TooSlow(AssertionError):  # noqa: N818 - says what was found
@@ -47,8 +57,30 @@ def packet(data: bytes) -> None:
             assert not np.isinf(pixels).any()
         else:
             assert str(outcome)
+            assert outcome.reason is not Reason.DECODER_FAILED, outcome
         if number > RECORDS:
             return
+
+
+def schema(data: bytes) -> None:
+    """A packet of a changed schema: the same the compiled way, the slow way, and when the schema is known."""
+    payload, reader = packet_of(data), PacketReader(SEEN)
+    found = _told(payload, reader)
+    assert found == _told(payload, reader)
+    assert found == _told(payload, FastavroReader(SEEN))
+
+
+def _told(payload: bytes, reader: PacketReader) -> list[str]:
+    told = []
+    for outcome in islice(read_alerts(payload, LIMITS.packet_bytes, reader), ALIKE):
+        if isinstance(outcome, Alert):
+            stamps = {name: stamp and bytes(stamp) for name, stamp in outcome.cutouts.items()}
+            told.append(repr(replace(outcome, cutouts=stamps)))  # in which NaN equals itself
+        else:
+            assert outcome.reason is not Reason.DECODER_FAILED, outcome
+            told.append(f"{outcome.reason}: {outcome}")
+        assert len(told[-1].encode()) < SAID_BYTES
+    return told
 
 
 def stamp(data: bytes) -> None:
@@ -73,7 +105,7 @@ def unpickler(data: bytes) -> None:
 
 
 Target = Callable[[bytes], None]
-TARGETS: dict[str, Target] = {"packet": packet, "stamp": stamp, "image": image, "pickle": unpickler}
+TARGETS: dict[str, Target] = {"packet": packet, "schema": schema, "stamp": stamp, "image": image, "pickle": unpickler}
 OURS = tuple(str(ROOT / package) for package in ("consumer", "train"))
 CORPUS = Path(__file__).parent / "corpus"
 """Of each target, few inputs that go wherever a million went: drawn from our own seeds alone."""
@@ -123,6 +155,8 @@ def seeds(name: str) -> list[bytes]:
     """Inputs to begin with: whole ones, for damage to start from."""
     if name == "stamp":
         return [packed(blob(1)), packed(blob(2, side=21)), packed(blob(3, side=65)), packed(blob(1), bitpix=16)]
+    if name == "schema":
+        return [b"", *(random.Random(number).randbytes(60) for number in range(12))]
     if name == "image":
         return [
             fits(blob(1, side=9)),

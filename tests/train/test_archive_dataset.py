@@ -247,7 +247,7 @@ def test_a_notebooks_plotting_backend_is_not_asked_for(small_night: MadeNight, l
     environment = os.environ | {"MPLBACKEND": "module://no_such_notebook"}
     build = ["dataset", "build", str(small_night.archive), "--labels", str(labels), "--out", str(tmp_path / "o.npz")]
     done = subprocess.run(
-        [sys.executable, "-m", "train", *command],
+        [sys.executable, "-m", "train", *build],
         env=environment,
         cwd=ROOT,
         capture_output=True,

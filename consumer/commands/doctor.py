@@ -14,8 +14,9 @@ from typing import Final
 import torch
 from redis.exceptions import RedisError
 from rich.console import RenderableType
-from rich.table import Table
+from rich.text import Text
 
+from consumer import terminal
 from consumer.commands.parts import load_checkpoint
 from consumer.embedded import LISTPACK_BYTES
 from consumer.errors import EstampaError
@@ -32,7 +33,8 @@ NIGHT_BYTES: Final = 512 * 2**20
 SCRATCH_BYTES: Final = 64 * 2**20
 """All that the service writes: its compiled kernels, a MiB or two, and what libraries leave beside them."""
 MEMORY_SHARE: Final = 0.8
-MARKS: Final = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]wrong[/]"}
+MARKS: Final = {"ok": ("ok", "green"), "warn": ("look", "yellow"), "fail": ("wrong", "red")}
+"""State → the word shown for it, and its colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +201,5 @@ def _state(settings: Settings, now: datetime) -> Iterator[Finding]:
 
 def table(findings: Sequence[Finding]) -> RenderableType:
     """One row a finding."""
-    made = Table(title="doctor", title_justify="left")
-    for name in ("subject", "", "found", "mend"):
-        made.add_column(name, overflow="fold")
-    for one in findings:
-        made.add_row(one.subject, MARKS[one.state], one.found, one.mend)
-    return made
+    rows = [(one.subject, Text(*MARKS[one.state]), one.found, one.mend) for one in findings]
+    return terminal.table("doctor", ["subject", "", "found", "mend"], rows)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from consumer.errors import ConfigError, EstampaError
+from consumer.errors import SAID, ArchiveError, ConfigError, EstampaError, shortened
 from consumer.operations import audit, doctor, letters, models
 from consumer.options import (
     BatchSize,
@@ -18,17 +18,19 @@ from consumer.options import (
     Device,
     Group,
     Model,
+    Overwrite,
     Programids,
     StoreUrl,
     Summary,
+    check_summary,
     check_words,
     common,
     configured,
     past_ms,
-    stderr,
-    stdout,
     tell,
 )
+from consumer.terminal import console, prepare_streams, printable, show, write
+from consumer.writable import check_files
 from model_zoo.errors import CheckpointError
 
 app = typer.Typer(
@@ -64,9 +66,14 @@ def consume(
     kafka = {"brokers": brokers, "group": group, "topics": topic, "start": start, "programids": programid}
     since_ms = past_ms(since, "--from")
     settings = configured(config, kafka=kafka, **common(store, model, device, batch_size))
+    check_summary(summary, config)
     from consumer.commands.consume import consume as run
+    from consumer.report import check_classified
 
-    tell(run(settings, exit_at_end=exit_at_end, since_ms=since_ms), summary, "consumed")
+    account = run(settings, exit_at_end=exit_at_end, since_ms=since_ms)
+    tell(account, summary, "consumed")
+    if exit_at_end:
+        check_classified(account, f"in {settings.output.dead_letter_topic}; see `estampa deadletters list`")
 
 
 @app.command()
@@ -81,6 +88,7 @@ def replay(
     state_only: Annotated[bool, typer.Option("--state-only", help="Fill the sequences, publish nothing.")] = False,
     state_dir: Annotated[Path | None, typer.Option(help="Keep the embedded store's data here.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes, each with whole objects of its own.")] = 1,
+    overwrite: Overwrite = False,
     store: StoreUrl = None,
     programid: Programids = None,
     model: Model = None,
@@ -95,10 +103,18 @@ def replay(
     settings = configured(config, kafka={"programids": programid}, **common(store, model, device, batch_size))
     from consumer.commands.replay import Replay
     from consumer.commands.replay import replay as run
+    from consumer.report import check_classified
 
     asked = Replay(paths, out, dead_letters, state_dir, limit, resume, state_only, jobs)
-    account, ended = run(settings, asked, stderr())
+    asked.check(settings)
+    asked.check_outputs([*paths, config], summary, overwrite=overwrite)
+    account, ended = run(settings, asked, console(stderr=True))
     tell(account, summary, "replayed" if ended else "stopped; go on with --resume")
+    if damage := account.get("damage"):
+        raise ArchiveError(damage)
+    if ended:
+        kept = f"in {dead_letters}" if dead_letters else "kept nowhere: keep them with --dead-letters FILE"
+        check_classified(account, kept)
 
 
 @app.command(name="object")
@@ -116,15 +132,15 @@ def object_(
 
     steps = development(settings, key)
     if as_json:
-        sys.stdout.write(json.dumps(steps, indent=2) + "\n")
+        write(json.dumps(steps, indent=2) + "\n")
     else:
-        stdout().print(development_table(key, steps))
+        show(development_table(key, steps))
 
 
 @app.command()
 def check_config(config: Config = None) -> None:
     """Validate the configuration, print it with secrets hidden, start nothing."""
-    sys.stdout.write(json.dumps(configured(config).masked(), indent=2) + "\n")
+    write(json.dumps(configured(config).masked(), indent=2) + "\n")
 
 
 @app.command()
@@ -132,12 +148,17 @@ def demo(
     archive: Annotated[Path, typer.Argument(help="A night: tar.gz, tar, directory of .avro, or Avro container.")],
     config: Config = None,
     summary: Summary = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Stream a night through a real broker and store, started for the occasion, and print the account."""
     settings = configured(config)
+    check_files({"--summary": summary}, [archive, config], overwrite=overwrite)
     from consumer.commands.demo import demo as run
+    from consumer.report import check_classified
 
-    tell(run(settings, archive), summary, "demo")
+    account = run(settings, archive)
+    tell(account, summary, "demo")
+    check_classified(account, "gone with the demo's broker: keep them with `estampa replay --dead-letters FILE`")
 
 
 app.command()(audit)
@@ -160,11 +181,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     # Before torch loads: threads that spin while they wait are ruinous wherever anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_streams()
     try:
         check_words(sys.argv[1:])
         app()
     except (EstampaError, CheckpointError) as error:
-        sys.stderr.write(f"estampa: {error}\n")
+        sys.stderr.write(f"estampa: {printable(shortened(str(error), SAID))}\n")
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except Terminated:
         sys.stderr.write("estampa: ended by SIGTERM\n")

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Self
 
-from consumer.errors import BadAlert, Reason, TooManyBadAlerts
+from consumer.errors import EXPLAINED, BadAlert, Reason, TooManyBadAlerts, shortened
 from consumer.message import Message
 
 HEADER: Final = "estampa."
+LAST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, milliseconds since 1970: what comes after it is no date to Python."""
+MAX_SOURCE: Final = 4_096
+"""Characters of a source: a topic's name, or a path."""
 RATIO_OVER: Final = 1_000
 """Alerts over which the share of dead letters is taken."""
 
@@ -35,17 +39,28 @@ class DeadLetter:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """What `record` gave. Raises ValueError or KeyError where it is none."""
+        """What `record` gave. Raises ValueError, TypeError or KeyError where it is none."""
         time_ms = record["time"].timestamp() * 1000 if isinstance(record["time"], datetime) else record["time"]
-        message = Message(record["payload"], record["source"], int(record["partition"]), int(record["position"]))
-        return cls(message, int(record["record"]), Reason(record["reason"]), record["message"], int(time_ms))
+        source, explanation = str(record["source"]), shortened(str(record["message"]), EXPLAINED)
+        if len(source) > MAX_SOURCE:
+            raise ValueError(f"source is {len(source)} characters long; {MAX_SOURCE} at the most are a name")
+        partition, position, index = (_count(record, name) for name in ("partition", "position", "record"))
+        message = Message(record["payload"], source, partition, position)
+        return cls(message, index, Reason(record["reason"]), explanation, _count({"time": time_ms}, "time", LAST_MS))
 
     @classmethod
     def from_headers(cls, payload: bytes | None, headers: Mapping[str, str | bytes | None]) -> Self:
         """What came back of `payload` and `headers`. Raises ValueError or KeyError where they are no dead letter's."""
         texts = {name: value.decode() if isinstance(value, bytes) else value for name, value in headers.items()}
         facts = {name.removeprefix(HEADER): text for name, text in texts.items() if name.startswith(HEADER)}
-        return cls.from_record({"payload": payload, **facts})
+        return cls.from_record({"payload": payload, **{name: text for name, text in facts.items() if text is not None}})
+
+    @classmethod
+    def unreadable(cls, here: Message, why: str) -> Self:
+        """A letter whose headers do not say what it is: known is where it lies, and since when."""
+        explanation = f"headers cannot be read: {why}; where it came from is unknown"
+        bad = BadAlert(Reason.UNKNOWN, explanation)
+        return cls(here, 0, bad.reason, str(bad), here.timestamp_ms or 0)
 
     @property
     def place(self) -> tuple[str, int, int, int]:
@@ -82,6 +97,18 @@ class DeadLetter:
         """The same as Kafka headers, beside the untouched payload."""
         omitted = {"payload_omitted": self.omitted} if self.omitted else {}
         return [(f"{HEADER}{name}", str(value).encode()) for name, value in {**self.facts(), **omitted}.items()]
+
+
+def _count(facts: Mapping[str, Any], name: str, most: int = 2**63 - 1) -> int:
+    """A number that counts from 0. Raises ValueError, with the name, where it is none."""
+    value = facts[name]
+    try:
+        number = int(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} is {value!r:.100}, no number") from error
+    if not 0 <= number <= most:
+        raise ValueError(f"{name} is {value!r:.100}; from 0 to {most} are known")
+    return number
 
 
 @dataclass(slots=True)

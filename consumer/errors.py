@@ -1,6 +1,20 @@
 """The two ways things go wrong: an alert that cannot be classified, and a process that must stop."""
 
 from enum import StrEnum
+from typing import Final
+
+EXPLAINED: Final = 300
+"""Characters of why an alert is bad: a night may have many, and what they quote may be megabytes of a packet."""
+SAID: Final = 1_000
+"""Characters of an error's one line."""
+
+
+def shortened(text: str, limit: int) -> str:
+    """Text of at most `limit` characters: what is left out, of its middle, is counted in it."""
+    if len(text) <= limit:
+        return text
+    start, end = limit // 2, limit // 4
+    return f"{text[:start]} … ({len(text) - start - end:,} characters left out) … {text[-end:]}"
 
 
 class Reason(StrEnum):
@@ -22,6 +36,8 @@ class Reason(StrEnum):
     INFINITE_PIXEL = "infinite_pixel"
     MANY_BAD_RECORDS = "many_bad_records"
     DECODER_FAILED = "decoder_failed"
+    UNKNOWN = "unknown"
+    """Of a letter that another program wrote: its headers do not say."""
 
 
 class BadAlert(Exception):  # noqa: N818 - it is an outcome of one alert, not an error of the program
@@ -31,13 +47,16 @@ class BadAlert(Exception):  # noqa: N818 - it is an outcome of one alert, not an
     """
 
     def __init__(self, reason: Reason, message: str, programid: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(shortened(message, EXPLAINED))
         self.reason = reason
         self.programid = programid
 
 
 class EstampaError(Exception):
-    """Stops the process with one line for its user: the value, the place and the mend."""
+    """Stops the process with one line for its user: the value, the place and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, SAID))
 
 
 class ConfigError(EstampaError):
@@ -70,6 +89,10 @@ class TooManyBadAlerts(EstampaError):  # noqa: N818 - says what happened
 
 class JobError(EstampaError):
     """One of several processes that share a replay ended without a word."""
+
+
+class NothingClassified(EstampaError):  # noqa: N818 - says what happened
+    """Alerts were read, and every one of them is a dead letter."""
 
 
 class AccountError(EstampaError):

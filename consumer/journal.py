@@ -37,11 +37,16 @@ class Journal:
         self._subject = json.loads(json.dumps(subject))
 
     def begin(self) -> list[Progress]:
-        """Start anew: no lines. Raises OutputError where an earlier replay was left unfinished."""
+        """Start anew: no lines. Raises OutputError where a replay was left unfinished, or the folder cannot be made."""
         if self._path.exists():
             raise OutputError(f"{self.folder} holds an unfinished replay: add --resume to go on, or delete it")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._append(self._subject)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._append(self._subject)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be written: {error.strerror}; results grow there: make room for it"
+            ) from error
         return []
 
     def resume(self) -> list[Progress]:

@@ -1,7 +1,6 @@
 """The commands of whoever runs estampa: is all well, is anything missing, what was set aside?"""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -15,19 +14,24 @@ from consumer.options import (
     Device,
     Group,
     Model,
+    Overwrite,
     Programids,
     StoreUrl,
     Summary,
+    check_summary,
     common,
     configured,
     date_given,
-    stdout,
     tell,
     write_summary,
 )
+from consumer.terminal import show as show_table
+from consumer.terminal import write
+from consumer.writable import check_folder, check_not_read
 
 LetterFile = Annotated[Path | None, typer.Option("--dead-letters", help="Avro file. Default: the dead-letter topic.")]
 Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only these; repeat it.")]
+All = Annotated[bool, typer.Option("--all", help="Also those that were recovered since.")]
 
 letters = typer.Typer(help="Look at dead letters, take them out, put them through again.", no_args_is_help=True)
 
@@ -48,12 +52,13 @@ def audit(
     kafka = {"brokers": brokers, "group": group, "topics": topic, "programids": programid}
     day = date_given(night, "--night") if night else None
     settings = configured(config, kafka=kafka)
+    check_summary(summary, config)
     from consumer.commands.audit import audit as run
     from consumer.commands.audit import table, topics_of
 
     found = run(settings, topics_of(settings, day))
-    stdout().print(table(found))
     write_summary(found, summary)
+    show_table(table(found))
     if found["missing"]:
         raise AccountError(f"{len(found['missing'])} alerts are missing; `estampa consume` would not read them again")
 
@@ -68,9 +73,9 @@ def doctor(
 
     findings = examine(settings)
     if as_json:
-        sys.stdout.write(json.dumps([asdict(one) for one in findings], indent=2) + "\n")
+        write(json.dumps([asdict(one) for one in findings], indent=2) + "\n")
     else:
-        stdout().print(table(findings))
+        show_table(table(findings))
     if wrong := [one.subject for one in findings if one.state == "fail"]:
         raise EstampaError(f"wrong: {', '.join(wrong)}; what to do stands beside each")
 
@@ -81,19 +86,20 @@ def list_(
     dead_letters: LetterFile = None,
     reason: Reasons = None,
     each: Annotated[bool, typer.Option("--each", help="A row a letter, not a row a reason.")] = False,
+    all_: All = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
-    """Count dead letters by reason, or list each with its place."""
+    """Count dead letters by reason, or list each with its place. Those that were recovered are left out."""
     settings = configured(config)
     from consumer.commands import deadletters as run
     from consumer.letters import Letters
 
-    found = Letters(dead_letters, reason or ()).slips(settings)
-    rows = run.each(found) if each else run.by_reason(found)
+    found = Letters(dead_letters, reason or (), all_).slips(settings)
+    rows = (run.each if each else run.by_reason)(found, recovered=all_)
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        write(json.dumps(rows, indent=2) + "\n")
     else:
-        stdout().print(run.table(rows, f"{len(found)} dead letters"))
+        show_table(run.table(rows, f"{len(found)} dead letters"))
 
 
 @letters.command()
@@ -107,9 +113,9 @@ def show(
     from consumer.commands import deadletters as run
     from consumer.letters import Letters
 
-    asked = Letters(dead_letters)
+    asked = Letters(dead_letters, recovered=True)
     letter = run.find(asked.whole(settings, asked.slips(settings)), place)
-    sys.stdout.write(json.dumps(run.shown(letter, settings.limits.packet_bytes), indent=2) + "\n")
+    write(json.dumps(run.shown(letter, settings.limits.packet_bytes), indent=2) + "\n")
 
 
 @letters.command()
@@ -118,15 +124,18 @@ def export(
     config: Config = None,
     dead_letters: LetterFile = None,
     reason: Reasons = None,
+    all_: All = False,
 ) -> None:
-    """Write the original bytes of dead letters to files."""
+    """Write the original bytes of dead letters to files. Those that were recovered are left out."""
     settings = configured(config)
+    check_not_read("folder", folder, [dead_letters, config])
+    check_folder("folder", folder)
     from consumer.commands import deadletters as run
     from consumer.letters import Letters
 
-    asked = Letters(dead_letters, reason or ())
+    asked = Letters(dead_letters, reason or (), all_)
     done = run.export(asked.whole(settings, asked.slips(settings)), folder)
-    sys.stdout.write(json.dumps(done) + "\n")
+    write(json.dumps(done) + "\n")
 
 
 @letters.command(name="replay")
@@ -139,16 +148,24 @@ def replay_letters(
     model: Model = None,
     device: Device = None,
     summary: Summary = None,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Put dead letters through the pipeline again, after a fix, and say what became of each."""
+    """Put dead letters through the pipeline again, after a fix, and say what became of each.
+
+    Those that are recovered are marked so: beside the file they are in, or in the dead-letter topic. They are listed
+    no more, and go through no second time.
+    """
     settings = configured(config, **common(store, model, device, None))
+    from consumer.output import check_writable
+
+    check_writable(out, None, summary, [dead_letters, config], overwrite=overwrite)
     from consumer.commands.deadletters import table
     from consumer.commands.redeliver import redeliver
     from consumer.letters import Letters
 
     account = redeliver(settings, Letters(dead_letters, reason or ()), out)
     tell(account, summary, "replayed")
-    stdout().print(table([account["letters"]], "dead letters"))
+    show_table(table([account["letters"]], "dead letters"))
 
 
 @models.command(name="list")
@@ -158,7 +175,7 @@ def list_models(folder: Annotated[Path | None, typer.Option(help="Default: those
         raise ConfigError(f"--folder {folder} is not a folder; give one that holds folders of checkpoints")
     from consumer.commands.models import listing
 
-    stdout().print(listing(folder))
+    show_table(listing(folder))
 
 
 @models.command(name="show")
@@ -170,7 +187,7 @@ def show_model(name: Checkpoint) -> None:
     from consumer.commands.models import description
     from model_zoo.checkpoint import load
 
-    stdout().print(description(load(folder)))
+    show_table(description(load(folder)))
 
 
 @models.command(name="verify")
@@ -184,4 +201,4 @@ def verify_model(
 
     found = load_checkpoint(ModelSettings(checkpoint=name, public_key=public_key))
     signed = "whole, and signed by this key's owner" if public_key else "whole"
-    stdout().print(f"{found.name} is {signed}: model {found.model_id}, encoder {found.encoder_id}")
+    show_table(f"{found.name} is {signed}: model {found.model_id}, encoder {found.encoder_id}")

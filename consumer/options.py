@@ -20,6 +20,7 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 StoreUrl = Annotated[str | None, typer.Option("--store", help="redis:// or rediss:// URL of the store.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Alerts at once, at the most.")]
 Summary = Annotated[Path | None, typer.Option(help="Write the run's account to this JSON file.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files to write where they exist.")]
 Brokers = Annotated[str | None, typer.Option(help="Kafka's host:port, comma separated.")]
 Group = Annotated[str | None, typer.Option(help="Consumer group; keep it from start to start.")]
 Programids = Annotated[list[int] | None, typer.Option("--programid", help="Program admitted; repeat it. Default: 1.")]
@@ -97,11 +98,12 @@ def date_given(text: str, option: str) -> date:
 
 
 def tell(account: dict[str, Any], path: Path | None, title: str) -> None:
-    """Print a run's account, and write it where asked."""
+    """Write a run's account where asked, and print it: the file comes first, as stdout may be closed or full."""
     from consumer.report import table
+    from consumer.terminal import show
 
-    stdout().print(table(account, title))
     write_summary(account, path)
+    show(table(account, title))
 
 
 def write_summary(account: dict[str, Any], path: Path | None) -> None:
@@ -112,13 +114,19 @@ def write_summary(account: dict[str, Any], path: Path | None) -> None:
             raise ConfigError(f"--summary {path} cannot be written: {error.strerror}") from error
 
 
-def stdout() -> Any:
-    from rich.console import Console
+def check_summary(path: Path | None, *inputs: Path | None) -> None:
+    """Of a command that is run again and again: its summary replaces the last one, and no other file.
 
-    return Console()
+    inputs: what the command reads. Raises OutputError.
+    """
+    from consumer.writable import check_files
+
+    check_files({"--summary": path}, inputs, overwrite=path is not None and _is_summary(path))
 
 
-def stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
+def _is_summary(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(1) in {b"{", b""}
+    except OSError:  # not there, say: whether it can be made is asked by `check_files`
+        return False

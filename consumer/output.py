@@ -6,17 +6,19 @@ Beside `--out NAME` stands `NAME.parts/` while the replay runs: `000000.parquet`
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.errors import OutputError
 from consumer.formats import DEAD_LETTERS, FORMATS, Format, Record
-from consumer.journal import Journal, Progress, candids_of
+from consumer.journal import NAME, Journal, Progress, candids_of
+from consumer.recovered import recovered_beside
 from consumer.report import Account
 from consumer.results import Results
 from consumer.settings import OutputSettings
+from consumer.writable import check_files
 
 
 class FileSink:
@@ -104,7 +106,10 @@ def join(folder: Path, finished: Sequence[Parts], out: Path | None, dead_letters
         scratch = folder / f"joined{suffix}"
         with _writing(path):
             form.join(scratch, [parts.path(number, suffix) for parts in finished for number in range(parts.count)])
+            recovered_beside(path).unlink(missing_ok=True)  # it tells of the letters that are replaced
             scratch.replace(path)
+    for journal in folder.rglob(NAME):  # first, or a kill would leave a replay to resume without its parts
+        journal.unlink()
     shutil.rmtree(folder)
 
 
@@ -134,13 +139,25 @@ class DiscardSink:
         """There is nothing to join."""
 
 
-def check_writable(out: Path | None, dead_letters: Path | None) -> None:
-    """Raise OutputError, before a night is read, for a format that is not known or a folder that is not there."""
-    for path in (out, dead_letters):
-        if path and not path.parent.is_dir():
-            raise OutputError(f"folder {path.parent} does not exist; make it, or write elsewhere")
+def check_writable(
+    out: Path | None,
+    dead_letters: Path | None,
+    summary: Path | None = None,
+    inputs: Iterable[Path | None] = (),
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Raise OutputError, before a night is read, for a format that is not known or a file that cannot be made.
+
+    inputs: files and folders that are read. overwrite: files that exist may be replaced.
+    """
     if out and out.suffix not in FORMATS:
         raise OutputError(f"{out} has no known format; end it in {', '.join(FORMATS)}")
+    files = {"--out": out, "--dead-letters": dead_letters}
+    for option, path in files.items():
+        if path and path.exists() and not (path.is_file() or path.is_dir()):
+            raise OutputError(f"{option} {path} is no file: its parts are joined beside it; give the name of a file")
+    check_files(files | {"--summary": summary}, inputs, overwrite=overwrite)
 
 
 @contextmanager

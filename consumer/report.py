@@ -10,9 +10,11 @@ import structlog
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from consumer import terminal
 from consumer.classification import Judge
-from consumer.errors import AccountError
+from consumer.errors import AccountError, NothingClassified
 from consumer.results import Results
+from consumer.terminal import Column
 
 log = structlog.get_logger()
 
@@ -159,7 +161,6 @@ def table(summary: dict[str, Any], title: str) -> RenderableType:
         _counts(f"{title}: classified as", summary["classes"], summary["classified"]),
         _counts("dead letters", summary["dead_lettered"], sum(summary["dead_lettered"].values())),
     ]
-    speed = Table(title="the run", title_justify="left", show_header=False)
     latency = summary["latency_ms"]
     shown = " · ".join(f"{name} {value:,.0f}" for name, value in latency.items() if value is not None)
     dead = sum(summary["dead_lettered"].values())
@@ -170,16 +171,23 @@ def table(summary: dict[str, Any], title: str) -> RenderableType:
         "latency, ms": shown or "none measured",
         "model": f"{summary['model']} ({summary['model_id']}) on {summary['device']}",
     }
-    for name, value in rows.items():
-        speed.add_row(name, value)
-    return Group(*tables, speed)
+    return Group(*tables, terminal.table("the run", ["", ""], rows.items(), header=False))
 
 
 def _counts(title: str, counts: dict[str, int], total: int) -> Table:
-    made = Table(title=title, title_justify="left", show_footer=True)
-    made.add_column("", footer="total")
-    made.add_column("alerts", footer=f"{total:,}", justify="right")
-    made.add_column("share", justify="right")
-    for name, count in sorted(counts.items(), key=lambda item: -item[1]):
-        made.add_row(name, f"{count:,}", f"{count / total:.1%}")
-    return made
+    columns = [Column("", footer="total"), Column("alerts", "right", f"{total:,}"), Column("share", "right")]
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in ordered]
+    return terminal.table(title, columns, rows, footer=True)
+
+
+def check_classified(account: dict[str, Any], kept: str) -> None:
+    """Raise NothingClassified where a run read alerts and all of them are dead letters. kept: where those are.
+
+    Repeats are no failure: they were classified when they first came.
+    """
+    if account["read"] and not account["classified"] and not account["duplicates"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(account["dead_lettered"].items()))
+        raise NothingClassified(
+            f"none of {account['read']:,} alerts was classified ({reasons}); the dead letters are {kept}"
+        )

@@ -9,9 +9,11 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.text import Text
 
+from consumer import terminal
 from consumer.alert import Alert, read_alerts
+from consumer.deadletter import DeadLetter
 from consumer.errors import BrokerError
 from consumer.letters import in_topic
 from consumer.message import Partition
@@ -95,7 +97,8 @@ def audit(settings: Settings, topics: Sequence[str]) -> dict[str, Any]:
             group = settings.kafka.group
             raise BrokerError(f"group {group!r} has committed nothing of {', '.join(topics)}; check kafka.group")
         told = _told(settings, scan, topics, night.first_ms)
-    told.dead = {letter.place: str(letter.reason) for _, letter in in_topic(settings) if letter.place[0] in topics}
+    letters = (one for _, one in in_topic(settings) if isinstance(one, DeadLetter))
+    told.dead = {letter.place: str(letter.reason) for letter in letters if letter.place[0] in topics}
     return account(night, told, committed) | {"topics": list(topics)}
 
 
@@ -173,10 +176,8 @@ def _told(settings: Settings, scan: TopicScan, topics: Sequence[str], first_ms: 
 
 def table(found: dict[str, Any]) -> RenderableType:
     """An audit as a person likes to read it."""
-    made = Table(title=f"audit of {', '.join(found['topics'])}", title_justify="left", show_header=False)
-    for row in _rows(found):
-        made.add_row(*row)
-    return Group(made, *_missing_lines(found["missing"]))
+    made = terminal.table(f"audit of {', '.join(found['topics'])}", ["", ""], _rows(found), header=False)
+    return Group(made, *map(Text, _missing_lines(found["missing"])))
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,9 +14,9 @@ from typing import Final
 import torch
 from redis.exceptions import RedisError
 from rich.console import RenderableType
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
+from consumer import terminal
 from consumer.commands.parts import load_checkpoint, load_inference
 from consumer.embedded import LISTPACK_BYTES
 from consumer.errors import EstampaError
@@ -36,7 +36,8 @@ MEMORY_SHARE: Final = 0.8
 SECTIONS: Final = {"broker": "kafka", "device": "model", "state": "store"}
 """Subject → section of the configuration, where it has another name."""
 
-MARKS: Final = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[red]wrong[/]"}
+MARKS: Final = {"ok": ("ok", "green"), "warn": ("look", "yellow"), "fail": ("wrong", "red")}
+"""State → the word shown for it, and its colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +226,5 @@ def _state(settings: Settings, now: datetime) -> Iterator[Finding]:
 
 def table(findings: Sequence[Finding]) -> RenderableType:
     """One row a finding."""
-    made = Table(title="doctor", title_justify="left")
-    for name in ("subject", "", "found", "what to do"):
-        made.add_column(name, overflow="fold")
-    for one in findings:
-        made.add_row(one.subject, MARKS[one.state], escape(one.found), escape(one.mend))
-    return made
+    rows = [(one.subject, Text(*MARKS[one.state]), one.found, one.mend) for one in findings]
+    return terminal.table("doctor", ["subject", "", "found", "what to do"], rows)

@@ -8,26 +8,24 @@ from typing import Any
 
 from rich.table import Table
 
+from consumer.terminal import table
 from model_zoo.checkpoint import Checkpoint, load
 from model_zoo.shipped import WEIGHTS
 
 
 def listing(folder: Path | None) -> Table:
     """The checkpoints of a folder, by default those shipped, with their ids, classes and held-out score."""
-    table = Table("name", "model id", "encoder id", "classes", "held out, first alert, macro-F1")
+    rows = []
     for path in sorted((folder or WEIGHTS).glob("*/model.json")):
         checkpoint = load(path.parent)
         ids = checkpoint.model_id, checkpoint.encoder_id
-        table.add_row(path.parent.name, *ids, ", ".join(checkpoint.classes), _headline(checkpoint.metadata))
-    return table
+        rows.append((path.parent.name, *ids, ", ".join(checkpoint.classes), _headline(checkpoint.metadata)))
+    return table("models", ["name", "model id", "encoder id", "classes", "held out, first alert, macro-F1"], rows)
 
 
 def description(checkpoint: Checkpoint) -> Table:
     """Configuration, classes in order, preprocessing, training data and scores."""
-    table = Table("what", "value", title=checkpoint.name)
-    for what, value in _description(checkpoint):
-        table.add_row(what, value)
-    return table
+    return table(checkpoint.name, ["what", "value"], _description(checkpoint))
 
 
 def _description(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:

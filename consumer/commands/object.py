@@ -3,13 +3,14 @@
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.text import Text
 
 from consumer.classification import Judge
 from consumer.commands.parts import load_inference, open_store
 from consumer.errors import StoreError
 from consumer.history import Window
 from consumer.settings import Settings
+from consumer.terminal import Column, table
 
 BANDS = {1: "g", 2: "r", 3: "i"}
 
@@ -47,15 +48,13 @@ def development(settings: Settings, key: str) -> list[dict[str, Any]]:
 def development_table(key: str, steps: list[dict[str, Any]]) -> RenderableType:
     """The development as a person likes to read it: the largest probability of each row stands out."""
     classes = list(steps[0]["sequence_probabilities"])
-    table = Table(title=f"{key}: {len(steps)} alerts", title_justify="left")
-    for name in ("jd", "band", "candid", "judged on"):
-        table.add_column(name, justify="right")
-    for name in classes:
-        table.add_column(name, justify="right")
-    for step in steps:
-        scores = step["sequence_probabilities"]
-        best = max(scores, key=scores.__getitem__)
-        shown = [f"[bold]{scores[name]:.3f}[/]" if name == best else f"{scores[name]:.3f}" for name in classes]
-        band = BANDS.get(step["fid"], str(step["fid"]))
-        table.add_row(f"{step['jd']:.5f}", band, str(step["candid"]), str(step["history_length"]), *shown)
-    return table
+    columns = [Column(name, "right") for name in ("jd", "band", "candid", "judged on", *classes)]
+    return table(f"{key}: {len(steps)} alerts", columns, map(_row, steps))
+
+
+def _row(step: dict[str, Any]) -> list[str | Text]:
+    scores = step["sequence_probabilities"]
+    best = max(scores, key=scores.__getitem__)
+    shown = [Text(f"{score:.3f}", "bold" if name == best else "") for name, score in scores.items()]
+    band = BANDS.get(step["fid"], str(step["fid"]))
+    return [f"{step['jd']:.5f}", band, str(step["candid"]), str(step["history_length"]), *shown]

@@ -1,7 +1,7 @@
 """`estampa replay`: archived nights through the same pipeline."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from consumer.archive_contents import PassedOver
 from consumer.commands.jobs import in_processes
 from consumer.commands.parts import load_inference, open_store, stopping, store_at_hand
 from consumer.container import limit_blocks
-from consumer.errors import ConfigError, OutputError
+from consumer.errors import ArchiveError, ConfigError, OutputError
 from consumer.health import Pulse
 from consumer.journal import NAME, Journal
 from consumer.log import configure_logging
@@ -25,6 +25,8 @@ from consumer.pipeline import Pipeline
 from consumer.report import Report
 from consumer.settings import Settings
 from consumer.share import WHOLE, Share
+from consumer.terminal import console
+from consumer.writable import check_folder
 
 if TYPE_CHECKING:  # torch comes with it
     from consumer.inference import Inference
@@ -50,8 +52,7 @@ class Replay:
         return target.with_name(f"{target.name}.parts") if target else None
 
     def check(self, settings: Settings) -> None:
-        """Raise, before a night is read, where the options do not go together or a path is not there."""
-        check_writable(self.out, self.dead_letters)
+        """Raise ConfigError, before a night is read, where the options do not go together."""
         if self.state_only and (self.out or self.dead_letters):
             raise ConfigError("--state-only publishes nothing: leave out --out and --dead-letters")
         if self.jobs > 1 and self.limit is not None:
@@ -60,23 +61,40 @@ class Replay:
         if self.resume and not (kept and self.journal_folder):
             raise ConfigError("--resume needs the state that was kept, by --state-dir or --store, and --out")
 
+    def check_outputs(self, inputs: Iterable[Path | None], summary: Path | None, *, overwrite: bool) -> None:
+        """Raise OutputError, before a night is read, where a path cannot be written.
+
+        Files that exist are replaced by --overwrite, or by the replay that left them and is resumed.
+        """
+        folder = self.journal_folder
+        resumed = self.resume and folder is not None and any(folder.rglob(NAME))
+        check_writable(self.out, self.dead_letters, summary, inputs, overwrite=overwrite or resumed)
+        if self.state_dir:
+            check_folder("--state-dir", self.state_dir)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a share. parts: of its outputs, None where there are none. ended: rather than stopped."""
+    """What became of a share. parts: of its outputs, None where there are none. ended: rather than stopped.
+
+    damage: what of the archives could not be read, in words; the rest of them was.
+    """
 
     report: Report
     parts: Parts | None
     ended: bool
+    damage: str | None = None
 
 
-def replay(settings: Settings, asked: Replay, console: Console) -> tuple[dict[str, Any], bool]:
-    """Run it; return the summary, and whether it came to its end rather than being stopped."""
-    asked.check(settings)
+def replay(settings: Settings, asked: Replay, shown: Console) -> tuple[dict[str, Any], bool]:
+    """Run it; return the summary, and whether it came to its end rather than being stopped.
+
+    What could be read of an archive that is damaged has its results, and the summary says so under `damage`.
+    """
     find_archives(asked.paths)
     with store_at_hand(settings, asked.state_dir) as stored:
         if asked.jobs == 1:
-            outcomes = [replay_share(stored, asked, WHOLE, console)]
+            outcomes = [replay_share(stored, asked, WHOLE, shown)]
         else:
             outcomes = in_processes(partial(_job, stored, asked), asked.jobs)
     ended = all(outcome.ended for outcome in outcomes)
@@ -86,7 +104,8 @@ def replay(settings: Settings, asked: Replay, console: Console) -> tuple[dict[st
     report = outcomes[0].report
     for other in outcomes[1:]:
         report.join(other.report)
-    return report.summary(), ended
+    damage = next((outcome.damage for outcome in outcomes if outcome.damage), None)
+    return report.summary() | ({"damage": damage} if damage else {}), ended
 
 
 def _job(settings: Settings, asked: Replay, share: Share) -> Outcome:
@@ -95,11 +114,11 @@ def _job(settings: Settings, asked: Replay, share: Share) -> Outcome:
     limit_blocks(settings.limits.block_bytes)
     threads = settings.model.threads or max((os.cpu_count() or 1) // share.of, 1)
     model = settings.model.model_copy(update={"threads": threads})
-    console = Console(stderr=True, quiet=share.index > 0)
-    return replay_share(settings.model_copy(update={"model": model}), asked, share, console)
+    shown = console(stderr=True, quiet=share.index > 0)
+    return replay_share(settings.model_copy(update={"model": model}), asked, share, shown)
 
 
-def replay_share(settings: Settings, asked: Replay, share: Share, console: Console) -> Outcome:
+def replay_share(settings: Settings, asked: Replay, share: Share, shown: Console) -> Outcome:
     """Replay one share, in this process."""
     passed_over = PassedOver()
     archives = find_archives(asked.paths, passed_over)
@@ -110,17 +129,21 @@ def replay_share(settings: Settings, asked: Replay, share: Share, console: Conso
     size, limit = settings.batch.size * share.of, settings.limits.packet_bytes
     source = ArchiveSource(archives, size, sink.messages, left, passed_over, limit)
     pulse = Pulse(settings.monitor.stalled_s)
-    pipeline = Pipeline(settings, Shown(source, console), inference, store, sink, pulse, share)
+    pipeline = Pipeline(settings, Shown(source, shown), inference, store, sink, pulse, share)
     pipeline.report.carry(sink.account.counts())
     pipeline.recent.add(sink.candids)
+    damage = None
     try:
         with stopping(source.stop, pipeline.stop) as stopped:
             pipeline.run()
+    except ArchiveError as error:
+        damage = str(error)
+        pipeline.report.account.check()
     finally:
         sink.close()
         source.close()
         store.close()
-    return Outcome(pipeline.report, sink.parts, not stopped())
+    return Outcome(pipeline.report, sink.parts, not stopped(), damage)
 
 
 def _open_sink(

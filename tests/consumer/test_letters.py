@@ -153,14 +153,16 @@ def test_after_a_fix_letters_go_through_again_and_every_one_is_accounted_for(
     produce(broker, topics["topic"], sent)
     env = consuming(checkpoint_folder, broker, store_url, topics, unique("g"), limits__dead_letter_run="100")
     low = env | {"ESTAMPA__LIMITS__PACKET_BYTES": "5000"}
-    assert estampa_here(low, "consume", "--exit-at-end").returncode == 0
+    done = estampa_here(low, "consume", "--exit-at-end")
+    assert done.returncode == 1
+    assert "none of 10 alerts was classified (" in done.stderr.splitlines()[-1]
     assert classifications(read_topic(broker, topics["output"])) == []
 
     summary = tmp_path / "summary.json"
     done = estampa_here(env, "deadletters", "replay", "--summary", str(summary))
     assert done.returncode == 0, done.stderr
     still = {"programid_not_admitted": 1, "not_an_avro_container": 1, "corrupt_container": 1}
-    expected = {"all": 10, "mended": 6, "still_dead": still, "without_bytes": 1, "not_tried": 0}
+    expected = {"all": 10, "recovered": 6, "still_dead": still, "without_bytes": 1, "not_tried": 0}
     assert json.loads(summary.read_text())["letters"] == expected
     made = classifications(read_topic(broker, topics["output"]))
     assert {one["candid"] for one in made} == {packet.candid for packet in night(objects=3, visits=2)}
@@ -175,7 +177,7 @@ def test_letters_of_a_file_go_through_again_into_a_file(
     archive = write_tar(tmp_path / "night.tar", [one for one in bad_night() if one])
     dead, out = tmp_path / "dead.avro", tmp_path / "out.jsonl"
     low = environment(checkpoint_folder, limits__stamp_bytes="10000", store__url=store_url)
-    assert estampa_here(low, "replay", str(archive), "--dead-letters", str(dead)).returncode == 0
+    assert estampa_here(low, "replay", str(archive), "--dead-letters", str(dead)).returncode == 1
     env = environment(checkpoint_folder, store__url=store_url)
     words = ("--dead-letters", str(dead), "--reason", "too_large")
     [row] = json.loads(estampa_here(env, "deadletters", "list", *words, "--json").stdout)

@@ -46,7 +46,7 @@ tools: $(VENV)/.ready  ## what tests of deploy/ and of TLS ask, and are skipped 
 
 .PHONY: profile identity
 identity: $(VENV)/.ready  ## 100,000 simulated alerts with faults through the fast path and the slow one: equal to the bit
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.identity $(ARCHIVES)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.system.identity $(ARCHIVES)
 
 profile: $(VENV)/.ready $(filter $(NIGHT),$(ALERTS))  ## where a replay's time goes: build/profile.svg, a flame graph
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'py-spy>=0.4'
@@ -85,7 +85,7 @@ fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets, their schema
 	$(BIN)/python -m tests.fuzz pickle
 
 soak: $(VENV)/.ready  ## an hour at 333 alerts/s: memory, files and latency stay flat. SOAK="--minutes 5" for less
-	$(BIN)/python -m tests.soak $(SOAK)
+	$(BIN)/python -m tests.system.soak $(SOAK)
 
 # torch is not in the lock, nor what it alone needs: each of its builds has other hashes. Install it first, from the index
 # of your build; then: pip install --no-deps --require-hashes --requirement requirements.lock

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from consumer.errors import SAID, ArchiveError, ConfigError, EstampaError, shortened
-from consumer.operations import audit, doctor, letters, models
-from consumer.options import (
+from consumer.cli.operations import audit, doctor, letters, models
+from consumer.cli.options import (
     BatchSize,
     Brokers,
     Config,
@@ -29,6 +28,7 @@ from consumer.options import (
     past_ms,
     tell,
 )
+from consumer.errors import SAID, ArchiveError, ConfigError, EstampaError, shortened
 from consumer.terminal import console, prepare_streams, printable, show, write
 from consumer.writable import check_files
 from model_zoo.errors import CheckpointError
@@ -67,8 +67,8 @@ def consume(
     since_ms = past_ms(since, "--from")
     settings = configured(config, kafka=kafka, **common(store, model, device, batch_size))
     check_summary(summary, config)
-    from consumer.commands.consume import consume as run
-    from consumer.report import check_classified
+    from consumer.cli.consume import consume as run
+    from consumer.monitoring.report import check_classified
 
     account = run(settings, exit_at_end=exit_at_end, since_ms=since_ms)
     tell(account, summary, "consumed")
@@ -101,9 +101,9 @@ def replay(
     killed goes on with --resume, nothing twice and nothing missing.
     """
     settings = configured(config, kafka={"programids": programid}, **common(store, model, device, batch_size))
-    from consumer.commands.replay import Replay
-    from consumer.commands.replay import replay as run
-    from consumer.report import check_classified
+    from consumer.cli.replay import Replay
+    from consumer.cli.replay import replay as run
+    from consumer.monitoring.report import check_classified
 
     asked = Replay(paths, out, dead_letters, state_dir, limit, resume, state_only, jobs)
     asked.check(settings)
@@ -128,7 +128,7 @@ def object_(
 ) -> None:
     """Show an object's sequence and how its classification developed, alert by alert."""
     settings = configured(config, **common(store, model, device, None))
-    from consumer.commands.object import development, development_table
+    from consumer.cli.object import development, development_table
 
     steps = development(settings, key)
     if as_json:
@@ -153,8 +153,8 @@ def demo(
     """Stream a night through a real broker and store, started for the occasion, and print the account."""
     settings = configured(config)
     check_files({"--summary": summary}, [archive, config], overwrite=overwrite)
-    from consumer.commands.demo import demo as run
-    from consumer.report import check_classified
+    from consumer.cli.demo import demo as run
+    from consumer.monitoring.report import check_classified
 
     account = run(settings, archive)
     tell(account, summary, "demo")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from consumer.alert import Alert
-from consumer.history import History
+from consumer.decoding.alert import Alert
+from consumer.decoding.stamps import Stamps
 from consumer.message import Message
-from consumer.stamps import Stamps
+from consumer.store.sequences import History
 
 if TYPE_CHECKING:  # torch comes with it
     from model_zoo.checkpoint import Checkpoint

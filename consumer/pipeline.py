@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import structlog
 
-from consumer import metrics
-from consumer.alert import Alert, read_alerts, unforeseen
+from consumer.archive.sharding import WHOLE, Share
 from consumer.classification import Classification, Judge, classification
-from consumer.deadletter import Bound, DeadLetter
+from consumer.configuration.settings import Settings
+from consumer.deadletters.dead_letter import Bound, DeadLetter
+from consumer.decoding.alert import Alert, read_alerts, unforeseen
+from consumer.decoding.packet import PacketReader
+from consumer.decoding.stamps import Stamps, cut_stamps
+from consumer.duplicates import RecentCandids
 from consumer.errors import ArchiveError, BadAlert, Reason
-from consumer.health import Pulse
-from consumer.history import Entries
 from consumer.message import Batch, Message
-from consumer.packet import PacketReader
+from consumer.monitoring import metrics
+from consumer.monitoring.health import Pulse
+from consumer.monitoring.report import Report
 from consumer.protocols import Sink, Source, Store
-from consumer.recent import RecentCandids
-from consumer.report import Report
 from consumer.results import Results
-from consumer.settings import Settings
-from consumer.share import WHOLE, Share
-from consumer.stamps import Stamps, cut_stamps
+from consumer.store.sequences import Entries
 
 if TYPE_CHECKING:  # torch comes with it
-    from consumer.inference import Inference
+    from consumer.inference.models import Inference
 
 log = structlog.get_logger()
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from consumer.history import Entries, History
 from consumer.message import Batch, Partition
 from consumer.results import Results
+from consumer.store.sequences import Entries, History
 
 
 class Source(Protocol):

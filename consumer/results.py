@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consumer.classification import Classification
-from consumer.deadletter import DeadLetter
+from consumer.deadletters.dead_letter import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ import torch
 
 from consumer.embedded import local_broker, local_store
 from model_zoo.checkpoint import Checkpoint, save
-from model_zoo.encoder import EncoderConfig, build_encoder, freeze
+from model_zoo.classes import CLASSES
+from model_zoo.classifier.encoder import EncoderConfig, build_encoder, freeze
+from model_zoo.classifier.mlp import Mlp, MlpConfig
+from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
 from model_zoo.metadata import Column
-from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.preprocess import Preprocessing
-from model_zoo.recurrent import Recurrent, RecurrentConfig
-from model_zoo.taxonomy import CLASSES
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,10 +6,10 @@ from types import FrameType
 
 import typer
 
+from consumer.cli.options import check_words
 from consumer.errors import ConfigError
-from consumer.options import check_words
-from train import dataset_command, run_command
-from train.simulation import command as simulation
+from train.cli import datasets, experiments
+from train.cli import simulate as simulation
 from train.terminal import fail
 
 app = typer.Typer(
@@ -18,8 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(simulation.app, name="simulate")
-app.add_typer(dataset_command.app, name="dataset")
-app.add_typer(run_command.app)
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(experiments.app)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:

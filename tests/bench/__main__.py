@@ -16,9 +16,9 @@ from prometheus_client import REGISTRY
 from rich.console import Console
 from rich.table import Table
 
-from consumer.commands.parts import load_inference, with_store
+from consumer.cli.runtime import load_inference, with_store
+from consumer.configuration.settings import KafkaSettings, load_settings
 from consumer.embedded import local_broker, local_store
-from consumer.settings import KafkaSettings, load_settings
 from tests.bench import members, night, stages, whole
 from tests.conftest import ROOT
 

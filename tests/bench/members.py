@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from consumer.configuration.settings import Settings
 from consumer.embedded import create_topics
-from consumer.settings import Settings
 from tests.bench.night import looped
 from tests.bench.whole import Row, send
-from tests.line import read_topic
+from tests.support.line import read_topic
 
 ALERTS = 8_000
 MIDDLE = (10, 90)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from consumer.alert import READER
-from consumer.container import avro_long, read_header
+from consumer.decoding.alert import READER
+from consumer.decoding.container import avro_long, read_header
 
 LENGTHS = {1: 0.50, 2: 0.20, 4: 0.15, 10: 0.10, 28: 0.05}
 """Alerts an object → share of objects; the mean is 3.9."""

@@ -17,7 +17,7 @@ from astropy.io import fits
 from confluent_kafka import Producer
 from numpy.typing import NDArray
 
-from consumer.history import entry_dtype
+from consumer.store.sequences import entry_dtype
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.preprocess import Preprocessing, cut, encoder_input
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from isal import isal_zlib
 
-from consumer.alert import READER, read_alerts
-from consumer.batching import CPU_SHAPES
-from consumer.inference import Inference
-from consumer.stamps import cut_stamps
+from consumer.decoding.alert import READER, read_alerts
+from consumer.decoding.stamps import cut_stamps
+from consumer.inference.batching import CPU_SHAPES
+from consumer.inference.models import Inference
 from model_zoo.preprocess import Preprocessing, encoder_input
 from tests.bench.reference import model_input
 

@@ -17,19 +17,19 @@ import numpy as np
 import redis
 from confluent_kafka import Producer
 
-from consumer.archive import ArchiveSource, find_archives
-from consumer.commands.parts import open_store
+from consumer.archive.journal import Journal
+from consumer.archive.sink import DiscardSink, FileSink
+from consumer.archive.source import ArchiveSource, find_archives
+from consumer.cli.runtime import open_store
+from consumer.configuration.settings import Settings
 from consumer.embedded import create_topics
-from consumer.health import Pulse
-from consumer.history import Entries
-from consumer.inference import Inference
-from consumer.journal import Journal
-from consumer.kafka import KafkaSource
-from consumer.output import DiscardSink, FileSink
+from consumer.inference.models import Inference
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.source import KafkaSource
+from consumer.monitoring.health import Pulse
+from consumer.monitoring.report import Report
 from consumer.pipeline import Pipeline
-from consumer.publish import KafkaSink
-from consumer.report import Report
-from consumer.settings import Settings
+from consumer.store.sequences import Entries
 from tests.bench.night import looped, write_tar
 from tests.bench.reference import USUAL_SCHEMA, UsualLine
 from tests.bench.source import LoopedSource

@@ -15,9 +15,9 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from consumer.embedded import Server, create_topics, start_broker, start_store
 from tests.chaos.night import Sent, by_partition
 from tests.chaos.proxy import Proxy
-from tests.cluster import Cluster
-from tests.front import start_behind
-from tests.line import consuming, read_topic, state, unique
+from tests.support.cluster import Cluster
+from tests.support.front import start_behind
+from tests.support.line import consuming, read_topic, state, unique
 
 PATIENCE_S = 180.0
 CLEAN_S = 60.0

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from consumer.__main__ import main as estampa
-from consumer.kafka import KafkaSource
-from consumer.publish import KafkaSink
-from consumer.state import RedisStore
-from consumer.transaction import Transaction
+from consumer.kafka.sink import KafkaSink
+from consumer.kafka.source import KafkaSource
+from consumer.kafka.transaction import Transaction
+from consumer.store.redis_store import RedisStore
 
 STAGES: dict[str, tuple[type, str, str]] = {
     "before_assign": (KafkaSource, "_assign", "before"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.packets import Packet, blob, packed
+from tests.support.packets import Packet, blob, packed
 
 VISITS = 8
 POOL = 40

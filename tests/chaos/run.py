@@ -11,7 +11,7 @@ from tests.chaos.ground import ground
 from tests.chaos.night import Sent, simulated_night
 from tests.chaos.scenarios import Scenario
 from tests.chaos.verdict import Undisturbed, Verdict, judge, undisturbed
-from tests.cluster import cluster
+from tests.support.cluster import cluster
 
 PARTITIONS = 4
 

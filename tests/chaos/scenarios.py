@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from tests.chaos.ground import CLEAN_S, PATIENCE_S, Ground, Member
 from tests.chaos.mortal import STAGES, TRANSACTION_STAGES
-from tests.cluster import Cluster
-from tests.line import wait_until
+from tests.support.cluster import Cluster
+from tests.support.line import wait_until
 
 KILLS = 100
 LONG = 10_000

@@ -17,8 +17,8 @@ from tests.chaos.night import simulated_night
 from tests.chaos.run import run
 from tests.chaos.scenarios import SCENARIOS, Scenario, kill_at
 from tests.chaos.verdict import Verdict, undisturbed, wrong
-from tests.line import environment, estampa_here, payloads, write_tar
-from tests.packets import night
+from tests.support.line import environment, estampa_here, payloads, write_tar
+from tests.support.packets import night
 
 pytestmark = pytest.mark.integration
 

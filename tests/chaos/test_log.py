@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from consumer.configuration.settings import StoreSettings
 from consumer.embedded import start_store
-from consumer.history import Entries
-from consumer.settings import StoreSettings
-from consumer.state import RedisStore
+from consumer.store.redis_store import RedisStore
+from consumer.store.sequences import Entries
 
 pytestmark = pytest.mark.integration
 

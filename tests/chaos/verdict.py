@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from consumer.commands.parts import load_inference
+from consumer.cli.runtime import load_inference
+from consumer.configuration.settings import ModelSettings
 from consumer.embedded import local_store
-from consumer.history import Held, History, entry_dtype
-from consumer.inference import Inference
-from consumer.settings import ModelSettings
+from consumer.inference.models import Inference
+from consumer.store.sequences import Held, History, entry_dtype
 from tests.chaos.ground import Ground
 from tests.chaos.night import Sent, by_partition
-from tests.line import classifications, environment, estampa_here, state, write_tar
+from tests.support.line import classifications, environment, estampa_here, state, write_tar
 
 State = dict[bytes, dict[bytes, bytes]]
 

@@ -3,16 +3,16 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from consumer.alert import read_alerts
 from consumer.classification import VERSION, Classification, Judge, classification
-from consumer.history import History
+from consumer.decoding.alert import read_alerts
+from consumer.decoding.stamps import Stamps
 from consumer.message import Message
-from consumer.stamps import Stamps
+from consumer.store.sequences import History
 from model_zoo.checkpoint import Checkpoint
-from model_zoo.taxonomy import CLASSES
+from model_zoo.classes import CLASSES
 from schemas import load_schema
-from tests.makers import made
-from tests.packets import Packet
+from tests.support.makers import made
+from tests.support.packets import Packet
 
 ALONE = np.array([0.1, 0.2, 0.3, 0.25, 0.15], np.float32)
 SEQUENCE = np.array([0.05, 0.6, 0.1, 0.15, 0.1], np.float32)

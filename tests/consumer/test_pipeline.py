@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from consumer.configuration.settings import BatchSettings, Settings
 from consumer.errors import ArchiveError, BrokerError, StoreError
 from consumer.message import Batch
 from consumer.results import Results
-from consumer.settings import BatchSettings, Settings
-from tests.loop import GOOD, NIGHT, Line
-from tests.packets import Packet, container
-from tests.twins import TOPIC, MemorySink, MemorySource, MemoryStore, batches_of
+from tests.support.loop import GOOD, NIGHT, Line
+from tests.support.packets import Packet, container
+from tests.support.twins import TOPIC, MemorySink, MemorySource, MemoryStore, batches_of
 
 # The order of things
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from consumer.configuration.settings import LimitSettings, Settings
 from consumer.errors import Reason, TooManyBadAlerts
-from consumer.settings import LimitSettings, Settings
-from tests.loop import GOOD, NIGHT, Line
-from tests.packets import Packet, container, packed
-from tests.raw import written
+from tests.support.loop import GOOD, NIGHT, Line
+from tests.support.packets import Packet, container, packed
+from tests.support.raw import written
 
 INF = np.full((63, 63), 5.0)
 INF[3, 3] = np.inf

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from consumer.classification import Classification
-from consumer.inference import Inference
+from consumer.inference.models import Inference
 from tests.conftest import random_checkpoint
-from tests.loop import GOOD, INFERENCE, NIGHT, Line, Payloads, payloads_of, timeless
-from tests.packets import SCHEMA, Packet
-from tests.raw import without, written
+from tests.support.loop import GOOD, INFERENCE, NIGHT, Line, Payloads, payloads_of, timeless
+from tests.support.packets import SCHEMA, Packet
+from tests.support.raw import without, written
 
 
 @pytest.fixture(scope="module")

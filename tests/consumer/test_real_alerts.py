@@ -14,14 +14,14 @@ import pytest
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from consumer import packet as packets
-from consumer.alert import Alert, read_alerts
-from consumer.archive import ArchiveSource, find_archives
-from consumer.container import SYNC_SIZE, read_header
+from consumer.archive.source import ArchiveSource, find_archives
+from consumer.decoding import packet as packets
+from consumer.decoding.alert import Alert, read_alerts
+from consumer.decoding.container import SYNC_SIZE, read_header
+from consumer.decoding.layout import layout
+from consumer.decoding.packet import PacketReader
+from consumer.decoding.stamps import Stamps, cut_stamps, read_stamp
 from consumer.errors import BadAlert, Reason
-from consumer.layout import layout
-from consumer.packet import PacketReader
-from consumer.stamps import Stamps, cut_stamps, read_stamp
 from model_zoo.metadata import COLUMNS, metadata_fields
 from model_zoo.preprocess import Preprocessing, cut, normalise, source_pixel
 

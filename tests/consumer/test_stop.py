@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from consumer.decoding.layout import MAX_VALUES
 from consumer.embedded import free_port
-from consumer.health import Pulse
-from consumer.layout import MAX_VALUES
 from consumer.message import Batch
-from tests.hostile import many_values
-from tests.line import consuming, new_topics, produce, start, unique, wait_until
-from tests.loop import GOOD, Line
-from tests.twins import MemorySource, batches_of
+from consumer.monitoring.health import Pulse
+from tests.support.hostile import many_values
+from tests.support.line import consuming, new_topics, produce, start, unique, wait_until
+from tests.support.loop import GOOD, Line
+from tests.support.twins import MemorySource, batches_of
 
 
 class StoppedSource(MemorySource):

@@ -12,12 +12,12 @@ from typing import Annotated
 
 import typer
 
-from consumer import alert, container, layout, packet, program, projection, schema, stamps
+from consumer.decoding import alert, compiler, container, layout, packet, projection, schema, stamps
 from tests.fuzz.targets import CORPUS, TARGETS, damaged, seeds, steps, timed
 from tests.fuzz.targets import corpus as kept_of
-from train import pickles
+from train.data import safe_pickle
 
-READERS = (alert, container, layout, packet, program, projection, schema, stamps, pickles)
+READERS = (alert, container, layout, packet, compiler, projection, schema, stamps, safe_pickle)
 KEPT_BYTES = 6_000
 """Larger inputs stay out of the tree."""
 GUIDED = importlib.util.find_spec("atheris") is not None

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import cramjam
 
+from consumer.decoding.compiler import records
+from consumer.decoding.layout import layout
 from consumer.errors import BadAlert
-from consumer.layout import layout
-from consumer.program import records
-from tests.packets import SCHEMA, Packet
-from tests.raw import block, body, container_of, long
+from tests.support.packets import SCHEMA, Packet
+from tests.support.raw import block, body, container_of, long
 
 T = TypeVar("T")
 

@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from consumer.alert import Alert, read_alerts
+from consumer.configuration.settings import LimitSettings
+from consumer.decoding.alert import Alert, read_alerts
+from consumer.decoding.packet import PacketReader
+from consumer.decoding.stamps import cut_stamps, read_stamp
 from consumer.errors import BadAlert, Reason
-from consumer.packet import PacketReader
-from consumer.settings import LimitSettings
-from consumer.stamps import cut_stamps, read_stamp
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing
 from tests.conftest import ROOT
 from tests.fuzz.schemas import packet_of
-from tests.packets import Packet, blob, fits, night, packed
-from tests.packets import container as container_of
-from tests.raw import FastavroReader
-from train.pickles import PickleError, unpickled
+from tests.support.packets import Packet, blob, fits, night, packed
+from tests.support.packets import container as container_of
+from tests.support.raw import FastavroReader
+from train.data.safe_pickle import PickleError, unpickled
 
 LIMITS = LimitSettings()
 PREPROCESSING = Preprocessing()

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.alert import Alert, read_alerts
+from consumer.decoding.alert import Alert, read_alerts
+from consumer.decoding.stamps import read_stamp
 from consumer.errors import BadAlert, Reason
-from consumer.stamps import read_stamp
 from tests.fuzz.targets import LIMITS, TARGETS, corpus, damaged, seeds, timed
-from tests.packets import SCHEMA, Packet, blob, fits
-from train.pickles import PickleError, unpickled
+from tests.support.packets import SCHEMA, Packet, blob, fits
+from train.data.safe_pickle import PickleError, unpickled
 
 SHORT = settings(max_examples=400)
 MEMORY = 600 * 2**20

@@ -10,11 +10,11 @@ import safetensors.torch
 import torch
 
 from model_zoo.checkpoint import WEIGHTS, Checkpoint, load, resolve, save
-from model_zoo.encoder import EncoderConfig, build_encoder, freeze
+from model_zoo.classifier.encoder import EncoderConfig, build_encoder, freeze
+from model_zoo.classifier.mlp import Mlp, MlpConfig
+from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
 from model_zoo.errors import CheckpointError
-from model_zoo.mlp import Mlp, MlpConfig
 from model_zoo.preprocess import Preprocessing
-from model_zoo.recurrent import Recurrent, RecurrentConfig
 from tests.conftest import random_checkpoint
 
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from model_zoo.alerce import Alerce, AlerceConfig, entropy_loss
-from model_zoo.autoencoder import Autoencoder, AutoencoderConfig
-from model_zoo.encoder import EncoderConfig, freeze
-from model_zoo.probe import LinearProbe, ProbeConfig
-from model_zoo.reconstructor import Reconstructor, ReconstructorConfig, StampMlp
-from model_zoo.stamp_sequence import StampSequence, StampSequenceConfig
-from model_zoo.vae import Vae, divergence
+from model_zoo.baselines.alerce import Alerce, AlerceConfig, entropy_loss
+from model_zoo.baselines.autoencoder import Autoencoder, AutoencoderConfig
+from model_zoo.baselines.linear_probe import LinearProbe, ProbeConfig
+from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig, StampMlp
+from model_zoo.baselines.stamp_sequence import StampSequence, StampSequenceConfig
+from model_zoo.baselines.vae import Vae, divergence
+from model_zoo.classifier.encoder import EncoderConfig, freeze
 
 
 def stamps(*shape: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ from model_zoo.preprocess import (
     normalise,
     source_pixel,
 )
-from tests.packets import blob
+from tests.support.packets import blob
 
 HALF = STAMP_SIDE // 2
 Pixels = NDArray[np.float32]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.train.seeds import sequences, write
-from train.layouts import read_layout
-from train.simulation import seed_dataset
-from train.stamp_set import StampSet
+from train.data.layouts import read_layout
+from train.data.stamp_set import StampSet
+from train.simulation.datasets import seed_dataset
 
 
 @pytest.fixture(autouse=True, scope="package")

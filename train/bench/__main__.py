@@ -1,7 +1,7 @@
 """How fast the autoencoder trains, our way and the seeds', side by side in one run: `python -m train.bench`.
 
 The seeds wrote six copies of every stamp to memory, drew them through a DataLoader and stepped eagerly. Ours is the
-very step of `train.loop`: stamps on the device, a batch's copies made by one gather, weights channels last, one fused
+very step of `train.training.loop`: stamps on the device, a batch's copies made by one gather, weights channels last, one fused
 optimiser; on a GPU all of it one CUDA graph. Same model, same number of images; and the losses of both, to compare.
 """
 
@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from train.augment import COPIES, Copies
-from train.experiment import changed, read_experiment
-from train.fits import ready, reconstructing_model, reconstruction_loss, schedule
-from train.loop import optimiser_of
+from train.baselines.experiment import changed, read_experiment
+from train.baselines.fit import ready, reconstructing_model, reconstruction_loss, schedule
+from train.training.augment import COPIES, Copies
+from train.training.loop import optimiser_of
 
 EXPERIMENT = read_experiment("seed001-ae")[0]
 BATCH = EXPERIMENT.batch
@@ -106,7 +106,7 @@ def seeds_way(stamps: torch.Tensor, device: torch.device) -> Step:
 
 
 def our_way(stamps: torch.Tensor, device: torch.device, *, mixed: bool = False, compiled: bool = False) -> Step:
-    """A step of `train.loop` on `Copies`."""
+    """A step of `train.training.loop` on `Copies`."""
     experiment = changed(EXPERIMENT, {"mixed": mixed, "compiled": compiled})
     copies = Copies(stamps.to(device), "views", torch.Generator())
     torch.manual_seed(1)

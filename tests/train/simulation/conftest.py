@@ -11,8 +11,8 @@ import fastavro
 import pyarrow.parquet as pq
 import pytest
 
-from train.simulation.night import NightRequest, write
-from train.simulation.sink import TarSink
+from train.simulation.nights.night import NightRequest, write
+from train.simulation.nights.sink import TarSink
 
 DAY = date(2026, 1, 1)
 

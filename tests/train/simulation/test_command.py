@@ -9,8 +9,8 @@ from confluent_kafka import Consumer
 from typer.testing import CliRunner
 
 from train.__main__ import app
-from train.simulation.pace import pace
-from train.simulation.source import LABELS
+from train.simulation.nights.pace import pace
+from train.simulation.sources.source import LABELS
 
 runner = CliRunner()
 
@@ -46,7 +46,7 @@ def test_a_taken_name_and_a_missing_directory_are_refused(tmp_path: Path) -> Non
 
 
 def test_a_night_too_large_for_the_sky_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.simulation.plan.MOST_KEYS", dict.fromkeys(LABELS, 8192))
+    monkeypatch.setattr("train.simulation.nights.plan.MOST_KEYS", dict.fromkeys(LABELS, 8192))
     out = str(tmp_path / "n.tar.gz")
     result = runner.invoke(app, ["simulate", "night", "--alerts", "100000", "--processes", "1", "--out", out])
     assert result.exit_code == 2

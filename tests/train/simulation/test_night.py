@@ -13,16 +13,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from consumer.alert import Alert, read_alerts
-from consumer.stamps import cut_stamps
+from consumer.decoding.alert import Alert, read_alerts
+from consumer.decoding.stamps import cut_stamps
 from model_zoo.preprocess import Preprocessing
 from tests.train.simulation.conftest import MadeNight, make_night
-from train.simulation import night as night_module
-from train.simulation.batch import Packet
-from train.simulation.night import Chunk, NightRequest, write
-from train.simulation.plan import DEFAULT_MIX, quotas
-from train.simulation.sink import DirectorySink, TarSink
-from train.simulation.source import SUBCLASSES
+from train.simulation.nights import night as night_module
+from train.simulation.nights.batch import Packet
+from train.simulation.nights.night import Chunk, NightRequest, write
+from train.simulation.nights.plan import DEFAULT_MIX, quotas
+from train.simulation.nights.sink import DirectorySink, TarSink
+from train.simulation.sources.source import SUBCLASSES
 
 LIMIT_BYTES = 1 << 22
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from consumer.alert import Alert, read_alerts
+from consumer.decoding.alert import Alert, read_alerts
 from tests.train.simulation.conftest import MadeNight, make_night
-from train.simulation import packet
-from train.simulation.avro import compile_schema, long
+from train.simulation.packets import packet
+from train.simulation.packets.avro import compile_schema, long
 
 
 def described(schema: Any, path: str = "") -> Iterator[tuple[str, str, Any]]:

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from train.simulation import nucleus, population, sample, supernova
-from train.simulation.cadence import NIGHT_ZERO_JD, schedule, window
-from train.simulation.dice import Dice
-from train.simulation.exposure import exposures
-from train.simulation.identity import (
+from train.simulation.datasets import sample
+from train.simulation.images.exposure import exposures
+from train.simulation.images.profile import moffat, sersic
+from train.simulation.images.scene import Points, PointSpread, render_points
+from train.simulation.images.subtraction import correlated, subtract
+from train.simulation.nights.plan import plan_night
+from train.simulation.packets.identity import (
     CYCLES,
     FIRST_NAME,
     MOST_KEYS,
@@ -18,13 +20,12 @@ from train.simulation.identity import (
     processing_ids,
     table_rows,
 )
-from train.simulation.plan import plan_night
-from train.simulation.profile import moffat, sersic
-from train.simulation.scene import Points, PointSpread, render_points
-from train.simulation.sky import fields, galactic
-from train.simulation.source import LABELS
-from train.simulation.stamp import border_cut
-from train.simulation.subtraction import correlated, subtract
+from train.simulation.packets.stamp import border_cut
+from train.simulation.random import Dice
+from train.simulation.sources import nucleus, population, supernova
+from train.simulation.sources.cadence import NIGHT_ZERO_JD, schedule, window
+from train.simulation.sources.source import LABELS
+from train.simulation.survey import fields, galactic
 
 
 def spread(width: float, rows: int = 1) -> PointSpread:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing
-from model_zoo.taxonomy import CLASSES
-from train.archive_dataset import collect
-from train.labels import read_labels
-from train.simulation.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
-from train.simulation.judge import JudgeTraining
-from train.simulation.realism import Effort, assess, told_apart
+from train.data.from_archive import collect
+from train.data.labels import read_labels
+from train.simulation.realism.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
+from train.simulation.realism.discriminator import JudgeTraining
+from train.simulation.realism.realism import Effort, assess, told_apart
 
 
 @pytest.fixture(autouse=True)

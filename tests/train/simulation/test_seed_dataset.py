@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_zoo.taxonomy import CLASSES
-from train.layouts import read_layout
-from train.simulation import seed_dataset
-from train.simulation.seed_layout import DISTINCT, LAYOUTS, layout
-from train.stamp_set import StampSet
+from model_zoo.classes import CLASSES
+from train.data.layouts import read_layout
+from train.data.stamp_set import StampSet
+from train.simulation.datasets import seed_dataset
+from train.simulation.datasets.seed_layout import DISTINCT, LAYOUTS, layout
 
 SCALE = 0.002
 

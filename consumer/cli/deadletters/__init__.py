@@ -1,0 +1,1 @@
+"""`estampa deadletters`: dead letters listed, shown, exported and put through the pipeline again."""

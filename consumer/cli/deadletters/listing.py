@@ -1,0 +1,124 @@
+"""`estampa deadletters`: look at what was set aside, and take it out. `redeliver` puts it through again."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import RenderableType
+
+from consumer import terminal
+from consumer.cli.deadletters.reader import Slip
+from consumer.deadletters.dead_letter import DeadLetter
+from consumer.decoding.alert import read_alerts
+from consumer.errors import BadAlert, ConfigError, OutputError
+
+TIMES: Final = ("first", "last", "time", "recovered")
+NAME_LENGTH: Final = 100
+"""Characters of a source in the name of a file: a file system takes 255 bytes."""
+
+
+def by_reason(slips: Iterable[Slip], *, recovered: bool = False) -> list[dict[str, Any]]:
+    """One row a reason, the most frequent first: letters, first and last time, the last one's explanation.
+
+    recovered: say also how many were recovered.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for slip in slips:
+        row = rows.setdefault(slip.reason, {"reason": str(slip.reason), "letters": 0, "first": slip.time_ms})
+        row |= {"letters": row["letters"] + 1, "last": slip.time_ms, "example": slip.explanation}
+        if recovered:
+            row["of them recovered"] = row.get("of them recovered", 0) + (slip.recovered_ms is not None)
+    return sorted(rows.values(), key=lambda row: -row["letters"])
+
+
+def each(slips: Iterable[Slip], *, recovered: bool = False) -> list[dict[str, Any]]:
+    """One row a letter: its place, as `show` takes it, and why. recovered: say also when it was recovered, if ever."""
+    return [
+        {
+            "place": spelled(slip.place),
+            "reason": str(slip.reason),
+            "bytes": slip.size or 0,
+            "time": slip.time_ms,
+            **({"recovered": slip.recovered_ms} if recovered else {}),
+            "message": slip.explanation,
+        }
+        for slip in slips
+    ]
+
+
+def spelled(place: Iterable[object]) -> str:
+    """SOURCE:PARTITION:POSITION:RECORD."""
+    return ":".join(map(str, place))
+
+
+def find(letters: Iterable[DeadLetter], place: str) -> DeadLetter:
+    """The letter at a place as `each` spells it, its record left out for the first. Raises ConfigError."""
+    for letter in letters:
+        if place in {spelled(letter.place), spelled(letter.place[:3])}:
+            return letter
+    raise ConfigError(f"no dead letter is of {place!r}; `estampa deadletters list --each` names them")
+
+
+def shown(letter: DeadLetter, max_bytes: int) -> dict[str, Any]:
+    """All that is known of one letter, and what the decoder of today makes of its packet."""
+    payload = letter.payload
+    start = (payload or b"")[:32].hex(" ")
+    facts = letter.facts() | {"time": _clock(letter.time_ms), "bytes": len(payload or b""), "starts_with": start}
+    return facts | {"decodes_today": [_outcome(one) for one in read_alerts(payload, max_bytes)] if payload else []}
+
+
+def _outcome(outcome: Any) -> str:
+    if isinstance(outcome, BadAlert):
+        return f"{outcome.reason}: {outcome}"
+    cutouts = ", ".join(f"{name} {len(data) if data else 'missing'}" for name, data in outcome.cutouts.items())
+    return f"candid {outcome.candid} of {outcome.object_id}, schema {outcome.schema_version}; cutouts: {cutouts}"
+
+
+def export(letters: Iterable[DeadLetter], folder: Path) -> dict[str, int]:
+    """Write each packet's original bytes to `folder`, with `index.jsonl` to say which is which and why.
+
+    Returns how many of the letters have their bytes there. Raises OutputError where the folder is not empty.
+    """
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise OutputError(f"{folder} is not empty; export to a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [_write(letter, folder, number) for number, letter in enumerate(letters)]
+        (folder / "index.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+    kept = sum(row["file"] is not None for row in rows)
+    return {"letters": len(rows), "exported": kept, "without_bytes": len(rows) - kept}
+
+
+def _write(letter: DeadLetter, folder: Path, number: int) -> dict[str, Any]:
+    """One packet to a file of its own; several letters of one packet share it. number: of the letter, from 0."""
+    if letter.payload is None:
+        return letter.facts() | {"file": None}
+    source, partition, position, _ = letter.place
+    name = f"{file_name(source)}-{partition}-{position}.avro"
+    if (folder / name).exists() and (folder / name).read_bytes() != letter.payload:
+        name = f"{number}-{name}"
+    (folder / name).write_bytes(letter.payload)
+    return letter.facts() | {"file": name}
+
+
+def file_name(source: str) -> str:
+    """A source as a part of a file's name: it may be anything that a header holds."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", source)[:NAME_LENGTH].lstrip(".-") or "_"
+
+
+def table(rows: Sequence[dict[str, Any]], title: str) -> RenderableType:
+    """Rows of like keys as a table; times in milliseconds are shown as UTC."""
+    names = list(rows[0]) if rows else ["no dead letters"]
+    cells = ([_clock(value) if name in TIMES else str(value) for name, value in row.items()] for row in rows)
+    return terminal.table(title, names, cells)
+
+
+def _clock(time_ms: int | None) -> str:
+    if time_ms is None:
+        return "no"
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")

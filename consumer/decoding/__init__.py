@@ -1,0 +1,1 @@
+"""Packet → alert → stamps: Avro containers and schemas, the compiled walk, FITS images."""

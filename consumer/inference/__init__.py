@@ -1,0 +1,1 @@
+"""The models on their device, and the sizes of the batches that they take."""

@@ -1,0 +1,76 @@
+"""The Kafka broker: how any client of ours reaches it, and what its errors mean."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.configuration.settings import KafkaSettings
+from consumer.errors import BrokerError, ConfigError
+
+Client = TypeVar("Client")
+
+ASK_S: Final = 10.0
+"""How long a question to the broker may take."""
+
+HEAR_S: Final = 0.5
+"""How long to listen, when a question failed, for why: a refused password is told apart from the failure."""
+
+FENCED_MEND: Final = "another process has our kafka.transactional_id: give each its own, and start again"
+
+REFUSALS: Final = {
+    KafkaError._AUTHENTICATION: "check kafka.username, kafka.password and kafka.mechanism",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "check kafka.username, kafka.password and kafka.mechanism",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "ask for read access to the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "ask for the group, or set kafka.group to one that is yours",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "ask for the right to write",
+    KafkaError._SSL: "check kafka.security and kafka.ca_file",
+    KafkaError.MSG_SIZE_TOO_LARGE: "give the topic max.message.bytes above limits.packet_bytes: a dead letter is whole",
+    KafkaError.FENCED_INSTANCE_ID: "another member has our group.instance.id: give each its own, and start again",
+    KafkaError._FENCED: FENCED_MEND,
+    KafkaError.PRODUCER_FENCED: FENCED_MEND,
+    KafkaError.INVALID_PRODUCER_EPOCH: FENCED_MEND,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "ask for the right to write as kafka.transactional_id",
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: "set kafka.mechanism to one that the broker takes",
+}
+"""Errors that no waiting mends, and what does."""
+
+UNREACHABLE: Final = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
+
+
+def client_config(settings: KafkaSettings) -> dict[str, Any]:
+    """librdkafka's configuration for any client of ours."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.brokers,
+        "security.protocol": settings.security,
+        "client.id": "estampa",
+        "log_level": 2,  # what matters comes as an error too, and is logged in our own way
+    }
+    if settings.security.startswith("SASL"):
+        password = settings.password.get_secret_value() if settings.password else ""
+        credentials = {"sasl.username": settings.username or "", "sasl.password": password}
+        config |= {"sasl.mechanism": settings.mechanism, **credentials}
+    if settings.ca_file:
+        config["ssl.ca.location"] = str(settings.ca_file)
+    return config | settings.librdkafka
+
+
+def make_client(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
+    """A Consumer or Producer. Raises ConfigError for what librdkafka does not know or cannot read."""
+    try:
+        return kind(config)
+    except KafkaException as error:
+        said = error.args[0].str()
+        raise ConfigError(f"librdkafka refuses: {said}; check [kafka.librdkafka] and kafka.ca_file") from error
+
+
+def explain(error: KafkaError, settings: KafkaSettings) -> BrokerError:
+    """One line for a person, with the mend."""
+    mend = REFUSALS.get(error.code())
+    if mend:
+        return BrokerError(f"Kafka at {settings.brokers} refuses us: {error.str()}; {mend}")
+    if error.code() in UNREACHABLE:
+        return BrokerError(
+            f"Kafka at {settings.brokers} does not answer: {error.str()}; is it up, is kafka.brokers right?"
+        )
+    return BrokerError(f"Kafka at {settings.brokers}: {error.str()} ({error.name()})")

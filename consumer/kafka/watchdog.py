@@ -1,0 +1,117 @@
+"""Whether the broker answers and sends, and the group gives us a part: silence of each looks like a quiet night."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from consumer.configuration.settings import Settings
+from consumer.errors import BrokerError, StoreError
+from consumer.kafka.client import HEAR_S, REFUSALS, UNREACHABLE, explain
+
+log = structlog.get_logger()
+
+LOOK_S: Final = 2.0
+"""Between two looks at what came, besides `batch.wait_ms`: after a longer time, a batch was in hand, or the machine
+stood still, and silence begins anew.
+"""
+
+
+class Watch:
+    """Over one consumer. What callbacks hear is noted here, for they must not raise; the checks raise it.
+
+    fault: what must end the run. up: whether the broker answers, as far as was heard.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._kafka = settings.kafka
+        self._look_s = LOOK_S + settings.batch.wait_ms / 1000
+        self.fault: BrokerError | StoreError | None = None
+        self._down_since: float | None = None
+        self._waiting_since: float | None = None  # for the group to give us a part, be it none
+        self._silent_since = self._looked_at = float("-inf")  # no message came, when we looked again and again
+
+    @property
+    def up(self) -> bool:
+        return self._down_since is None
+
+    @property
+    def owed(self) -> bool:
+        """Whether the group still owes us an answer."""
+        return self._waiting_since is not None
+
+    def hear(self, error: KafkaError) -> None:
+        """Note an error that librdkafka tells of."""
+        if error.code() in REFUSALS or error.fatal():
+            self.fault = explain(error, self._kafka)
+        elif error.code() in UNREACHABLE and self._down_since is None:
+            self._down_since = time.monotonic()
+            log.warning("broker_away", brokers=self._kafka.brokers, error=error.str())
+
+    def waits(self) -> None:
+        """The group owes us an answer from now on."""
+        self._waiting_since = time.monotonic()
+
+    def answered(self) -> None:
+        """The group has given us a part, or said that there is none. What is new in it has had no time to come."""
+        self._waiting_since = None
+        self._silent_since = time.monotonic()
+
+    def ask(self, consumer: Consumer, question: Callable[[], Any]) -> Any:
+        """Ask the broker before anything is subscribed to. Raises BrokerError with the reason of a refusal."""
+        try:
+            return question()
+        except KafkaException as error:
+            consumer.poll(HEAR_S)  # brings no message yet, only why the broker refused
+            raise self.fault or explain(error.args[0], self._kafka) from error
+
+    def check_broker(self, consumer: Consumer) -> None:
+        """A refusal ends the run, and so does a broker that stays away: to wait on would look like a quiet night."""
+        if self.fault:
+            raise self.fault
+        if self._down_since is None:
+            return
+        away_s = time.monotonic() - self._down_since
+        try:
+            consumer.list_topics(timeout=1.0)
+        except KafkaException as error:
+            if away_s > self._kafka.patience_s:
+                raise explain(error.args[0], self._kafka) from error
+        else:
+            log.info("broker_back", away_s=round(away_s, 1))
+            self._down_since = None
+
+    def check_group(self, partitions: Callable[[], int]) -> None:
+        """A group that never answers: where there is something to read, end the run. partitions: how many there are."""
+        if self._waiting_since is None:
+            return
+        if self._looked_away(now := time.monotonic()):
+            self.waits()
+        elif now - self._waiting_since >= self._patience_s:
+            if there := partitions():
+                raise self._starved(f"group {self._kafka.group} gave us no part of {there} partitions")
+            self.waits()
+
+    def check_flow(self, received: int, waiting: Callable[[], int]) -> None:
+        """A broker that shows messages and sends none ends the run. waiting: how many it shows beyond what we have."""
+        now = time.monotonic()
+        if received or not self.up or self._looked_away(now):
+            self._silent_since = now
+        self._looked_at = now
+        if now - self._silent_since > self._patience_s:
+            if there := waiting():
+                raise self._starved(f"messages wait for us, {there} or more, and none came")
+            self._silent_since = now
+
+    def _looked_away(self, now: float) -> bool:
+        return now - self._looked_at > self._look_s
+
+    @property
+    def _patience_s(self) -> float:
+        return max(self._kafka.patience_s, 2 * self._kafka.session_timeout_ms / 1000)
+
+    def _starved(self, what: str) -> BrokerError:
+        where = f"for {self._patience_s:g} s at {self._kafka.brokers}"
+        return BrokerError(f"{what} {where}: start again, and look at the broker if it stays so")

@@ -1,0 +1,1 @@
+"""Each object's sequence of latents in a Redis-protocol store."""

@@ -1,0 +1,134 @@
+"""The servers behind the store, one or a Cluster's primaries, and the patience with which they are asked."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    NoPermissionError,
+    RedisClusterException,
+    RedisError,
+    TryAgainError,
+)
+from redis.retry import Retry
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from consumer.configuration.settings import StoreSettings
+from consumer.errors import StoreError
+
+T = TypeVar("T")
+Client = Any
+"""`redis.Redis` or `RedisCluster`: one command set, two unrelated classes."""
+
+SOCKET_TIMEOUT_S: Final = 10.0
+CONNECT_S: Final = 5.0
+"""Patience at the start, where a wrong address is likelier than a store that restarts."""
+
+UNREACHABLE: Final = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError)
+MOVING: Final = (AskError, ClusterDownError, TryAgainError, RedisClusterException)
+"""A Cluster between two states: a primary was lost, a slot is on its way. AskError is MovedError's parent too."""
+REFUSED: Final = (AuthenticationError, NoPermissionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One server, and what it holds. tag: a key that begins with it is on this server, until slots are moved."""
+
+    client: Client
+    tag: str
+    keys: list[str] = field(default_factory=list)
+
+
+class Servers:
+    """Raises StoreError when they stay away for `store.patience_s`, or refuse."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = settings
+        self._stale = False  # a Cluster's slots are to be asked for anew
+        self._client: Client = None
+        self._client = self.patiently(lambda: _connect(settings), min(settings.patience_s, CONNECT_S))
+
+    def nodes(self, keys: Iterable[str] = ()) -> list[Node]:
+        """Every server, each with those of `keys` that it holds, in their order."""
+        if not self._settings.cluster:
+            return [Node(self._client, "", list(keys))]
+        nodes: dict[str, Node] = {}
+        primaries = {node.name for node in self._client.get_primaries()}
+        for number in count():
+            tag = f"{{{number}}}"
+            server = self._client.get_node_from_key(tag)
+            if server.name not in nodes:
+                nodes[server.name] = Node(self._client.get_redis_connection(server), tag)
+            if len(nodes) >= len(primaries):
+                break
+        for key in keys:
+            nodes[self._client.get_node_from_key(key).name].keys.append(key)
+        return list(nodes.values())
+
+    def holding(self, key: str) -> Client:
+        """The server that holds `key`."""
+        if not self._settings.cluster:
+            return self._client
+        return self._client.get_redis_connection(self._client.get_node_from_key(key))
+
+    def patiently(self, ask: Callable[[], T], patience_s: float | None = None) -> T:
+        """Ask, and ask again while they cannot be reached: every question must bear repeating."""
+        attempts = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_after_delay(patience_s or self._settings.patience_s),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
+            reraise=True,
+        )
+        try:
+            answered: T = attempts(self._ask, ask)
+        except (RedisError, RedisClusterException, OSError) as error:
+            raise StoreError(_explained(error, self._settings)) from error
+        return answered
+
+    def _ask(self, ask: Callable[[], T]) -> T:
+        if self._stale and isinstance(self._client, RedisCluster):
+            self._client.nodes_manager.initialize()
+        self._stale = True
+        answer = ask()
+        self._stale = False
+        return answer
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, UNREACHABLE + MOVING) and not isinstance(error, REFUSED)
+
+
+def _connect(settings: StoreSettings) -> Client:
+    password = settings.password.get_secret_value() if settings.password else None
+    wait_s = min(SOCKET_TIMEOUT_S, settings.patience_s)
+    options: dict[str, Any] = {"socket_timeout": wait_s, "socket_connect_timeout": wait_s}
+    if password is not None:
+        options["password"] = password
+    once = Retry(NoBackoff(), 0)
+    if settings.cluster:
+        return RedisCluster.from_url(settings.url.get_secret_value(), retry=once, **options)
+    client = redis.Redis.from_url(settings.url.get_secret_value(), retry=once, **options)
+    client.ping()
+    return client
+
+
+def _explained(error: Exception, settings: StoreSettings) -> str:
+    where = settings.address
+    if isinstance(error, REFUSED):
+        return f"store {where} refuses us: {error}; check store.url, store.password and the server's ACL"
+    if isinstance(error, UNREACHABLE):
+        return f"store {where} does not answer: {error}; is it up, is store.url right?"
+    if isinstance(error, MOVING):
+        return f"store {where} is a Cluster without one of its parts: {error}; look at its nodes"
+    return f"store {where} refused a command: {error}"

@@ -1,0 +1,211 @@
+"""Each object's sequence of latents in a Redis-protocol store: standalone, replicated or Cluster.
+
+`latent:{encoder id}:{dtype}:{sequence key}`, dtype f4 or f2, is a hash, candid → packed entry, written with HSETNX: the
+first latent of a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset
+before which the store holds everything of that partition; in a Cluster each server has its own, `applied:` followed by
+a tag that keeps it there, and it speaks of what this server holds.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from consumer.configuration.settings import StoreSettings
+from consumer.errors import StoreError
+from consumer.message import Partition
+from consumer.store.connection import Client, Node, Servers
+from consumer.store.sequences import Entries, Held, History, Window, entry_dtype
+
+DAY_S: Final = 86_400
+PROBE_S: Final = 1.0
+SURPLUS_OBJECTS: Final = 100_000
+"""Objects whose surplus is remembered until their next visit; those beyond are noticed again at the visit after."""
+
+ADVANCE: Final = """
+local held = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-1')
+if held < tonumber(ARGV[2]) then return held end
+local now = math.max(held, tonumber(ARGV[3]))
+if now > held then redis.call('HSET', KEYS[1], ARGV[1], now) end
+return now
+"""
+"""Move a partition's applied offset forward to ARGV[3], unless it fell behind ARGV[2], which we had written: then the
+store lost writes. One script, so that no crash between reading and writing can hide the loss. math.max keeps integers
+up to 2^53 whole."""
+
+BEGUN: Final = b""
+"""The field, no partition's name, that is written last of a group's start."""
+
+Note = tuple[str, int]
+"""Where an applied offset stands: key, and partition as its field."""
+
+
+class RedisStore:
+    """The store of one encoder's latents, for one consumer group.
+
+    A batch takes one round trip, or one per node in a Cluster. Every method raises StoreError when the store stays
+    away for `patience_s`, or refuses.
+    """
+
+    def __init__(self, settings: StoreSettings, encoder_id: str, latent: int, group: str = "") -> None:
+        self._settings = settings
+        self._dtype = entry_dtype(latent, settings.dtype)
+        self._prefix = f"latent:{encoder_id}:{np.dtype(settings.dtype).str[1:]}:"
+        self._group = group
+        self._window = Window(settings.max_history, settings.history_days)
+        self._surplus: dict[str, list[int]] = {}
+        self._written: dict[Note, int] = {}
+        self._servers = Servers(settings)
+        self._probed: Servers | None = None
+
+    def remember(self, entries: Entries, offsets: Mapping[Partition, int]) -> list[History]:
+        """Add the entries, and return what each is to be judged on: see `Window.histories`.
+
+        `offsets` are kept with them: partition → the offset before which all is now held.
+        """
+        rows_by_key = entries.rows_by_key()
+        applied, visits = self._servers.patiently(lambda: self._round_trips(entries, rows_by_key, offsets))
+        self._check_applied(applied)
+        histories: dict[int, History] = {}
+        for key, rows in rows_by_key.items():
+            *added, fields, _ = visits[key]
+            held = self._unpack(key, fields)
+            candids = [int(entries.candid[row]) for row in rows]
+            histories |= zip(rows, self._window.histories(held, candids, added), strict=True)
+            self._note_surplus(key, held)
+        return [histories[row] for row in range(len(entries))]
+
+    def sequence(self, key: str) -> Held:
+        """All that is held of one object, oldest first; empty where it is unknown."""
+        whole = self._prefix + key
+        return self._unpack(key, self._servers.patiently(lambda: self._servers.holding(whole).hgetall(whole)))
+
+    def applied(self, partition: Partition) -> int | None:
+        """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
+        held = self._servers.patiently(lambda: [self._noted(node, partition) for node in self._servers.nodes()])
+        return None if None in held else min(offset for offset in held if offset is not None)
+
+    def _noted(self, node: Node, partition: Partition) -> int | None:
+        key, number = self._note(node, partition)
+        self._written.pop((key, number), None)
+        value = node.client.hget(key, str(number))
+        return None if value is None else int(value)
+
+    def start(self) -> dict[Partition, int] | None:
+        """Where the group began, of the partitions there were then; None where it has not begun."""
+        key = f"start:{self._group}"
+        fields = self._servers.patiently(lambda: self._servers.holding(key).hgetall(key))
+        if BEGUN not in fields:
+            return None
+        places = [(field.decode().rpartition(":"), int(offset)) for field, offset in fields.items() if field != BEGUN]
+        return {(topic, int(partition)): offset for (topic, _, partition), offset in places}
+
+    def begin(self, offsets: dict[Partition, int]) -> None:
+        """Keep where the group begins. Of members that begin at once, the first to name a partition decides."""
+        key = f"start:{self._group}"
+
+        def write() -> None:
+            pipe = self._servers.holding(key).pipeline(transaction=False)
+            for (topic, partition), offset in offsets.items():
+                pipe.hsetnx(key, f"{topic}:{partition}", offset)
+            pipe.hset(key, BEGUN, 1)
+            pipe.execute()
+
+        self._servers.patiently(write)
+
+    def check(self) -> None:
+        """Raise StoreError unless the store answers and keeps what it is given."""
+        self._check(self._servers)
+
+    def answers(self) -> bool:
+        """Whether the store answers now, without the patience of the loop: on connections that wait for `PROBE_S`."""
+        try:
+            if self._probed is None:
+                self._probed = Servers(self._settings.model_copy(update={"patience_s": PROBE_S}))
+            self._check(self._probed)
+        except StoreError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._servers.close()
+        if self._probed:
+            self._probed.close()
+
+    def nodes(self) -> list[Client]:
+        """A connection to each server that holds data: one, or the primaries of a Cluster."""
+        return [node.client for node in self._servers.nodes()]
+
+    def _check(self, servers: Servers) -> None:
+        for memory in servers.patiently(lambda: [node.client.info("memory") for node in servers.nodes()]):
+            if (policy := memory.get("maxmemory_policy")) != "noeviction":
+                raise StoreError(
+                    f"store {self._settings.address} evicts: its maxmemory-policy is {policy}; set noeviction"
+                )
+
+    def _round_trips(
+        self, entries: Entries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]
+    ) -> tuple[dict[Note, int], dict[str, list[Any]]]:
+        """One with each server. Replies of the offsets' script, and of each object's commands."""
+        values = entries.packed(self._dtype)
+        key_of = {self._prefix + key: key for key in rows_by_key}
+        applied: dict[Note, int] = {}
+        visits: dict[str, list[Any]] = {}
+        for node in self._servers.nodes(key_of):
+            rows_here = {key_of[name]: rows_by_key[key_of[name]] for name in node.keys}
+            notes = {self._note(node, partition): offset for partition, offset in offsets.items()}
+            replies = iter(self._round_trip(node.client, entries, values, rows_here, notes))
+            visits |= {key: [next(replies) for _ in range(len(rows) + 2)] for key, rows in rows_here.items()}
+            applied |= dict(zip(notes, replies, strict=True))
+        for key in rows_by_key:
+            self._surplus.pop(key, None)
+        return applied, visits
+
+    def _round_trip(
+        self,
+        client: Client,
+        entries: Entries,
+        values: list[bytes],
+        rows_by_key: Mapping[str, list[int]],
+        notes: Mapping[Note, int],
+    ) -> list[Any]:
+        trims = [(key, self._surplus[key]) for key in rows_by_key if key in self._surplus]
+        pipe = client.pipeline(transaction=False)
+        for key, candids in trims:
+            pipe.hdel(self._prefix + key, *candids)
+        for key, rows in rows_by_key.items():
+            for row in rows:
+                pipe.hsetnx(self._prefix + key, str(entries.candid[row]), values[row])
+            pipe.hgetall(self._prefix + key)
+            pipe.expire(self._prefix + key, int(self._settings.expire_days * DAY_S))
+        # Last: a log that ends early then holds no offset without its entries.
+        for (key, partition), offset in notes.items():
+            pipe.execute_command("EVAL", ADVANCE, 1, key, partition, self._written.get((key, partition), -1), offset)
+        replies: list[Any] = pipe.execute() if len(pipe) else []
+        return replies[len(trims) :]
+
+    def _check_applied(self, applied: Mapping[Note, int]) -> None:
+        for note, held in applied.items():
+            written = self._written.get(note, -1)
+            if held < written:
+                place = f"{note[0].removeprefix('applied:')} [{note[1]}]"
+                raise StoreError(
+                    f"store lost writes: it holds {place} up to {held}, not {written}; restart to refill it"
+                )
+            self._written[note] = held
+
+    def _note_surplus(self, key: str, held: Held) -> None:
+        """Entries past `max_history` go at the next visit, in its own pipeline."""
+        surplus = held.candid[: -self._settings.max_history]
+        if len(surplus) and len(self._surplus) < SURPLUS_OBJECTS:
+            self._surplus[key] = [int(candid) for candid in surplus]
+
+    def _unpack(self, key: str, fields: dict[bytes, bytes]) -> Held:
+        try:
+            return Held.unpack(fields, self._dtype)
+        except ValueError as error:
+            raise StoreError(f"store key {self._prefix + key} is not estampa's: {error}; delete it") from error
+
+    def _note(self, node: Node, partition: Partition) -> Note:
+        topic, number = partition
+        return f"applied:{node.tag}{self._group}:{topic}", number

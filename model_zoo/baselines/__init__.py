@@ -1,0 +1,1 @@
+"""The models of the two student projects, and ALeRCE's stamp classifier."""

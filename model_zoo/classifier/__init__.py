@@ -1,0 +1,1 @@
+"""The classifier that serves: encoder, MLP and recurrent head, as torch modules."""

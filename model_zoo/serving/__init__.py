@@ -1,0 +1,1 @@
+"""The classifier made ready to serve: folded convolutions, and heads in fixed arithmetic."""

@@ -1,0 +1,166 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from consumer.archive.journal import Journal
+from consumer.archive.sink import DiscardSink, FileSink, check_writable
+from consumer.configuration.settings import OutputSettings
+from consumer.errors import OutputError, Reason
+from model_zoo.classes import CLASSES
+from schemas import load_schema
+from tests.support.makers import dead, made, results
+
+SUFFIXES = [".parquet", ".avro", ".jsonl"]
+NAMES = [field["name"] for field in load_schema("classification/1/classification")["fields"]]
+
+
+def sink_at(out: Path | None, dead_letters: Path | None = None, *, part: int = 1, resume: bool = False) -> FileSink:
+    target = out or dead_letters
+    assert target is not None
+    journal = Journal(target.with_name(f"{target.name}.parts"), {"of": "a test"})
+    earlier = journal.resume() if resume else journal.begin()
+    return FileSink(OutputSettings(part_messages=part, part_s=3_600), journal, out, dead_letters, earlier)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    if path.suffix == ".parquet":
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        return rows
+    with path.open("rb") as file:
+        return list(fastavro.reader(file))  # type: ignore[arg-type]
+
+
+def candids(path: Path) -> list[int]:
+    return [row["candid"] for row in read(path)]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_records_come_back_in_order_from_one_file(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"night{suffix}"
+    sink = sink_at(out)
+    for candid in (3, 1, 2):
+        sink.publish(results(made(candid)))
+    sink.finish()
+    assert candids(out) == [3, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == [out.name], "parts and journal are gone"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_has_the_same_names_and_values(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"night{suffix}"
+    sink = sink_at(out)
+    sink.publish(results(made(2**62, kafka_time=None)))
+    sink.finish()
+    [row] = read(out)
+    assert list(row) == NAMES
+    assert (row["candid"], row["jd"], row["history_truncated"]) == (2**62, 2461000.123456789, False)
+    assert list(row["flags"]) == ["padded", "late"]
+    assert dict(row["sequence_probabilities"]) == dict.fromkeys(CLASSES, 0.125) | {"SN": 0.5}
+    assert row["kafka_time"] is None
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_run_without_results_is_an_empty_file_that_can_be_read(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"night{suffix}"
+    sink_at(out).finish()
+    assert read(out) == []
+
+
+def test_parquet_keeps_times_as_times_and_maps_as_maps(tmp_path: Path) -> None:
+    out = tmp_path / "night.parquet"
+    sink = sink_at(out)
+    sink.publish(results(made(1)))
+    sink.finish()
+    schema = pq.read_schema(out)
+    assert schema.field("classified_time").type == pa.timestamp("ms", tz="UTC")
+    assert schema.field("sequence_probabilities").type == pa.map_(pa.string(), pa.float32())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_killed_replay_goes_on_nothing_twice_and_nothing_missing(tmp_path: Path, suffix: str) -> None:
+    """Parts of two messages: the fifth was not in a finished part when the kill came."""
+    out, letters = tmp_path / f"night{suffix}", tmp_path / "dead.avro"
+    sink = sink_at(out, letters, part=2)
+    for candid in range(5):
+        sink.publish(results(made(candid), dead_letters=(dead(offset=candid),)))
+    del sink
+    again = sink_at(out, letters, part=2, resume=True)
+    done = again.account.classified
+    assert again.candids == list(range(done))
+    assert again.messages == 2 * done, "as many as the source has to skip"
+    for candid in range(done, 7):
+        again.publish(results(made(candid), dead_letters=(dead(offset=candid),)))
+    again.finish()
+    assert candids(out) == list(range(7))
+    assert [letter["position"] for letter in read(letters)] == list(range(7))
+
+
+def test_a_part_that_was_written_and_not_journalled_is_written_again(tmp_path: Path) -> None:
+    out = tmp_path / "night.jsonl"
+    sink = sink_at(out)
+    sink.publish(results(made(1)))
+    (tmp_path / "night.jsonl.parts" / "000001.jsonl").write_text("half a li")
+    again = sink_at(out, resume=True)
+    again.publish(results(made(2)))
+    again.finish()
+    assert candids(out) == [1, 2]
+
+
+def test_a_kill_while_joining_leaves_a_replay_that_can_be_resumed(tmp_path: Path) -> None:
+    out = tmp_path / "night.avro"
+    sink = sink_at(out)
+    sink.publish(results(made(1)))
+    out.write_bytes(b"half of a file")
+    sink_at(out, resume=True).finish()
+    assert candids(out) == [1]
+
+
+def test_an_ordered_stop_keeps_the_part_in_hand(tmp_path: Path) -> None:
+    out = tmp_path / "night.jsonl"
+    sink = sink_at(out, part=1_000)
+    sink.publish(results(made(1)))
+    sink.close()
+    assert not out.exists(), "the name appears when the replay is whole"
+    assert sink_at(out, resume=True).account.classified == 1
+
+
+def test_dead_letters_alone_may_be_kept_with_their_bytes(tmp_path: Path) -> None:
+    letters = tmp_path / "dead.avro"
+    sink = sink_at(None, letters)
+    payload = bytes(range(256))
+    sink.publish(results(dead_letters=(dead(payload=payload), dead(Reason.TOMBSTONE, payload=None))))
+    sink.finish()
+    assert [(letter["payload"], letter["reason"]) for letter in read(letters)] == [
+        (payload, "corrupt_container"),
+        (None, "tombstone"),
+    ]
+
+
+def test_an_output_that_cannot_be_written_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "night.jsonl"
+    sink = sink_at(out)
+    (tmp_path / "night.jsonl.parts" / "000000.jsonl").mkdir()
+    with pytest.raises(OutputError, match=r"000000.jsonl cannot be written: .*; mend that, then go on with --resume"):
+        sink.publish(results(made(1)))
+
+
+def test_formats_and_folders_are_checked_before_a_night_is_read(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"night.csv has no known format; end it in .parquet, .avro, .jsonl"):
+        check_writable(tmp_path / "night.csv", None)
+    with pytest.raises(OutputError, match=r"folder .*none does not exist"):
+        check_writable(None, tmp_path / "none" / "dead.avro")
+    check_writable(tmp_path / "night.parquet", tmp_path / "anything")
+
+
+def test_a_discarding_sink_keeps_nothing() -> None:
+    sink = DiscardSink()
+    sink.publish(results(made(1)))
+    sink.finish()
+    assert (sink.messages, list(sink.candids), sink.account.read) == (0, [], 0)

@@ -1,0 +1,65 @@
+"""Silence, counted by a clock that the test moves."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from consumer.configuration.settings import Settings
+from consumer.errors import BrokerError
+from consumer.kafka.watchdog import Watch
+
+PATIENCE_S = 90
+"""Two sessions: more than `kafka.patience_s`."""
+
+
+class Looking:
+    """A watch that looks once a second, and the clock it looks at."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.watch = Watch(Settings())
+
+    def look(self, seconds: int, *, waiting: int = 0, partitions: int = 1) -> None:
+        for _ in range(seconds):
+            self.now += 1
+            self.watch.check_group(lambda: partitions)
+            self.watch.check_flow(0, lambda: waiting)
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> Looking:
+    made = Looking()
+    monkeypatch.setattr("consumer.kafka.watchdog.time", SimpleNamespace(monotonic=lambda: made.now))
+    return made
+
+
+def test_messages_that_wait_and_do_not_come_end_the_run(looking: Looking) -> None:
+    looking.look(PATIENCE_S, waiting=5)
+    with pytest.raises(BrokerError, match="messages wait for us, 5 or more, and none came for 90 s"):
+        looking.look(2, waiting=5)
+
+
+def test_a_part_given_after_a_long_silence_has_time_for_its_first_message(looking: Looking) -> None:
+    looking.look(PATIENCE_S)
+    looking.watch.answered()
+    looking.look(PATIENCE_S, waiting=5)
+    with pytest.raises(BrokerError, match="messages wait for us"):
+        looking.look(1, waiting=5)
+
+
+def test_a_group_that_does_not_answer_ends_the_run(looking: Looking) -> None:
+    looking.watch.waits()
+    looking.look(PATIENCE_S)
+    with pytest.raises(BrokerError, match="gave us no part of 1 partitions"):
+        looking.look(1)
+
+
+@pytest.mark.parametrize("owed", [Watch.waits, Watch.answered], ids=["an answer", "messages"])
+def test_a_machine_that_stood_still_was_not_silent(looking: Looking, owed: Callable[[Watch], None]) -> None:
+    owed(looking.watch)
+    looking.look(PATIENCE_S - 10, waiting=5)
+    looking.now += 2 * PATIENCE_S
+    looking.look(PATIENCE_S, waiting=5)
+    with pytest.raises(BrokerError):
+        looking.look(2, waiting=5)

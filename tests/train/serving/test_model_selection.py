@@ -1,0 +1,136 @@
+"""Nothing is chosen on the fold that is scored, and no model that chooses saw it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from train.baselines.experiment import changed, read_experiment
+from train.data.alert_table import FIELDS, Observed
+from train.serving.dataset import Alerts, gather
+from train.serving.encoder import EncoderTraining
+from train.serving.fit import Encoders, Serving
+from train.serving.folds import Folds
+from train.serving.model_selection import choose_encoder, choose_head, encoder_candidates, regret
+from train.serving.run import serving_of
+
+COUNT = 60
+QUICK = replace(
+    Serving(),
+    encoder=EncoderTraining(steps=2, batch=8),
+    columns=replace(Serving().columns, members=1, steps=2, trees=40, hidden=4),
+)
+
+
+def observed(first: int = 0, objects: int = 40) -> Observed:
+    random = np.random.default_rng(first)
+    names = np.array([f"ZTF{first + place % objects:03d}" for place in range(COUNT)])
+    return Observed(
+        stamps=random.normal(100, 5, (COUNT, 3, 21, 21)).astype(np.float32),
+        jd=2461000.5 + np.arange(COUNT),
+        band=np.ones(COUNT, np.int64),
+        candid=first + np.arange(COUNT),
+        object_id=names,
+        key=names,
+        label=(np.arange(COUNT) % objects % 5).astype(np.int64),
+        metadata=random.normal(0, 1, (COUNT, len(FIELDS))),
+    )
+
+
+@pytest.fixture(scope="module")
+def alerts() -> Alerts:
+    return gather(observed(), [observed(1000)], Serving().preprocessing)
+
+
+@pytest.fixture(scope="module")
+def folds(alerts: Alerts) -> Folds:
+    return Folds.of(alerts, 5, 1)
+
+
+def test_folds_hold_each_real_object_once_and_no_simulated_one(alerts: Alerts, folds: Folds) -> None:
+    assert len(folds.rows) == COUNT
+    objects = alerts.objects[folds.rows]
+    assert all(len(set(folds.fold[objects == name])) == 1 for name in set(objects))
+    assert not alerts.simulated[alerts.sequences.judged[folds.rows].numpy()].any()
+
+
+def test_a_fold_is_chosen_for_by_two_others_and_each_pair_serves_both(folds: Folds) -> None:
+    assert [folds.inner(outer) for outer in range(5)] == [[1, 4], [0, 2], [1, 3], [2, 4], [0, 3]]
+    assert list(folds.pairs()) == [(0, 1), (0, 4), (1, 2), (2, 3), (3, 4)]
+    assert list(Folds(folds.rows, folds.fold, 3).pairs()) == [(0, 1), (0, 2), (1, 2)]
+
+
+def test_what_chooses_learned_from_no_object_of_either_fold(alerts: Alerts, folds: Folds) -> None:
+    for pair in folds.pairs():
+        kept = set(alerts.table.object_id[alerts.without(folds.within(pair))])
+        assert not kept & set(alerts.objects[folds.within(pair)])
+        assert len(kept) > 40
+
+
+def test_every_set_of_folds_has_a_seed_of_its_own(folds: Folds) -> None:
+    held = [(), *((one,) for one in range(5)), *folds.pairs()]
+    assert len({Serving().without(folds).seed for folds in held}) == len(held)
+
+
+def test_labels_of_the_fold_that_is_scored_change_nothing_that_was_chosen_for_it(
+    alerts: Alerts, folds: Folds, tmp_path: Path
+) -> None:
+    told = replace(alerts.table, label=alerts.table.label.copy())
+    out = alerts.sequences.judged[folds.within((2,))].numpy()
+    told.label[out] = (told.label[out] + 1) % 5
+    other = gather(told.only(~alerts.simulated), [observed(1000)], Serving().preprocessing)
+    plans = []
+    for number, some in enumerate((alerts, other)):
+        encoders = Encoders(tmp_path / str(number))
+        plan = choose_encoder(some, folds, QUICK, 2, encoders, str)
+        plans.append((plan.outer[2], choose_head(some, folds, plan, 2, encoders, str).outer[2]))
+    assert plans[0] == plans[1]
+
+
+def test_the_least_regret_is_that_of_the_better_answers_whatever_their_temperature() -> None:
+    label = torch.arange(30) % 3
+    weight = torch.ones(30, dtype=torch.float64)
+    right, noise = torch.eye(3)[label], torch.randn(30, 3, generator=torch.Generator().manual_seed(0))
+    assert regret(right + 0.3 * noise, label, weight) < regret(right + 3 * noise, label, weight)
+    assert regret(5 * (right + noise), label, weight) == pytest.approx(regret(right + noise, label, weight), abs=5e-3)
+
+
+def test_without_a_search_the_experiment_says_what_is_used(alerts: Alerts, folds: Folds, tmp_path: Path) -> None:
+    plan = choose_encoder(alerts, folds, QUICK, 0, Encoders(tmp_path), str)
+    assert set(plan.outer) == {plan.final} == {QUICK}
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_that_was_fitted_is_not_fitted_again(alerts: Alerts, tmp_path: Path) -> None:
+    encoders, kept = Encoders(tmp_path), alerts.without(np.array([0]))
+    first, _ = encoders.fit(alerts, QUICK, kept)
+    [path] = tmp_path.iterdir()
+    written = path.stat().st_mtime_ns
+    again, _ = encoders.fit(alerts, QUICK, kept)
+    assert all(torch.equal(one, other) for one, other in zip(first.parameters(), again.parameters(), strict=True))
+    assert path.stat().st_mtime_ns == written
+
+
+def test_other_settings_or_other_alerts_are_another_encoder(alerts: Alerts, tmp_path: Path) -> None:
+    encoders = Encoders(tmp_path)
+    encoders.fit(alerts, QUICK, alerts.without(np.array([0])))
+    encoders.fit(alerts, QUICK, alerts.without(np.array([9])))
+    encoders.fit(alerts, replace(QUICK, simulated=0.1), alerts.without(np.array([0])))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_distilled_encoder_learns_from_its_teachers(alerts: Alerts, tmp_path: Path) -> None:
+    kept = alerts.without(np.array([0]))
+    student, teachers = Encoders(tmp_path).fit(alerts, replace(QUICK, teachers=2), kept)
+    assert len(teachers) == 2
+    assert len(list(tmp_path.iterdir())) == 3
+    assert not torch.equal(student.head[2].weight, teachers[0].head[2].weight)
+
+
+def test_the_candidates_are_the_experiments_own_setting_first() -> None:
+    experiment = changed(read_experiment("estampa-serve")[0], {})
+    serving = serving_of(experiment)
+    first = encoder_candidates(serving, 250)[0]
+    assert replace(first, encoder=serving.encoder) == serving

@@ -1,0 +1,93 @@
+"""`estampa-train dataset …`: data sets from archived alerts and a table of labels."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from train.terminal import check_free, console, fail
+
+if TYPE_CHECKING:
+    from train.data.dataset_file import Summary
+
+app = typer.Typer(help="Data sets from archived alerts, and what is in them.", no_args_is_help=True)
+
+
+@app.command()
+def build(
+    archives: Annotated[list[Path], typer.Argument(help="tar, tar.gz, directories of .avro, or containers.")],
+    labels: Annotated[Path, typer.Option(help="CSV table with the columns candid and label.")],
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    size: Annotated[int, typer.Option(min=3, max=63, help="Side of the cut around the source, pixels.")] = 21,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split by object.")] = 1,
+    sequences: Annotated[int, typer.Option(min=0, help="Make sequences of up to so many alerts an object.")] = 0,
+) -> None:
+    """Make a data set with the decode and the preprocessing that serve, split by object."""
+    import numpy as np
+
+    from consumer.errors import EstampaError
+    from model_zoo.preprocess import Preprocessing
+    from train.data import dataset_file, from_archive
+    from train.data.labels import origin_of, read_labels
+
+    try:
+        check_free(out, ".npz")
+        table, preprocessing = read_labels(labels), Preprocessing(size)
+        examples, report = from_archive.collect(archives, table, preprocessing)
+        if sequences:
+            arrays = from_archive.sequence_set(examples, table, preprocessing, seed, sequences)
+        else:
+            arrays = from_archive.alert_set(examples, table, preprocessing, seed)
+        origin = origin_of(archives)
+        dataset_file.save(arrays | {"origin": np.array(origin)}, out)
+    except (ValueError, OSError, EstampaError) as error:
+        raise fail(error) from error
+    refused = ", ".join(f"{count} {reason}" for reason, count in report.refused.items()) or "none"
+    console.print(
+        f"{report.read} alerts read: {report.kept} kept, {report.repeated} repeated, {report.unlabelled} without a "
+        f"label, refused: {refused} → {out} ({origin})",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A data set (.npz), or one of the seeds' pickles.")],
+    page: Annotated[Path | None, typer.Option(help="Write a page of stamps to this PNG file.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Of a pickle; by default from its name.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Order of a pickle's channels, comma-separated.")] = None,
+) -> None:
+    """Describe a data set: arrays, classes by split, repeats and leaks, value ranges; and show a page of stamps."""
+    from train.data import dataset_file
+    from train.data.inspection import inspect as inspect_stamps
+    from train.data.layouts import read_layout
+    from train.data.stamp_set import StampSet
+
+    out = Console()
+    try:
+        if dataset_file.is_built(path):
+            arrays = dataset_file.load(path)
+            _describe(dataset_file.describe(arrays), out)
+        else:
+            order = tuple(channels.split(",")) if channels else None
+            stamps = StampSet.load(path) if path.suffix == ".npz" else read_layout(path, layout, order)
+            arrays = stamps.arrays()
+            for line in inspect_stamps(stamps).lines():
+                out.print(line, highlight=False)
+        if page is not None:
+            dataset_file.draw_page(arrays, page)
+    except (ValueError, OSError) as error:
+        raise fail(error) from error
+
+
+def _describe(summary: "Summary", out: Console) -> None:
+    shown = Table("array", "shape", "type", "range")
+    for row in summary.arrays:
+        shown.add_row(*row)
+    counted = Table("class", *summary.splits)
+    for name, counts in summary.classes.items():
+        counted.add_row(name, *map(str, counts))
+    out.print(shown, counted)
+    out.print(f"{summary.objects} objects; {summary.repeats} repeated images; {summary.leaks} objects in two splits")

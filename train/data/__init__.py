@@ -1,0 +1,1 @@
+"""Data sets: stamps and alerts from archives and pickles, labels, and what a data set holds."""

@@ -1,0 +1,109 @@
+"""Archives of alerts → arrays to train on, read and cut by the very code that serves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumer.archive.source import read_packets
+from consumer.decoding.alert import Alert, read_alerts
+from consumer.decoding.packet import PacketReader
+from consumer.decoding.stamps import cut_stamps
+from consumer.errors import ArchiveError, BadAlert
+from model_zoo.metadata import COLUMNS, metadata_fields
+from model_zoo.preprocess import STAMP_SIDE, Preprocessing
+
+MAX_BYTES: Final = 1 << 26
+"""Archives here were chosen by hand; the consumer's own limits guard a stream."""
+
+UNLABELLED: Final = -1
+FIELDS: Final = metadata_fields(COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """N alerts, in (jd, candid) order.
+
+    stamps: (N, 3, size, size) float32, raw, NaN where there is nothing. jd: (N,) float64 days. band: (N,) int64.
+    candid: (N,) int64. object_id, key: (N,) str. label: (N,) int64, place in the classes, -1 for none.
+    metadata: (N, F) float64, values of FIELDS, NaN where null or absent.
+    """
+
+    stamps: NDArray[np.float32]
+    jd: NDArray[np.float64]
+    band: NDArray[np.int64]
+    candid: NDArray[np.int64]
+    object_id: NDArray[np.str_]
+    key: NDArray[np.str_]
+    label: NDArray[np.int64]
+    metadata: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.jd)
+
+    def only(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
+        return type(self)(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        return np.not_equal(self.label, UNLABELLED)
+
+    @property
+    def first_of_object(self) -> NDArray[np.bool_]:
+        """Whether an alert is the first of its objectId here."""
+        _, first = np.unique(self.object_id, return_index=True)
+        return np.isin(np.arange(len(self)), first)
+
+
+def joined(parts: Sequence[Observed]) -> Observed:
+    """Several tables as one, in (jd, candid) order."""
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in Observed.__dataclass_fields__)
+    whole = Observed(*columns)
+    return whole.only(np.lexsort((whole.candid, whole.jd)))
+
+
+def read_observed(
+    archives: Sequence[Path], labels: Mapping[int, int], size: int = STAMP_SIDE
+) -> tuple[Observed, dict[str, int]]:
+    """Every alert that can be classified, once a candid, cut to `size`, and how many could not be, by reason.
+
+    Raises ValueError naming an archive that cannot be read, or where no alert can be.
+    """
+    full, refused, reader = Preprocessing(size=size), dict[str, int](), PacketReader(FIELDS)
+    kept: dict[int, tuple[Alert, NDArray[np.float32]]] = {}
+    try:
+        for payload in read_packets(archives):
+            for alert in read_alerts(payload, MAX_BYTES, reader):
+                try:
+                    kept.setdefault(*_row(alert, full))
+                except BadAlert as bad:
+                    refused[bad.reason] = refused.get(bad.reason, 0) + 1
+    except ArchiveError as error:
+        raise ValueError(str(error)) from error
+    if not kept:
+        raise ValueError(f"no alert can be read from {', '.join(map(str, archives))}: {refused or 'they are empty'}")
+    return _columns(list(kept.values()), labels), refused
+
+
+def _row(alert: Alert | BadAlert, full: Preprocessing) -> tuple[int, tuple[Alert, NDArray[np.float32]]]:
+    if isinstance(alert, BadAlert):
+        raise alert
+    return alert.candid, (alert, cut_stamps(alert, full, MAX_BYTES).pixels)
+
+
+def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: Mapping[int, int]) -> Observed:
+    rows.sort(key=lambda row: (row[0].jd, row[0].candid))
+    alerts = [alert for alert, _ in rows]
+    return Observed(
+        stamps=np.stack([pixels for _, pixels in rows]),
+        jd=np.array([alert.jd for alert in alerts], np.float64),
+        band=np.array([alert.fid for alert in alerts], np.int64),
+        candid=np.array([alert.candid for alert in alerts], np.int64),
+        object_id=np.array([alert.object_id for alert in alerts]),
+        key=np.array([alert.sequence_key for alert in alerts]),
+        label=np.array([labels.get(alert.candid, UNLABELLED) for alert in alerts], np.int64),
+        metadata=np.array([alert.metadata for alert in alerts], np.float64),
+    )

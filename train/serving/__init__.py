@@ -1,0 +1,1 @@
+"""How the models that serve are made: inputs, encoder, heads, model selection, evaluation, card."""

@@ -1,0 +1,115 @@
+"""What is told of a served model: its card's scores, settings and data, and its `table.md`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+
+from model_zoo.checkpoint import Checkpoint
+from model_zoo.classes import CLASSES
+from train.data.alert_table import Observed
+from train.serving.dataset import Alerts
+from train.serving.inputs import Given, Lessons
+from train.serving.model_selection import Plan
+from train.serving.own_splits import OwnSplit
+
+PROTOCOL: Final = (
+    "{origin} alerts, folds by object, nested: a fold's settings were chosen on other folds, by models that saw "
+    "neither; encoder, heads and temperature of a fold saw no label of it"
+)
+
+
+def described(alerts: Alerts, given: Given, lessons: Lessons) -> dict[str, Any]:
+    """What was trained on: counts, names and a fingerprint of (candid, label).
+
+    judged: what the folds are made of, of the origin that stands beside it; simulated: what only helps.
+    """
+    judged = alerts.table.only(~alerts.simulated)
+    return {
+        "origin": lessons.origin,
+        "real": [archive.name for archive in given.real],
+        "simulated": [night.name for sky in given.skies for night in sky],
+        "stamps": list(lessons.sets),
+        "judged_alerts": len(judged),
+        "judged_labelled": _counts(judged),
+        "simulated_alerts": _counts(alerts.table.only(alerts.simulated)),
+        "fingerprint": alerts.fingerprint(),
+    }
+
+
+def card(shown: Mapping[str, Any], chosen: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint tells of itself. shown: its held-out scores. data: what it was trained on, see `described`."""
+    protocol = PROTOCOL.format(origin=data["data"]["origin"])
+    return {"held_out": {"protocol": protocol, **shown}, **_settings(chosen), **data}
+
+
+def of_interest(found: Mapping[str, Any], head: str) -> dict[str, Any]:
+    """Scores of what a checkpoint holds; its own head's under `mlp`, the image head's beside it as `images_only`."""
+    if head == "mlp":
+        return {name: value for name, value in found.items() if not name.startswith("fused")}
+    renamed = {f"images_only_{name.removeprefix('mlp_')}": found[name] for name in found if name.startswith("mlp_")}
+    own = {f"mlp_{name.removeprefix('fused_')}": found[name] for name in found if name.startswith("fused_")}
+    return own | renamed | {name: found[name] for name in found if name.startswith("recurrent_")}
+
+
+def own_scores(own: Mapping[str, OwnSplit]) -> dict[str, dict[str, float]]:
+    """Scores of a set's own validation and test, by split and judge."""
+    return {
+        f"{split}_{judge}": found.to_dict() for split, judged in own.items() for judge, found in judged.scores.items()
+    }
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """The settings of the model that serves, and what each fold chose for itself."""
+    final = asdict(plan.final)
+    changed = [{name: value for name, value in asdict(one).items() if value != final[name]} for one in plan.outer]
+    return {"settings": final, "chosen_otherwise_by_fold": changed}
+
+
+def card_table(checkpoint: Checkpoint) -> str:
+    """The scores of a served model as Markdown."""
+    held: Mapping[str, Any] = checkpoint.metadata["held_out"]
+    origin = checkpoint.metadata.get("data", {}).get("origin", "real")
+    found = {name: one for name, one in held.items() if isinstance(one, Mapping) and "f1" in one}
+    own = {name: one for name, one in found.items() if name.startswith(("validation_", "test_"))}
+    lines = [f"# {checkpoint.name} ({checkpoint.model_id})", ""]
+    lines += [f"{origin.capitalize()} alerts, by object, nested:", ""]
+    lines += _scores((name, one) for name, one in found.items() if name not in own)
+    if own:
+        told = origins(checkpoint.metadata["data"])
+        lines += ["", f"Own validation and test of the stamps given ({told} data), by what serves:", ""]
+        lines += _scores(own.items())
+    for kind, shown in (("simulated", "Simulated"), ("real", origin.capitalize())):
+        lines += _by_length(shown, held.get(f"{kind}_sequences", {}))
+    return "\n".join([*lines, ""])
+
+
+def origins(data: Mapping[str, Any]) -> str:
+    """Of the sets of stamps given. data: see `described`."""
+    return ", ".join(sorted({one["origin"] for one in data["stamps"]}))
+
+
+def _scores(found: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    lines = ["| judge | macro-F1 | folds | accuracy | calibration error |", "|---|--:|--:|--:|--:|"]
+    for name, one in found:
+        spread = f"± {np.std(one['f1_by_fold']):.3f}" if "f1_by_fold" in one else ""
+        cells = (one["f1"], one["accuracy"], one["calibration_error"])
+        lines.append(f"| {name} | {cells[0]:.3f} | {spread} | {cells[1]:.3f} | {cells[2]:.3f} |")
+    return lines
+
+
+def _by_length(kind: str, found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    if not found:
+        return []
+    judges = [name for name in next(iter(found.values())) if name != "objects"]
+    lines = ["", f"{kind} objects held out, macro-F1 by number of alerts:", ""]
+    lines += [f"| alerts | objects | {' | '.join(judges)} |", "|--:" * (len(judges) + 2) + "|"]
+    for length, row in found.items():
+        cells = " | ".join(f"{row[name]:.3f}" for name in judges)
+        lines.append(f"| {length} | {row['objects']:.0f} | {cells} |")
+    return lines
+
+
+def _counts(alerts: Observed) -> dict[str, int]:
+    return {name: int((alerts.label == place).sum()) for place, name in enumerate(CLASSES)}

@@ -1,0 +1,98 @@
+"""What a served model learns from: real alerts and simulated skies as one table, and how often each is drawn."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from model_zoo.preprocess import Preprocessing, encoder_input
+from train.data.alert_table import Observed, joined
+from train.serving.heads import balanced
+from train.serving.sequence import Sequences, prefixes
+
+SIMULATED: Final = "simulated "
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """table: real and simulated. simulated: (N,) whether each is. inputs: (N, C, S, S) of the encoder."""
+
+    table: Observed
+    simulated: NDArray[np.bool_]
+    inputs: torch.Tensor
+    sequences: Sequences
+
+    @property
+    def judged_real(self) -> NDArray[np.bool_]:
+        """(S,): whether a sequence ends in a real alert."""
+        real: NDArray[np.bool_] = ~self.simulated[self.sequences.judged.numpy()]
+        return real
+
+    @property
+    def objects(self) -> NDArray[np.str_]:
+        """(S,): the object of each sequence."""
+        names: NDArray[np.str_] = self.table.object_id[self.sequences.judged.numpy()]
+        return names
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(N,): equal for alerts of one objectId or one history: a moving object has a name wherever it was seen."""
+        names, name = np.unique(self.table.object_id, return_inverse=True)
+        keys, key = np.unique(self.table.key, return_inverse=True)
+        shape = (len(names) + len(keys),) * 2
+        links = coo_array((np.ones(len(name), np.int8), (name, len(names) + key)), shape)
+        groups: NDArray[np.int64] = connected_components(links, directed=False)[1][name].astype(np.int64)
+        return groups
+
+    def without(self, sequences: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(N,): the alerts that share neither name nor history with these sequences, be it through others."""
+        groups = self.groups
+        return np.isin(groups, groups[self.sequences.judged.numpy()[sequences]], invert=True)
+
+    def fingerprint(self, kept: NDArray[np.bool_] | None = None) -> str:
+        """Of the candids and labels of all alerts, or of those that are `kept` (N,)."""
+        content = np.stack([self.table.candid, self.table.label])
+        return hashlib.sha256((content if kept is None else content[:, kept]).tobytes()).hexdigest()[:16]
+
+    def seen(self, preprocessing: Preprocessing) -> Self:
+        """The same alerts, their stamps prepared in another way."""
+        return replace(self, inputs=torch.from_numpy(encoder_input(self.table.stamps, preprocessing)))
+
+
+def gather(real: Observed, simulated: Sequence[Observed], preprocessing: Preprocessing) -> Alerts:
+    """Real alerts and simulated skies as one. Objects of a simulated sky are marked, so that none can meet."""
+    table = joined([real, *(marked(sky, f"{SIMULATED}{place} ") for place, sky in enumerate(simulated))])
+    return Alerts(
+        table=table,
+        simulated=np.char.startswith(table.object_id, SIMULATED),
+        inputs=torch.from_numpy(encoder_input(table.stamps, preprocessing)),
+        sequences=prefixes(table),
+    )
+
+
+def weights(alerts: Alerts, rows: NDArray[np.int64], simulated: float, balance: float) -> torch.Tensor:
+    """(len(rows),) float32: alerts of one object share its weight, classes are balanced, simulation is held down.
+
+    simulated: the share of simulated alerts in what is drawn. balance: the power of `balanced`.
+    """
+    real = ~alerts.simulated[rows]
+    label = torch.from_numpy(alerts.table.label[rows])
+    _, inverse, repeats = np.unique(alerts.table.object_id[rows], return_inverse=True, return_counts=True)
+    share = torch.from_numpy(1 / repeats[inverse])
+    weight = torch.zeros(len(rows), dtype=torch.float64)
+    for kind, part in ((real, 1 - simulated), (~real, simulated)):
+        if kind.any():
+            weight[kind] = balanced(label[kind], share[kind], balance) * part / kind.sum()
+    return (weight / weight.mean()).float()
+
+
+def marked(sky: Observed, mark: str) -> Observed:
+    """`sky` with `mark` before its objects' names, so that none is taken for another sky's of the same name."""
+    columns = {name: getattr(sky, name) for name in Observed.__dataclass_fields__}
+    return Observed(**(columns | {name: np.char.add(mark, columns[name]) for name in ("object_id", "key")}))

@@ -1,0 +1,130 @@
+"""How well a checkpoint that serves does on labelled alerts that it has not seen: `estampa-train score`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_zoo.checkpoint import Checkpoint
+from model_zoo.metadata import metadata_input
+from model_zoo.preprocess import encoder_input
+from train.baselines.experiment import ExperimentError
+from train.data.alert_table import FIELDS, Observed, joined
+from train.serving.dataset import marked
+from train.serving.heads import mean_of_alerts, recurrent_logits, trimmed
+from train.serving.inputs import find_given, read_archives
+from train.serving.sequence import LENGTHS, Sequences, prefixes
+from train.training.scores import Scores, bootstrap_interval, score
+
+ROWS_AT_ONCE: Final = 64
+SEQUENCES_AT_ONCE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A checkpoint's answers. sequences: S, one for each labelled alert. The rest: (S, classes) probabilities."""
+
+    table: Observed
+    sequences: Sequences
+    single: NDArray[np.float64]
+    sequence: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        return self.sequences.label.numpy()
+
+    @property
+    def first(self) -> NDArray[np.bool_]:
+        """(S,): whether a sequence ends in the first alert of its object."""
+        found: NDArray[np.bool_] = self.table.first_of_object[self.sequences.judged.numpy()]
+        return found
+
+
+def score_checkpoint(checkpoint: Checkpoint, archives: Sequence[Path]) -> str:
+    """A Markdown report of a checkpoint's answers on labelled alerts of archives, real and simulated ones apart.
+
+    Raises ExperimentError where no alert has a label.
+    """
+    lines = [f"# {checkpoint.name} ({checkpoint.model_id}) on {', '.join(map(str, archives))}"]
+    for origin, table in read_labelled(archives, checkpoint.preprocessing.size).items():
+        lines += ["", *_section(answered(checkpoint, table), origin)]
+    return "\n".join([*lines, ""])
+
+
+def read_labelled(archives: Sequence[Path], size: int) -> dict[str, Observed]:
+    """The alerts of archives with the labels that lie beside them, by origin, real and simulated; none without any."""
+    given = find_given(archives)
+    if given.stamps:
+        raise ExperimentError(f"{given.stamps[0]} is a set of stamps; archives of alerts are scored")
+    skies = [marked(read_archives(sky, size), f"sky {place} ") for place, sky in enumerate(given.skies)]
+    parts = {"real": [read_archives(given.real, size)] if given.real else [], "simulated": skies}
+    tables = {origin: joined(some) for origin, some in parts.items() if any(one.labelled.any() for one in some)}
+    if not tables:
+        raise ExperimentError(
+            f"no alert of {', '.join(map(str, archives))} has a label: put labels.csv (candid, label) beside it"
+        )
+    return tables
+
+
+def answered(checkpoint: Checkpoint, table: Observed) -> Told:
+    """What the checkpoint says of every labelled alert, alone and at the end of its object's sequence so far."""
+    sequences = prefixes(table)
+    inputs = torch.from_numpy(encoder_input(table.stamps, checkpoint.preprocessing))
+    seen = _metadata(checkpoint, table)
+    with torch.inference_mode():
+        latents = torch.cat([checkpoint.encoder(part) for part in inputs.split(ROWS_AT_ONCE)])
+        every = checkpoint.mlp(latents, seen).double().softmax(1)
+    return Told(
+        table=table,
+        sequences=sequences,
+        single=every[sequences.judged].numpy(),
+        sequence=_sequence_logits(checkpoint, latents.clone(), sequences).double().softmax(1).numpy(),
+        mean=mean_of_alerts(every, sequences).numpy(),
+    )
+
+
+def _metadata(checkpoint: Checkpoint, table: Observed) -> torch.Tensor | None:
+    config = checkpoint.mlp.config
+    places = [FIELDS.index(name) for name in config.fields]
+    return torch.from_numpy(metadata_input(table.metadata[:, places], config.metadata)) if config.metadata else None
+
+
+def _sequence_logits(checkpoint: Checkpoint, latents: torch.Tensor, sequences: Sequences) -> torch.Tensor:
+    parts = torch.arange(len(sequences)).split(SEQUENCES_AT_ONCE)
+    return torch.cat([recurrent_logits(checkpoint.recurrent, latents, trimmed(sequences.only(part))) for part in parts])
+
+
+def _section(told: Told, origin: str) -> list[str]:
+    names = told.table.object_id[told.sequences.judged.numpy()]
+    lines = [f"{len(told.label):,} labelled **{origin}** alerts of {len(np.unique(names)):,} objects.", ""]
+    lines += ["| judge | on | alerts | macro-F1 (95 %) | accuracy | calibration error |", "|---|---|--:|--:|--:|--:|"]
+    every = np.ones_like(told.first)
+    for name, probability in (("single alert", told.single), ("sequence", told.sequence)):
+        for rows, on in ((told.first, "first alert of each object"), (every, "every alert")):
+            lines.append(f"| {name} | {on} | {_cells(told.label[rows], probability[rows], names[rows])} |")
+    lines += ["", "Macro-F1 by number of alerts:", "", "| alerts | objects | sequence | mean of the alerts |"]
+    return [*lines, "|--:|--:|--:|--:|", *_by_length(told)]
+
+
+def _by_length(told: Told) -> list[str]:
+    lines = []
+    for length in LENGTHS:
+        rows = (told.sequences.lengths == length).numpy()
+        if rows.any():
+            by = [score(told.label[rows], probability[rows]).f1 for probability in (told.sequence, told.mean)]
+            lines.append(f"| {length} | {rows.sum():,} | {by[0]:.3f} | {by[1]:.3f} |")
+    return lines
+
+
+def _cells(label: NDArray[np.int64], probability: NDArray[np.float64], names: NDArray[np.str_]) -> str:
+    """The interval is over objects, drawn whole."""
+    found: Scores = score(label, probability)
+    group = np.unique(names, return_inverse=True)[1]
+    low, high = bootstrap_interval(label, probability, np.random.default_rng(1), group)
+    told = f"{found.f1:.3f} ({low:.3f} … {high:.3f}) | {found.accuracy:.3f} | {found.calibration_error:.3f}"
+    return f"{len(label):,} | {told}"

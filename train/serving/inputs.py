@@ -1,0 +1,139 @@
+"""What `estampa-serve` is given to learn from: archives of real alerts, simulated nights, sets of stamps."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from train.baselines.experiment import ExperimentError
+from train.cli.launch import load_stamps, source_of
+from train.data.alert_table import Observed, joined, read_observed
+from train.data.from_stamps import OWN, adopt
+from train.data.labels import labels_beside, truth_beside
+from train.serving.dataset import marked
+
+ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".avro")
+STAMP_SETS: Final = (".npz", ".pkl", ".pk", ".pickle")
+KINDS: Final = (
+    f"give archives of alerts ({', '.join(ARCHIVES)}), a folder of them, or a set of stamps ({', '.join(STAMP_SETS)})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """real: archives with `labels.csv` near them, or no labels. skies: simulated nights, those of one sky together.
+
+    stamps: sets of stamps, as pickles or .npz.
+    """
+
+    real: tuple[Path, ...]
+    skies: tuple[tuple[Path, ...], ...]
+    stamps: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """judged: what the folds are made of, real unless there is nothing real. origin: real, simulated or unstated.
+
+    skies: simulated alerts beside it, never judged. own: validation and test of the sets of stamps, never learned
+    from. sets: of each set of stamps, what to tell. faint: brightness is lost, for stamps were scaled before.
+    """
+
+    judged: Observed
+    origin: str
+    skies: tuple[Observed, ...] = ()
+    own: Mapping[str, Observed] = field(default_factory=dict)
+    sets: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def faint(self) -> bool:
+        return bool(self.sets)
+
+
+def find_given(paths: Sequence[Path]) -> Given:
+    """Files and folders by their kind; nights with a truth table beside them are simulated.
+
+    Nights of one folder are of one sky. Raises ExperimentError where there is nothing to read, or nothing known.
+    """
+    found = list({file.resolve(): file for path in paths for file in _files(path)}.values())
+    if not found:
+        raise ExperimentError(f"no archive of alerts in {', '.join(map(str, paths))}; {KINDS}")
+    real, stamps, skies = [], [], defaultdict(list)
+    for file in found:
+        if file.name.endswith(STAMP_SETS):
+            stamps.append(file)
+        elif truth_beside(file).is_file():
+            skies[file.parent].append(file)
+        else:
+            real.append(file)
+    return Given(tuple(real), tuple(tuple(nights) for nights in skies.values()), tuple(stamps))
+
+
+def read_given(given: Given, size: int, origin: str | None = None) -> Lessons:
+    """Everything, cut to `size` pixels. origin: of the sets of stamps; archives tell their own.
+
+    Simulated alerts help real ones, or those of an unstated origin, and are judged themselves where they are alone.
+    Raises ExperimentError where nothing has a label or a file cannot be read.
+    """
+    if origin and not given.stamps:
+        raise ExperimentError(
+            f"--origin {origin} is said of a set of stamps, and none is given: an archive is simulated where its truth "
+            "table lies beside it, and real elsewhere"
+        )
+    real = [read_archives(given.real, size)] if given.real else []
+    skies = [read_archives(sky, size) for sky in given.skies]
+    kinds, own, told = ["real"] * bool(real), defaultdict(list), []
+    for path in given.stamps:
+        stamps = load_stamps([path])
+        source = asdict(source_of(path, stamps, origin))
+        adopted = adopt(stamps, size)
+        if source["origin"] == "simulated":
+            skies.append(adopted.train)
+        else:
+            real.append(adopted.train)
+            kinds.append(source["origin"])
+        for split, some in adopted.own.items():
+            own[split].append(some)
+        counts = {"train": len(adopted.train), **{split: len(some) for split, some in adopted.own.items()}}
+        told.append(source | {"stamps": counts, "repeats": adopted.repeats})
+    apart = {split: joined(own[split]) for split in OWN if split in own}
+    real, skies = ([_unseen(some, apart) for some in kind] for kind in (real, skies))
+    if not real:
+        real, skies = [marked(sky, f"sky {place} ") for place, sky in enumerate(skies)], []
+    judged = joined(real)
+    if not judged.labelled.any():
+        raise ExperimentError("no real alert has a label: put labels.csv (candid, label) beside its archive")
+    return Lessons(judged, " and ".join(dict.fromkeys(kinds)) or "simulated", tuple(skies), apart, tuple(told))
+
+
+def read_archives(archives: Sequence[Path], size: int) -> Observed:
+    """Alerts of archives with the labels that lie beside them. Raises ExperimentError on one that cannot be read."""
+    try:
+        labels = {candid: label for archive in archives for candid, label in labels_beside(archive).items()}
+        return read_observed(archives, labels, size)[0]
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
+
+
+def _unseen(some: Observed, own: Mapping[str, Observed]) -> Observed:
+    """`some` without objects and images of validation and test, which nothing is learned from."""
+    if not own:
+        return some
+    held = joined(list(own.values()))
+    names = np.isin(some.object_id, held.object_id)
+    return some.only(~(names | np.isin(some.candid, held.candid)))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        archives = (file for kind in ARCHIVES for file in path.glob(f"*{kind}"))
+        yield from sorted([*archives, *path.glob("containers/*.avro")])
+    elif not path.is_file():
+        raise ExperimentError(f"there is no file or folder {path}; {KINDS}")
+    elif path.name.endswith((*ARCHIVES, *STAMP_SETS)):
+        yield path
+    else:
+        raise ExperimentError(f"{path} is of no known kind; {KINDS}")

@@ -1,0 +1,171 @@
+"""Nested cross-validation: settings are chosen on folds beside the one that is scored, by models that saw neither."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from model_zoo.classifier.mlp import Mlp
+from model_zoo.classifier.supervised import Supervised
+from model_zoo.metadata import Column, metadata_input
+from model_zoo.preprocess import Preprocessing
+from train.serving.dataset import Alerts
+from train.serving.fit import Encoders, Serving, metadata_table
+from train.serving.folds import Folds, Held
+from train.serving.fused import KINDS, fit_columns, fit_members, folded, members_logits
+from train.serving.heads import balanced, temperature
+from train.training.losses import listening
+
+Answers = dict[tuple[int, int], torch.Tensor]
+"""(outer, inner) → logits of the inner fold's sequences, by a model that saw neither of the two."""
+Say = Callable[[str], None]
+
+SHARES: Final = (0.2, 0.35, 0.5, 0.65)
+TAUGHT: Final = (("labels",), ("forest",), KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """outer: the settings that serve each fold's score. final: those of the model that serves, chosen on all folds."""
+
+    outer: tuple[Serving, ...]
+    final: Serving
+
+
+def encoder_candidates(serving: Serving, steps: int) -> list[Serving]:
+    """What is tried for the encoder, at `steps` of training: its input, and how much of it is simulated.
+
+    Where `serving` says minmax, stamps were scaled before, and their noise is not to be had.
+    """
+    trial = replace(serving.encoder, steps=steps)
+    settings = [("noise", 0.5), ("noise", 0.8), ("minmax", 0.5)]
+    if serving.preprocessing.normalisation == "minmax":
+        settings = [("minmax", 0.5), ("minmax", 0.8)]
+    bare, cut = replace(serving, teachers=0, encoder=trial), serving.preprocessing
+    return [
+        replace(bare, preprocessing=Preprocessing(cut.size, cut.channels, normalisation), simulated=simulated)
+        for normalisation, simulated in settings
+    ]
+
+
+def choose_encoder(alerts: Alerts, folds: Folds, serving: Serving, steps: int, encoders: Encoders, say: Say) -> Plan:
+    """Input and share of simulation for each fold, from short fits. With no `steps`, what `serving` says."""
+    candidates = encoder_candidates(serving, steps) if steps else [serving]
+    if serving.preprocessing.normalisation == "minmax" and not alerts.simulated.any():
+        candidates = [serving]  # a share of what is not there is no choice
+    answers = []
+    for number, candidate in enumerate(candidates if len(candidates) > 1 else []):
+        say(f"trial {number + 1} of {len(candidates)}: {candidate.preprocessing.normalisation}, {candidate.simulated}")
+        seen = alerts.seen(candidate.preprocessing)
+        answers.append(_encoder_answers(seen, folds, candidate, encoders.at(f"trial {number + 1}")))
+    whole = [replace(one, encoder=serving.encoder, teachers=serving.teachers) for one in candidates]
+    return _plan([whole] * (folds.count + 1), _best(alerts, folds, answers))
+
+
+def choose_head(alerts: Alerts, folds: Folds, plan: Plan, steps: int, encoders: Encoders, say: Say) -> Plan:
+    """For each fold: what the head that sees metadata learned from, and the image head's share, from the short fits."""
+    settings = [(kinds, share) for kinds in TAUGHT for share in SHARES]
+    answers: list[Answers] = [{} for _ in settings]
+    for pair in folds.pairs():
+        say(f"head without folds {pair[0] + 1} and {pair[1] + 1}")
+        for serving in dict.fromkeys(plan.outer[outer] for outer in pair):
+            trial = replace(serving, teachers=0, encoder=replace(serving.encoder, steps=steps or serving.encoder.steps))
+            seen = alerts.seen(serving.preprocessing)
+            said = _head_logits(seen, folds, pair, trial, encoders.at("trial of the head"))
+            for place, (kinds, share) in enumerate(settings):
+                metadata = torch.stack([said[kind] for kind in kinds]).mean(0)
+                blended = _by_fold(folds, pair, share * said["image"] + (1 - share) * metadata)
+                answers[place] |= {key: blended[key] for key in blended if plan.outer[key[0]] == serving}
+    changed = [
+        [replace(one, columns=replace(one.columns, kinds=kinds), share=share) for kinds, share in settings]
+        for one in (*plan.outer, plan.final)
+    ]
+    return _plan(changed, _best(alerts, folds, answers))
+
+
+def fit_fused(alerts: Alerts, kept: NDArray[np.bool_], image: Mlp, serving: Serving, encoders: Encoders) -> Mlp:
+    """The head that sees metadata, from the real labelled alerts that are `kept` (N,) and an image head of the same."""
+    members, columns = _members(alerts, kept, serving, encoders)
+    return folded(image, members, columns, serving.share)
+
+
+def regret(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> float:
+    """Cross entropy at the best temperature, classes counting alike: steadier for a choice than a score of answers."""
+    even = balanced(label, weight)
+    cooled = logits / temperature(logits, label, even)
+    return float((F.cross_entropy(cooled, label, reduction="none") * even).mean())
+
+
+def _plan(candidates: Sequence[Sequence[Serving]], best: Sequence[int]) -> Plan:
+    *outer, final = [some[place] for some, place in zip(candidates, best, strict=True)]
+    return Plan(tuple(outer), final)
+
+
+def _best(alerts: Alerts, folds: Folds, answers: Sequence[Answers]) -> list[int]:
+    """The candidate of least regret for each outer fold by its inner ones, and last by all."""
+    keys = [(outer, inner) for outer in range(folds.count) for inner in folds.inner(outer)]
+    looks = [[key for key in keys if key[0] == outer] for outer in range(folds.count)]
+    return [_least(alerts, folds, answers, look) for look in (*looks, keys)]
+
+
+def _least(alerts: Alerts, folds: Folds, answers: Sequence[Answers], keys: Sequence[tuple[int, int]]) -> int:
+    if len(answers) < 2:
+        return 0
+    some = alerts.sequences.only(torch.from_numpy(np.concatenate([folds.within((inner,)) for _, inner in keys])))
+    pooled = [torch.cat([found[key] for key in keys]) for found in answers]
+    return int(np.argmin([regret(logits, some.label, some.weight) for logits in pooled]))
+
+
+def _encoder_answers(alerts: Alerts, folds: Folds, serving: Serving, encoders: Encoders) -> Answers:
+    found: Answers = {}
+    for pair in folds.pairs():
+        apart = encoders.without(pair)
+        model, _ = apart.fit(alerts, serving.without(pair), alerts.without(folds.within(pair)))
+        found |= _by_fold(folds, pair, _image_logits(model, alerts, folds, pair))
+    return found
+
+
+def _by_fold(folds: Folds, pair: Held, logits: torch.Tensor) -> Answers:
+    """Logits of a pair's sequences as the answers for each fold, by the other."""
+    fold = folds.fold[np.isin(folds.fold, pair)]
+    return {(outer, inner): logits[fold == inner] for outer, inner in (pair, pair[::-1])}
+
+
+def _image_logits(model: Supervised, alerts: Alerts, folds: Folds, pair: Held) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = model(alerts.inputs[alerts.sequences.judged[folds.within(pair)]])
+    return logits.clone()
+
+
+def _head_logits(
+    alerts: Alerts, folds: Folds, pair: Held, serving: Serving, encoders: Encoders
+) -> dict[str, torch.Tensor]:
+    """Logits of a pair's sequences by what learned from images, and by members of each kind; none saw the pair."""
+    apart, out = serving.without(pair), folds.within(pair)
+    kept = alerts.without(out)
+    encoders = encoders.without(pair)
+    members, columns = _members(alerts, kept, apart, encoders)
+    seen = torch.from_numpy(metadata_input(alerts.table.metadata[alerts.sequences.judged[out]], columns))
+    each = apart.columns.members
+    parts = {kind: members[place * each : (place + 1) * each] for place, kind in enumerate(apart.columns.kinds)}
+    model, _ = encoders.fit(alerts, apart, kept)
+    found = {kind: members_logits(some, seen) for kind, some in parts.items()}
+    return found | {"image": _image_logits(model, alerts, folds, pair)}
+
+
+def _members(
+    alerts: Alerts, kept: NDArray[np.bool_], serving: Serving, encoders: Encoders
+) -> tuple[list[nn.Sequential], tuple[Column, ...]]:
+    """Members that see metadata alone, from what is `kept` (N,), and their columns."""
+    table = metadata_table(alerts, kept, serving)
+    columns = fit_columns(table.values)
+    with listening() as curves:
+        members = fit_members(table, columns, serving.columns, serving.generator)
+    name = f"members-{serving.digest(heads=True)}-{'-'.join(serving.columns.kinds)}-{alerts.fingerprint(kept)}"
+    encoders.journal.note(name, {**encoders.about, "loss": curves.sampled()})
+    return members, columns

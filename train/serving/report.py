@@ -1,0 +1,179 @@
+"""`report.html` of a served model: its heads on held-out alerts, how they learned, and the latents they read."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_zoo.classes import CLASSES
+from train.baselines.experiment import Experiment
+from train.baselines.report import class_rows
+from train.baselines.run import CONFIG
+from train.reporting import figures
+from train.reporting.page import Picture, Section, Table, picture, write_page
+from train.serving import figures as serve_figures
+from train.serving.card import origins
+from train.serving.crossvalidation import JUDGES, first_alerts
+from train.serving.heads import view_latents
+from train.serving.pipeline import SERVED, Served
+from train.training.losses import EVERY
+from train.training.metrics_log import Journal
+from train.training.scores import calibration_error, clustering, score
+
+HEADS: Final = {"mlp": "The image head", "fused": "The head that sees metadata too", "recurrent": "The recurrent head"}
+FITS: Final = {"mlp": "image head", "recurrent": "recurrent head", "member": "members that see metadata"}
+HELD: Final = (
+    "{judge}: the first alert of each {origin} object, judged by models that saw no label of its fold, at a "
+    "temperature that other folds' answers set."
+)
+OWN: Final = (
+    "{split} of the stamps given ({origin} data), of which nothing was learned or chosen, by the models that serve."
+)
+LENGTHS: Final = (
+    "Objects with so many alerts or more, judged after just so many. The recurrent head has to beat the mean of the "
+    "image head's answers and, where there are simulated objects, one that sees only times, bands and length."
+)
+LEARNING: Final = (
+    f"Mean training loss of every {EVERY} steps of the models that serve; metrics.jsonl has every other fit. The "
+    "encoder's targets are mixed and smoothed, so that its loss does not go to 0."
+)
+LATENT: Final = (
+    "Two groupings of held-out latents that were told nothing of the classes, as many groups as classes, and how they "
+    "agree with these: the mean of the folds, each in its own encoder's space. And latents and answers laid flat by "
+    "UMAP, coloured by the true class."
+)
+
+
+def write_serve_report(served: Served, journal: Journal, experiment: Experiment, folder: Path, *, umap: bool) -> None:
+    """Write figures/*.png and report.html of a finished run into `folder`."""
+    first = first_alerts(served.alerts, served.folds.rows)
+    data = served.checkpoints[0].metadata["data"]
+    sections = [
+        *(_held(served, head, first, data["origin"]) for head in HEADS if head in served.probabilities),
+        *(_own(served, split, origins(data)) for split in served.own),
+        Section("By number of alerts", LENGTHS, _by_length(served, data["origin"])),
+        Section("How the models that serve learned", LEARNING, _learning(journal)),
+        Section("The latent space", LATENT, _latents(served, first, experiment.seed, umap=umap)),
+    ]
+    facts = {
+        "title": f"{experiment.run} ({served.checkpoints[0].model_id})",
+        "subtitle": experiment.title,
+        "source": f"Data: {', '.join(names_of(data))}; judged on {data['origin']} data; fingerprint "
+        f"{data['fingerprint']}.",
+        "settings": (folder / CONFIG).read_text(encoding="utf-8"),
+    }
+    write_page(folder, facts, sections)
+
+
+def names_of(data: Mapping[str, Sequence[str | Mapping[str, str]]]) -> list[str]:
+    """Each file that was learned from, with its origin."""
+    return [
+        *(f"{name} (real)" for name in data["real"]),
+        *(f"{name} (simulated)" for name in data["simulated"]),
+        *(f"{one['name']} ({one['origin']})" for one in data["stamps"] if not isinstance(one, str)),
+    ]
+
+
+def _held(served: Served, head: str, first: NDArray[np.bool_], origin: str) -> Section:
+    label = served.alerts.sequences.label.numpy()[served.folds.rows][first]
+    probability = served.probabilities[head][first]
+    text = HELD.format(judge=JUDGES[head].capitalize(), origin=origin)
+    return Section(f"{HEADS[head]}, first alerts held out", text, _answers(label, probability, head))
+
+
+def _own(served: Served, split: str, origin: str) -> Section:
+    own = served.own[split]
+    text = OWN.format(split=split.capitalize(), origin=origin)
+    parts = _answers(own.label, own.probabilities[own.judge], split)
+    rows = [
+        (JUDGES[judge], *(f"{100 * value:.1f}" for value in (one.f1, one.accuracy, one.calibration_error)))
+        for judge, one in own.scores.items()
+    ]
+    return Section(
+        f"The set's own {split}", text, [Table("All judges, %", [("", "macro-F1", "accuracy", "error"), *rows]), *parts]
+    )
+
+
+def _answers(label: NDArray[np.int64], probability: NDArray[np.float64], name: str) -> list[Table | Picture]:
+    """Scores and the three pictures of a head's answers (N, classes)."""
+    found, error = score(label, probability), calibration_error(label, probability)
+    shown = {"macro-F1": found.f1, "accuracy": found.accuracy, "calibration error": error}
+    return [
+        Table("Scores, %", [("", "all"), *((what, f"{100 * value:.1f}") for what, value in shown.items())]),
+        Table("By class, %", class_rows(label, probability, CLASSES, "examples")),
+        picture(f"confusion_{name}", figures.confusion(found.confusion, CLASSES, f"{len(label)} examples")),
+        picture(f"classes_{name}", figures.class_table(label, probability, CLASSES)),
+        picture(f"calibration_{name}", figures.calibration(label, probability, error)),
+    ]
+
+
+def _by_length(served: Served, origin: str) -> list[Table | Picture]:
+    tables: list[Table | Picture] = []
+    pictures: list[Table | Picture] = []
+    for kind, found in served.lengths.items():
+        if not found:
+            continue
+        title = f"{origin.capitalize() if kind == 'real_sequences' else 'Simulated'} objects held out"
+        head = ("alerts", *next(iter(found.values())))
+        rows = [
+            (length, f"{row['objects']:.0f}", *(f"{value:.3f}" for name, value in row.items() if name != "objects"))
+            for length, row in found.items()
+        ]
+        tables.append(Table(title, [head, *rows]))
+        if len(found) > 1:
+            pictures.append(picture(kind, serve_figures.score_by_length(found, title)))
+    return tables + pictures
+
+
+def _learning(journal: Journal) -> list[Picture]:
+    """One picture for each kind of fit; a kind's several fits, such as teachers, are lines of it."""
+    kinds: dict[str, dict[str, Sequence[tuple[int, float]]]] = {}
+    for line in journal.lines:
+        if line.get("stage") != SERVED:
+            continue
+        for name, curve in line["loss"].items():
+            kind = name.split()[0]
+            known = kinds.setdefault(kind, {})
+            known["distilled" if line.get("distilled") else f"{kind} {len(known) + 1}"] = curve
+    return [
+        picture(f"learning_{kind}", serve_figures.losses(curves, FITS.get(kind, kind)))
+        for kind, curves in kinds.items()
+    ]
+
+
+def _latents(served: Served, first: NDArray[np.bool_], seed: int, *, umap: bool) -> list[Table | Picture]:
+    label = served.alerts.sequences.label.numpy()[served.folds.rows]
+    latents, fold = served.held.latents.numpy(), served.folds.fold
+    found = [
+        clustering(latents[some].astype(np.float64), label[some], seed)
+        for some in (first & (fold == place) for place in range(served.folds.count))
+    ]
+    rows = [
+        (name, *(f"{np.mean([one[name][key] for one in found]):.3f}" for key in ("purity", "ari", "nmi")))
+        for name in found[0]
+    ]
+    table = Table("Grouping of held-out latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
+    if not umap:
+        return [table]
+    judged = served.alerts.sequences.judged[torch.from_numpy(served.folds.rows[first])]
+    learned = view_latents(served.models.encoder, served.alerts.inputs[judged], (0,))[:, 0].numpy()
+    answers = np.log(np.maximum(served.probabilities["mlp"][first], 1e-9))
+    alone = first & (fold == 0)
+    drawn = [
+        ("umap_held", latents[alone], label[alone], "Latents of fold 1, held out", "The encoder saw none of these."),
+        ("umap_answers", answers, label[first], "Answers on held-out first alerts", "Each by its fold's image head."),
+        ("umap_latents", learned, label[first], "Latents of the encoder that serves", "It learned from these alerts."),
+    ]
+    if "test" in served.own:
+        test = served.own["test"]
+        drawn.append(("umap_test", test.latents, test.label, "Latents of the set's own test", "None was learned from."))
+    return [
+        table,
+        *(
+            picture(name, figures.projection(values, of, CLASSES, title), caption)
+            for name, values, of, title, caption in drawn
+        ),
+    ]

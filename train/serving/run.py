@@ -1,0 +1,180 @@
+"""A run of `estampa-serve`: archives and stamps in, a folder with the checkpoint, its scores and its report out."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_zoo.checkpoint import Checkpoint, load, save
+from model_zoo.classes import CLASSES
+from model_zoo.preprocess import Preprocessing
+from train.baselines.experiment import Experiment, ExperimentError, altered
+from train.baselines.run import CONFIG, DATA, PREDICTIONS, SUMMARY, environment
+from train.serving.card import card_table, described
+from train.serving.crossvalidation import first_alerts
+from train.serving.dataset import gather
+from train.serving.encoder import CPU, EncoderTraining
+from train.serving.fit import Encoders, Serving
+from train.serving.heads import HeadTraining
+from train.serving.inputs import Lessons, find_given, read_given
+from train.serving.model_selection import Say
+from train.serving.pipeline import METADATA, Served, fit_served
+from train.serving.report import write_serve_report
+from train.training.files import write_arrays, write_json, write_text
+from train.training.loop import METRICS
+from train.training.metrics_log import Journal
+from train.training.probe import pca_probe
+from train.training.scores import bootstrap_interval, clustering, score
+
+CHECKPOINT: Final = "checkpoint"
+SOURCE: Final = ("name", "fingerprint", "origin")
+FAINT: Final = (
+    "stamps of a set were scaled to [0, 1] before, how bright a source is cannot be seen: input is minmax for all"
+)
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def serving_of(experiment: Experiment, normalisation: str = "noise") -> Serving:
+    """The settings of a served model that an experiment names."""
+    return Serving(
+        preprocessing=Preprocessing(experiment.size, experiment.channels, normalisation),
+        latent=experiment.latent,
+        teachers=experiment.teachers,
+        simulated=experiment.simulated,
+        seed=experiment.seed,
+        encoder=EncoderTraining(steps=experiment.steps),
+        heads=HeadTraining(steps=experiment.head_steps),
+    )
+
+
+def run_serving(
+    experiment: Experiment,
+    paths: Sequence[Path],
+    folder: Path,
+    say: Say = quiet,
+    *,
+    origin: str | None = None,
+    device: torch.device = CPU,
+    umap: bool = True,
+) -> list[Checkpoint]:
+    """Choose, score, train and write the served models into `folder`: one of images, and one of metadata too.
+
+    origin: of the sets of stamps among `paths`, unstated by default. A run that was stopped goes on: what was fitted
+    is kept by all that its weights depend on, so that other settings in the same folder are fitted anew. Raises
+    ExperimentError where no alert that can be judged has a label.
+    """
+    given = find_given(paths)
+    lessons = read_given(given, experiment.size, origin)
+    if lessons.faint:
+        say(FAINT)
+    serving = serving_of(experiment, "minmax" if lessons.faint else "noise")
+    alerts = gather(lessons.judged, lessons.skies, serving.preprocessing)
+    data = {"data": described(alerts, given, lessons), "environment": environment(device)}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SUMMARY).unlink(missing_ok=True)  # of a run before, maybe on other data
+    write_json(folder / CONFIG, asdict(experiment))
+    write_json(folder / "environment.json", data["environment"])
+    write_json(folder / DATA, data["data"] | _source(lessons, data["data"]))
+    encoders = Encoders(folder / "encoders", device, Journal(folder / METRICS))
+    served = fit_served(experiment, serving, alerts, lessons.own, encoders, data, say)
+    for checkpoint in served.checkpoints:
+        place = folder / METADATA if checkpoint.mlp.config.metadata else folder
+        save(checkpoint, place / CHECKPOINT)
+        write_text(place / "table.md", card_table(checkpoint))
+    if len(served.checkpoints) == 1 and (folder / METADATA).is_dir():
+        shutil.rmtree(folder / METADATA)  # of a run before, on other data
+    save_predictions(folder / PREDICTIONS, served)
+    if {"validation", "test"} <= served.own.keys():
+        write_json(folder / SUMMARY, summary(experiment, served, _source(lessons, data["data"])))
+    write_serve_report(served, encoders.journal, experiment, folder, umap=umap)
+    return served.checkpoints
+
+
+def summary(experiment: Experiment, served: Served, source: Mapping[str, Any]) -> dict[str, Any]:
+    """What `compare` and `scoreboard` read, of a run on a set with a validation and a test of its own.
+
+    Of one seed there is no deviation. epochs: how often the encoder that serves drew all that it learned from, rounded.
+    """
+    honest: dict[str, dict[str, dict[str, float | None]]] = {}
+    baseline = {}
+    learned = served.alerts.table.labelled & ~served.alerts.simulated
+    pixels, label = served.alerts.inputs[torch.from_numpy(learned)].flatten(1).numpy(), served.alerts.table.label
+    for split, own in served.own.items():
+        probability = own.probabilities[own.judge]
+        low, high = bootstrap_interval(own.label, probability, np.random.default_rng(experiment.seed))
+        found = score(own.label, probability).to_dict()
+        honest[split] = {name: {"mean": value, "sd": None} for name, value in found.items()}
+        honest[split]["f1"] |= {"low": low, "high": high}
+        principal = pca_probe(pixels, label[learned], own.inputs, experiment.latent, len(CLASSES))
+        baseline[split] = score(own.label, principal).to_dict()
+    drawn = experiment.steps * serving_of(experiment).encoder.batch
+    test = served.own["test"]
+    shown = test.scores[test.judge].to_dict()
+    return {
+        "run": experiment.run,
+        "title": experiment.title,
+        "kind": experiment.kind,
+        "settings": asdict(experiment),
+        "source": dict(source),
+        "parity": {f"test_{name}": 100 * shown[name] for name in ("accuracy", "f1")},
+        "pooled": [],
+        "reference": {},
+        "unlike": altered(experiment) or _other_classes(test.label),
+        "honest": honest,
+        "baseline": baseline,
+        "clustering": clustering(test.latents.astype(np.float64), test.label, experiment.seed),
+        "rows": int(learned.sum()),
+        "epochs": [max(1, round(drawn / int(learned.sum())))],
+    }
+
+
+def _other_classes(label: NDArray[np.int64]) -> str:
+    """Why a test says nothing of the lines to beat, which are of all classes, in words; empty where it does."""
+    absent = [name for place, name in enumerate(CLASSES) if place not in label]
+    return f"the test has no {' and no '.join(absent)}" if absent else ""
+
+
+def save_predictions(path: Path, served: Served) -> None:
+    """Held-out truth, folds, calibrated probabilities and latents; and those of a set's own validation and test."""
+    rows = served.folds.rows
+    arrays: dict[str, NDArray[Any]] = {
+        "held_label": served.alerts.sequences.label.numpy()[rows],
+        "held_object": served.alerts.objects[rows],
+        "held_first": first_alerts(served.alerts, rows),
+        "held_length": served.alerts.sequences.lengths.numpy()[rows],
+        "held_fold": served.folds.fold,
+        "held_latents": served.held.latents.numpy(),
+    }
+    arrays |= {f"held_{judge}_probability": one for judge, one in served.probabilities.items()}
+    for split, own in served.own.items():
+        arrays |= {f"{split}_label": own.label, f"{split}_probability": own.probabilities[own.judge]}
+        arrays[f"{split}_latents"] = own.latents
+    write_arrays(path, arrays)
+
+
+def export(run: Path, to: Path) -> Checkpoint:
+    """Write the checkpoint of a finished run where the consumer finds it, under the name of its folder.
+
+    Raises ExperimentError on a run that has none: the seeds' models have no heads that serve.
+    """
+    if not (run / CHECKPOINT / "model.json").is_file():
+        raise ExperimentError(f"{run} holds no checkpoint that serves; runs of estampa-serve do")
+    checkpoint = replace(load(run / CHECKPOINT), name=to.name)
+    save(checkpoint, to)
+    return load(to)
+
+
+def _source(lessons: Lessons, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's data as other runs tell it: of sets of stamps where there are any, for they have a test."""
+    if lessons.sets:
+        return {name: " and ".join(dict.fromkeys(one[name] for one in lessons.sets)) for name in SOURCE}
+    names = ", ".join(data["real"] or data["simulated"])
+    return {"name": names, "fingerprint": data["fingerprint"], "origin": lessons.origin}

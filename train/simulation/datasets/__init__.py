@@ -1,0 +1,1 @@
+"""Data sets of simulated stamps, in the layouts of the student projects."""

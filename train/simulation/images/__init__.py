@@ -1,0 +1,1 @@
+"""Science, template and difference images of each observation."""

@@ -1,0 +1,130 @@
+"""Science, template and difference images of each shot, as the survey's camera and pipeline would give them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.fft import next_fast_len
+
+from train.simulation.arrays import Floats, Ints, Pixels
+from train.simulation.images import blemish, composition, optics
+from train.simulation.images.exposure import GAIN
+from train.simulation.images.neighbourhood import Neighbours, neighbours
+from train.simulation.images.observation import Shots
+from train.simulation.images.scene import PointSpread, add_galaxies, render_points
+from train.simulation.images.subtraction import correlated, subtract
+from train.simulation.random import Dice
+
+MARGIN_PIXELS = 16  # rendered beyond the stamp, so that the Fourier transform's wrap-around stays outside
+ROWS_AT_ONCE = 16  # keeps the intermediate arrays within the cache
+NEIGHBOUR_BUCKETS = (6, 12, 24, 48, 96, 144)
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Images in DN, (n, side, side) indexed [row, column]; the source lies within half a pixel of the middle."""
+
+    science: Pixels
+    template: Pixels
+    difference: Pixels
+
+
+@lru_cache(maxsize=8)
+def grid_side(side: int) -> int:
+    """An even, fast size for the Fourier transform that leaves a margin round a stamp of `side` pixels."""
+    size = side + MARGIN_PIXELS
+    while size % 2 or next_fast_len(size, real=True) != size:
+        size += 1
+    return size
+
+
+def _sky(shots: Shots, around: Neighbours, central: Floats, spread: PointSpread,
+         shift: composition.Shift, side: int) -> Pixels:  # fmt: skip
+    """The noiseless sky of a few rows through a point-spread function."""
+    image = render_points(composition.points(shots, around, central, shift), spread, side)
+    add_galaxies(image, composition.hosts(shots, shift), spread)
+    return image
+
+
+def _column(values: Floats) -> Pixels:
+    column: Pixels = values.astype(np.float32)[:, None, None]
+    return column
+
+
+def _expose(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
+    """The science image less its sky level: photon and read noise, pattern, artefacts, saturation."""
+    noise = white - _column(blemish.readout_memory(dice, shots)) * np.roll(white, 1, axis=-1)
+    image: Pixels = sky + noise * np.sqrt(_column(shots.exposures.variance) + np.maximum(sky, 0) / GAIN)
+    blemish.add_pattern(image, dice, shots)
+    blemish.add_artefacts(image, shots)
+    blemish.saturate(image)
+    return image
+
+
+def _stack(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
+    """The reference image on the science image's flux scale, less its sky level."""
+    sigma = _column(shots.references.sigma * shots.scale)
+    photons = np.maximum(sky, 0) * _column(shots.scale / (GAIN * shots.references.frames))
+    stack: Pixels = sky + correlated(white, *optics.reference_correlation(dice, shots)) * np.sqrt(sigma**2 + photons)
+    return stack
+
+
+def _difference(
+    dice: Dice, shots: Shots, images: tuple[Pixels, Pixels], true: tuple[PointSpread, PointSpread]
+) -> Pixels:
+    side = images[0].shape[-1]
+    believed = [optics.believed(dice, shots, spread, name) for spread, name in zip(true, "nr", strict=True)]
+    spectra = believed[0].transform(side), believed[1].transform(side)
+    sigmas = shots.exposures.sigma, shots.references.sigma * shots.scale
+    return subtract(images[0], images[1], spectra, sigmas, optics.taper_strength(dice, shots))
+
+
+def _few(dice: Dice, shots: Shots, around: Neighbours, white: Pixels) -> tuple[Pixels, Pixels, Pixels]:
+    side = white.shape[-1]
+    true = optics.science_spread(shots), optics.reference_spread(shots)
+    still = np.zeros(len(shots))
+    sky = _sky(shots, around, shots.flux, true[0], (still, still), side)
+    sky_then = _sky(shots, around, shots.reference_flux, true[1], optics.registration(dice, shots), side)
+    science = _expose(sky, white[:, 0], dice, shots)
+    template = _stack(sky_then, white[:, 1], dice, shots)
+    return science, template, _difference(dice, shots, (science, template), true)
+
+
+def _levels(dice: Dice, shots: Shots) -> tuple[Pixels, Pixels, Pixels]:
+    """Sky levels of the images: the template's is matched to the science image's, the difference keeps a trace."""
+    keys = optics.moment(shots)
+    sky = shots.exposures.sky
+    trace = 0.08 + 0.22 * dice.normal("sky trace", *keys)
+    return _column(sky), _column(sky - 0.4 * np.abs(dice.normal("sky match", *keys))), _column(trace)
+
+
+def crop(images: Pixels, side: int) -> Pixels:
+    """The middle (side, side) of the grid."""
+    start = (images.shape[-1] - 1) // 2 - side // 2
+    middle: Pixels = np.ascontiguousarray(images[:, start : start + side, start : start + side])
+    return middle
+
+
+def _batches(around: Neighbours) -> Iterator[tuple[Ints, int]]:
+    """Rows to render together, and how many neighbours to render for each.
+
+    The number depends on the row alone, so that a row's pixels are the same to the bit in any company.
+    """
+    count = around.present.sum(axis=1)
+    bucket = np.searchsorted(NEIGHBOUR_BUCKETS, count)
+    for index, most in enumerate(NEIGHBOUR_BUCKETS):
+        rows: Ints = np.flatnonzero(bucket == index)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            yield rows[start : start + ROWS_AT_ONCE], most
+
+
+def draw(dice: Dice, shots: Shots, noise: list[np.random.Generator], side: int = 63) -> Frames:
+    """Render the three images of each shot, `side` pixels square (odd); `noise` has one generator a row."""
+    grid = grid_side(side)
+    white = np.stack([rng.standard_normal((2, grid, grid), dtype=np.float32) for rng in noise])
+    around = neighbours(dice, shots.sources)
+    out = np.empty((3, len(shots), grid, grid), dtype=np.float32)
+    for rows, most in _batches(around):
+        out[:, rows] = _few(dice, shots.take(rows), around.take(rows, most), white[rows])
+    return Frames(*(crop(image + level, side) for image, level in zip(out, _levels(dice, shots), strict=True)))

@@ -1,0 +1,1 @@
+"""A night of alerts: planned, drawn, sent somewhere, with its truth."""

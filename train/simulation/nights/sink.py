@@ -1,0 +1,171 @@
+"""Where a night's packets go: a directory, a tar.gz laid out as ZTF's archive, or a Kafka topic.
+
+Nothing appears under its final name before it is whole: files are written beside it and renamed on success.
+"""
+
+import io
+import tarfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from isal import igzip
+
+from train.simulation.nights.batch import Packet
+from train.simulation.nights.pace import Pace
+from train.terminal import check_free
+from train.training.files import finished
+
+ARCHIVE_LEVEL = 1  # stamps are compressed already; what is left is text and history
+KAFKA_SCHEME = "kafka://"
+FLUSH_SECONDS = 60.0
+CONNECT_SECONDS = 5.0
+
+
+class Sink(Protocol):
+    """Takes packets in order; leaving it without an error makes them last, leaving it with one removes them."""
+
+    def __enter__(self) -> Self: ...
+
+    def write(self, packet: Packet) -> None:
+        """Take one packet."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class _Names:
+    """`<candid>.avro`, and `<candid>.repeat1.avro` where the same packet comes again."""
+
+    def __init__(self) -> None:
+        self._given: Counter[int] = Counter()
+
+    def of(self, packet: Packet) -> str:
+        repeat = self._given[packet.candid]
+        self._given[packet.candid] += 1
+        return f"{packet.candid}.repeat{repeat}.avro" if repeat else f"{packet.candid}.avro"
+
+
+class DirectorySink:
+    """One file a packet in a new directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._guard = finished(path)
+        self._names = _Names()
+
+    def __enter__(self) -> Self:
+        self._folder = self._guard.__enter__()
+        self._folder.mkdir(parents=True)
+        return self
+
+    def write(self, packet: Packet) -> None:
+        """Write the packet to its file."""
+        (self._folder / self._names.of(packet)).write_bytes(packet.payload)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._guard.__exit__(kind, error, trace)
+
+
+class TarSink:
+    """One member a packet in a tar.gz whose bytes depend on the packets alone (no times, no owner)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open = ExitStack()
+        self._names = _Names()
+
+    def __enter__(self) -> Self:
+        file = self._open.enter_context(self._open.enter_context(finished(self._path)).open("wb"))
+        packed = igzip.IGzipFile("", "wb", ARCHIVE_LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]
+        self._open.enter_context(packed)
+        self._tar = self._open.enter_context(tarfile.open(fileobj=packed, mode="w|"))
+        return self
+
+    def write(self, packet: Packet) -> None:
+        """Append the packet as a member."""
+        member = tarfile.TarInfo(self._names.of(packet))
+        member.size = len(packet.payload)
+        self._tar.addfile(member, io.BytesIO(packet.payload))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+
+class KafkaSink:
+    """A topic of the night, paced. Every delivery report is checked."""
+
+    def __init__(self, servers: str, topic: str, pace: Pace) -> None:
+        self._servers, self._topic, self._pace = servers, topic, pace
+        self._failures: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._create_topic()
+        self._producer = Producer(
+            {"bootstrap.servers": self._servers, "enable.idempotence": True, "linger.ms": 5, "log_level": 2}
+        )
+        self._pace.start(time.monotonic())
+        return self
+
+    def _create_topic(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 2})
+        try:
+            admin.list_topics(timeout=CONNECT_SECONDS)
+            for future in admin.create_topics([NewTopic(self._topic, 1, 1)]).values():
+                future.result(CONNECT_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                why = error.args[0].str()
+                message = f"cannot create topic {self._topic} at {self._servers}: {why}; is the broker up?"
+                raise ConnectionError(message) from error
+
+    def _delivered(self, error: object, _message: object) -> None:
+        if error is not None:
+            self._failures.append(str(error))
+
+    def write(self, packet: Packet) -> None:
+        """Produce the packet when its turn has come."""
+        pause = self._pace.wait(time.monotonic())
+        while pause > 0.0:
+            self._producer.poll(min(pause, 0.1))
+            pause = self._pace.wait(time.monotonic())
+        self._pace.sent()
+        while True:
+            try:
+                self._producer.produce(self._topic, packet.payload, on_delivery=self._delivered)
+                break
+            except BufferError:  # the queue is full: let it drain
+                self._producer.poll(0.5)
+        self._producer.poll(0)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        left = self._producer.flush(FLUSH_SECONDS)
+        if kind is None and (left or self._failures):
+            why = self._failures[0] if self._failures else "no answer from the broker"
+            raise ConnectionError(
+                f"{left + len(self._failures)} packets did not reach {self._topic} at {self._servers}: {why}"
+            )
+
+
+def sink_for(out: str, topic: str, pace: Pace) -> Sink:
+    """The sink that `--out` names. Raises ValueError for a place that is taken or cannot be written."""
+    if out.startswith(KAFKA_SCHEME):
+        servers = out.removeprefix(KAFKA_SCHEME).strip("/")
+        if not servers:
+            raise ValueError(f"--out {out} names no broker: write kafka://host:port")
+        return KafkaSink(servers, topic, pace)
+    path = Path(out)
+    check_free(path)
+    return TarSink(path) if path.name.endswith(".tar.gz") else DirectorySink(path)

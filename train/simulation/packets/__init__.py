@@ -1,0 +1,1 @@
+"""Avro packets as ZTF writes them, with fields that agree with the images."""

@@ -1,0 +1,1 @@
+"""What raises alerts: supernovae, active nuclei, variable stars, asteroids and artefacts."""

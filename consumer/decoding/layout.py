@@ -38,7 +38,7 @@ def layout(schema: bytes, metadata: tuple[str, ...] = ()) -> Layout:
 
     metadata: fields of the candidate that are wanted beside those always read.
 
-    Raises BadAlert where it is no schema, or not that of a ZTF alert, or passes a bound: see `consumer.decoding.schema`.
+    Raises BadAlert where it is no schema, not that of a ZTF alert, or passes a bound: see `consumer.decoding.schema`.
     """
     types, version = bounded(schema)
     try:

@@ -1,8 +1,8 @@
 """The models on their device: stamps → latents and class probabilities, histories → class probabilities.
 
 An alert's answer does not depend on how the stream falls into batches. The heads, and the encoder's projection, compute
-each row by itself: see `model_zoo.serving.kernels`. What numpy and the convolutions do is proven at start not to depend on
-the batch, and where it does, alerts go through one by one: see `consumer.inference.batching`.
+each row by itself: see `model_zoo.serving.kernels`. What numpy and the convolutions do is proven at start not to depend
+on the batch, and where it does, alerts go through one by one: see `consumer.inference.batching`.
 """
 
 from collections.abc import Sequence

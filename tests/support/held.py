@@ -1,4 +1,4 @@
-"""`estampa` that waits to be told to stop once HOLD_AFTER batches are remembered: `python -m tests.support.held WORDS…`.
+"""`estampa` that waits to be stopped once HOLD_AFTER batches are remembered: `python -m tests.support.held WORDS…`.
 
 Whoever stops or kills it cannot come too late, however slow. With `--jobs` each process holds: it imports this too.
 """

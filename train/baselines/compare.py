@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from rich.table import Table
 
-from train.baselines.experiment import ExperimentError
-from train.baselines.run import PREDICTIONS, SUMMARY
+from train.experiments.experiment import ExperimentError
+from train.training.provenance import PREDICTIONS, SUMMARY
 from train.training.scores import paired_test, worded
 
 

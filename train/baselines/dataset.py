@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.baselines.experiment import Experiment
 from train.data.stamp_set import SPLITS, DatasetError, StampSet
+from train.experiments.experiment import Experiment
 from train.training.augment import COPIES
 
 CLIPS: Final = {

@@ -15,7 +15,7 @@ from model_zoo.baselines.stamp_sequence import StampSequence, StampSequenceConfi
 from model_zoo.baselines.vae import Vae, divergence
 from model_zoo.classifier.encoder import EncoderConfig, freeze
 from train.baselines.dataset import Material, Split, balanced_rows, class_weights
-from train.baselines.experiment import Experiment
+from train.experiments.experiment import Experiment
 from train.training.augment import Copies
 from train.training.loop import Objective, Progress, Schedule, Watching, load_best, train, unwatched
 from train.training.probe import encode

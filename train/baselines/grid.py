@@ -4,7 +4,7 @@ import itertools
 import random
 from collections.abc import Sequence
 
-from train.baselines.experiment import ExperimentError
+from train.experiments.experiment import ExperimentError
 
 Point = dict[str, str]
 

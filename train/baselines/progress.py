@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from train.baselines.experiment import Experiment, ExperimentError
+from train.experiments.experiment import Experiment, ExperimentError
 from train.terminal import console
 from train.training.loop import Progress as Training
 from train.training.loop import Watch, Watching

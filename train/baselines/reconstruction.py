@@ -13,8 +13,8 @@ from torch import nn
 from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig, StampMlp
 from model_zoo.baselines.stamp_sequence import StampSequence
 from model_zoo.classifier.encoder import freeze
-from train.baselines.bounds import RECONSTRUCTING
 from train.baselines.dataset import Split
+from train.experiments.bounds import RECONSTRUCTING
 from train.training.loop import BEST, load_best
 
 Remake = Callable[[torch.Tensor], torch.Tensor]

@@ -1,7 +1,7 @@
 """A run to read: `table.md`, the figures as PNG, and one `report.html` that holds them all."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from train.baselines.dataset import Material
 from train.baselines.reconstruction import Remake, errors, remade, remakers
-from train.baselines.run import CONFIG, PREDICTIONS, Outcome
+from train.baselines.run import Outcome
+from train.files import write_text
 from train.reporting import figures
 from train.reporting.learning_curves import curves, pretraining
 from train.reporting.page import Picture, Section, Table, write_page
 from train.reporting.page import picture as _picture
-from train.training.files import write_text
-from train.training.scores import calibration_error, per_class, score, worded
+from train.reporting.tables import class_rows
+from train.training.provenance import CONFIG, PREDICTIONS
+from train.training.scores import calibration_error, score, worded
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
 EXAMPLES: Final = 2
@@ -168,18 +170,6 @@ def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows.append(("macro-F1, 95 %", *(f"{100 * one['f1']['low']:.1f} … {100 * one['f1']['high']:.1f}" for one in held)))
     pca = [summary["baseline"][split]["f1"] for split in ("validation", "test")]
     return [*rows, ("macro-F1 of PCA", *(f"{100 * one:.1f}" for one in pca))]
-
-
-def class_rows(
-    label: NDArray[np.int64], probability: NDArray[np.float64], classes: Sequence[str], counted: str
-) -> list[tuple[str, ...]]:
-    """Precision, recall and F1 of each class in %, and how many `counted` it has; the first row is the head."""
-    table = per_class(label, probability)
-    rows = [
-        (name, *(f"{100 * value:.1f}" for value in table[place, :3]), f"{table[place, 3]:.0f}")
-        for place, name in enumerate(classes)
-    ]
-    return [("", "precision", "recall", "F1", counted), *rows]
 
 
 def _latent_parts(outcome: Outcome, material: Material, folder: Path, *, umap: bool) -> list[Table | Picture]:

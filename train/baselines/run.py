@@ -1,22 +1,18 @@
 """One run of an experiment, from data to figures: both protocols, and everything needed to read it later."""
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import sklearn
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from model_zoo.classifier.encoder import freeze
-from train.baselines.bounds import RECONSTRUCTING
 from train.baselines.dataset import Material
-from train.baselines.experiment import Experiment, ExperimentError, altered, changed
 from train.baselines.fit import (
     Fit,
     answers,
@@ -27,31 +23,20 @@ from train.baselines.fit import (
     split_latents,
 )
 from train.data.layouts import LAYOUTS
-from train.data.stamp_set import UNSTATED
-from train.training.files import write_arrays, write_json
+from train.data.source import Source
+from train.experiments.bounds import RECONSTRUCTING
+from train.experiments.experiment import Experiment, ExperimentError, altered, changed
+from train.files import write_arrays, write_json
 from train.training.loop import Watching, load_last, unwatched
 from train.training.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
-from train.training.provenance import code, processor
+from train.training.provenance import CONFIG, DATA, PREDICTIONS, SUMMARY, environment
 from train.training.scores import bootstrap_interval, clustering, over_seeds, score
 
 HELD: Final = ("validation", "test")
-CONFIG: Final = "config.json"
-DATA: Final = "data.json"
-SUMMARY: Final = "summary.json"
-PREDICTIONS: Final = "predictions.npz"
 MAY_CHANGE: Final = ("epochs", "patience", "seeds", "probe_epochs", "title", "reference", "name")
 MAY_GROW: Final = ("epochs", "patience")
 """Of what may change: what was learned for longer cannot be unlearned."""
 Protocol = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A run's data. name: of the file. fingerprint: of its content. origin: one of ORIGINS."""
-
-    name: str
-    fingerprint: str
-    origin: str = UNSTATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +176,6 @@ def clusters(material: Material, fit: Fit, seed: int) -> dict[str, dict[str, flo
     """How the classes lie in the latent space of the test stamps, nobody having told it of them."""
     latents = split_latents(fit.model, material.test).cpu().numpy().astype(np.float64)
     return clustering(latents, material.test.true, seed)
-
-
-def environment(device: torch.device) -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "scikit-learn": sklearn.__version__,
-        "code": code(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "cpu": processor(),
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def _one_seed(

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from rich.table import Table
 
-from train.baselines.experiment import Experiment, ExperimentError, changed, unread
 from train.baselines.grid import Point, read_grid
-from train.baselines.run import SUMMARY, Source, is_finished
-from train.cli.launch import Trial, launch
+from train.baselines.launch import Trial, launch
+from train.baselines.run import is_finished
+from train.data.source import Source
 from train.data.stamp_set import StampSet
+from train.experiments.experiment import Experiment, ExperimentError, changed, unread
 from train.terminal import console
+from train.training.provenance import SUMMARY
 
 __all__ = ["read_grid", "sweep"]
 

@@ -1,8 +1,8 @@
 """How fast the autoencoder trains, our way and the seeds', side by side in one run: `python -m train.bench`.
 
 The seeds wrote six copies of every stamp to memory, drew them through a DataLoader and stepped eagerly. Ours is the
-very step of `train.training.loop`: stamps on the device, a batch's copies made by one gather, weights channels last, one fused
-optimiser; on a GPU all of it one CUDA graph. Same model, same number of images; and the losses of both, to compare.
+very step of `train.training.loop`: stamps on the device, a batch's copies made by one gather, weights channels last,
+one fused optimiser; on a GPU all of it one CUDA graph. Same model, same number of images; and the losses of both.
 """
 
 import argparse
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from train.baselines.experiment import changed, read_experiment
 from train.baselines.fit import ready, reconstructing_model, reconstruction_loss, schedule
+from train.experiments.experiment import changed, read_experiment
 from train.training.augment import COPIES, Copies
 from train.training.loop import optimiser_of
 

@@ -2,23 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
-from model_zoo.device import check_device_name
-from train.baselines.experiment import ExperimentError
-
-ELSEWHERE: Final = ("meta", "mps", "xpu", "hpu", "mtia", "xla", "hip", "vulkan", "mkldnn", "privateuseone")
-"""Kinds of devices that torch knows, and nothing is trained on here."""
-
-
-def check_device(name: str) -> None:
-    """Raise ExperimentError for what is no device, or none that anything is trained on."""
-    try:
-        check_device_name(name)
-    except ValueError as error:
-        known = name.partition(":")[0] in ELSEWHERE
-        why = "nothing is trained there" if known else "no device is called so"
-        raise ExperimentError(f"--device {name}: {why}; give cpu, cuda or auto") from error
+from train.experiments.experiment import ExperimentError
 
 
 def check_there(paths: Sequence[Path]) -> None:

@@ -14,12 +14,13 @@ from rich.console import Console
 
 from model_zoo.errors import CheckpointError
 from model_zoo.shipped import resolve
-from train.baselines.experiment import Experiment, ExperimentError, names, read_experiment, unread
 from train.baselines.grid import read_grid
-from train.cli.arguments import check_device, check_there, single
+from train.cli.arguments import check_there, single
 from train.data.safe_pickle import PickleError
 from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
+from train.experiments.device import check_device
+from train.experiments.experiment import Experiment, ExperimentError, names, read_experiment, unread
 from train.terminal import check_free, fail
 from train.terminal import console as messages
 
@@ -90,7 +91,7 @@ def run_command(
         if experiments[0].kind == "serve":
             if tensorboard:
                 raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
-            from train.cli.launch import choose_device
+            from train.experiments.device import choose_device
             from train.serving.card import card_table
             from train.serving.run import run_serving
 
@@ -100,10 +101,12 @@ def run_command(
                 console.print(card_table(checkpoint), highlight=False)
             console.print(f"→ {folder / 'report.html'}")
             return
-        from train.cli.launch import Trial, choose_device, launch, load_stamps, source_of
+        from train.baselines.launch import Trial, launch
+        from train.data.source import load_stamps, source_of
+        from train.experiments.device import choose_device
 
         trial = Trial(choose_device(device), umap, tensorboard)
-        stamps = load_stamps(data)
+        stamps = load_stamps(single(data))
         source = source_of(data[0], stamps, origin)
         for experiment in experiments:
             folder = out / experiment.run
@@ -216,11 +219,13 @@ def sweep_command(
         points = read_grid(grid, draws, seed)
         check_device(device)
         check_there([single(data)])
+        from train.baselines.launch import Trial
         from train.baselines.sweep import sweep
-        from train.cli.launch import Trial, choose_device, load_stamps, source_of
+        from train.data.source import load_stamps, source_of
+        from train.experiments.device import choose_device
 
         trial = Trial(choose_device(device), umap=False)
-        stamps = load_stamps(data)
+        stamps = load_stamps(single(data))
         source = source_of(data[0], stamps, origin)
         console.print(sweep(experiment, stamps, source, points, out / experiment.run, trial))
 

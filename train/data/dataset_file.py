@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from train.training.files import finished
+from train.files import finished
 
 Arrays = dict[str, NDArray[Any]]
 REQUIRED = ("images", "labels", "classes", "channels", "split", "split_names", "oid", "candid", "jd", "fid")

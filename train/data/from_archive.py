@@ -19,8 +19,8 @@ from consumer.errors import BadAlert
 from model_zoo.classes import CLASSES
 from model_zoo.metadata import column_values, metadata_fields
 from model_zoo.preprocess import Preprocessing, normalise
+from train.data.coordinates import ecliptic, galactic
 from train.data.layouts import FEATURES
-from train.simulation.survey import ecliptic, galactic
 
 MAX_BYTES: Final = 1 << 26
 """Of a packet, and of a stamp inflated: a data set is made of archives chosen by hand."""

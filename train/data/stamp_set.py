@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from train.training.files import write_arrays
+from train.files import write_arrays
 
 SPLITS: Final = ("train", "validation", "test")
 UNSTATED: Final = "unstated"

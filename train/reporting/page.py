@@ -11,7 +11,7 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from train.training.files import write_text
+from train.files import write_text
 
 REPORT: Final = "report.html"
 PIXELS_A_POINT: Final = 1.5

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import encoder_input
-from train.baselines.experiment import ExperimentError
 from train.data.alert_table import FIELDS, Observed, joined
+from train.experiments.experiment import ExperimentError
 from train.serving.dataset import marked
 from train.serving.heads import mean_of_alerts, recurrent_logits, trimmed
 from train.serving.inputs import find_given, read_archives

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from model_zoo.classes import CLASSES
-from train.baselines.experiment import ExperimentError
+from train.experiments.experiment import ExperimentError
 from train.serving.dataset import Alerts
 
 Held = tuple[int, ...]

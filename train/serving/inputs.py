@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from train.baselines.experiment import ExperimentError
-from train.cli.launch import load_stamps, source_of
 from train.data.alert_table import Observed, joined, read_observed
 from train.data.from_stamps import OWN, adopt
 from train.data.labels import labels_beside, truth_beside
+from train.data.source import load_stamps, source_of
+from train.experiments.experiment import ExperimentError
 from train.serving.dataset import marked
 
 ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".avro")
@@ -87,7 +87,7 @@ def read_given(given: Given, size: int, origin: str | None = None) -> Lessons:
     skies = [read_archives(sky, size) for sky in given.skies]
     kinds, own, told = ["real"] * bool(real), defaultdict(list), []
     for path in given.stamps:
-        stamps = load_stamps([path])
+        stamps = load_stamps(path)
         source = asdict(source_of(path, stamps, origin))
         adopted = adopt(stamps, size)
         if source["origin"] == "simulated":

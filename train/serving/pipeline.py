@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
-from train.baselines.experiment import Experiment
 from train.data.alert_table import Observed
+from train.experiments.experiment import Experiment
 from train.serving.card import card, of_interest, own_scores
 from train.serving.crossvalidation import (
     HeldOut,

@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from model_zoo.classes import CLASSES
-from train.baselines.experiment import Experiment
-from train.baselines.report import class_rows
-from train.baselines.run import CONFIG
+from train.experiments.experiment import Experiment
 from train.reporting import figures
 from train.reporting.page import Picture, Section, Table, picture, write_page
+from train.reporting.tables import class_rows
 from train.serving import figures as serve_figures
 from train.serving.card import origins
 from train.serving.crossvalidation import JUDGES, first_alerts
@@ -21,6 +20,7 @@ from train.serving.heads import view_latents
 from train.serving.pipeline import SERVED, Served
 from train.training.losses import EVERY
 from train.training.metrics_log import Journal
+from train.training.provenance import CONFIG
 from train.training.scores import calibration_error, clustering, score
 
 HEADS: Final = {"mlp": "The image head", "fused": "The head that sees metadata too", "recurrent": "The recurrent head"}

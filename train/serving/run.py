@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint, load, save
 from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing
-from train.baselines.experiment import Experiment, ExperimentError, altered
-from train.baselines.run import CONFIG, DATA, PREDICTIONS, SUMMARY, environment
+from train.experiments.experiment import Experiment, ExperimentError, altered
+from train.files import write_arrays, write_json, write_text
 from train.serving.card import card_table, described
 from train.serving.crossvalidation import first_alerts
 from train.serving.dataset import gather
@@ -25,10 +25,10 @@ from train.serving.inputs import Lessons, find_given, read_given
 from train.serving.model_selection import Say
 from train.serving.pipeline import METADATA, Served, fit_served
 from train.serving.report import write_serve_report
-from train.training.files import write_arrays, write_json, write_text
 from train.training.loop import METRICS
 from train.training.metrics_log import Journal
 from train.training.probe import pca_probe
+from train.training.provenance import CONFIG, DATA, PREDICTIONS, SUMMARY, environment
 from train.training.scores import bootstrap_interval, clustering, score
 
 CHECKPOINT: Final = "checkpoint"

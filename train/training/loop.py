@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from train.errors import TrainingError
-from train.training.files import finished
+from train.files import finished
 from train.training.step import Captured, Step, Update, eager
 
 BEST: Final = "best.pt"

@@ -1,4 +1,4 @@
-"""What a run was made with, besides its settings and data: the code and the processor."""
+"""What a run was made with, besides its settings and data: code, libraries and processor; and the files it leaves."""
 
 import platform
 import shutil
@@ -7,8 +7,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import sklearn
+import torch
+
 ROOT: Final = Path(__file__).parents[2]
 CPU: Final = Path("/proc/cpuinfo")
+
+CONFIG: Final = "config.json"
+DATA: Final = "data.json"
+SUMMARY: Final = "summary.json"
+PREDICTIONS: Final = "predictions.npz"
+"""Files of a finished run: its settings, its data, its figures, and its answers for validation and test."""
 
 
 def code(root: Path = ROOT) -> str:
@@ -30,3 +40,17 @@ def processor(table: Path = CPU) -> str:
     lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Versions of what computes, the commit, and the device."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+        "code": code(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": processor(),
+        "threads": str(torch.get_num_threads()),
+    }

@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from train.baselines.bounds import LOSSES, READ_BY
-from train.baselines.experiment import FOLDER, Experiment, ExperimentError, names, read_experiment, unread
+from train.experiments.bounds import LOSSES, READ_BY
+from train.experiments.experiment import FOLDER, Experiment, ExperimentError, names, read_experiment, unread
 
 
 def test_the_list_is_that_of_the_seeds() -> None:

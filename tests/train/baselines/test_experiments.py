@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 from model_zoo.baselines.vae import Vae
 from tests.train.seeds import single, write
 from train.baselines.dataset import prepare
-from train.baselines.experiment import ExperimentError, names, read_experiment
 from train.baselines.fit import reconstruction_losses
 from train.baselines.report import markdown, table_rows
-from train.baselines.run import Source, parity, run
+from train.baselines.run import parity, run
 from train.cli.experiments import app
-from train.cli.launch import choose_device
+from train.data.source import Source
 from train.data.stamp_set import StampSet
+from train.experiments.device import choose_device
+from train.experiments.experiment import ExperimentError, names, read_experiment
 from train.training.loop import Progress, Watch
 from train.training.scores import score
 

@@ -10,8 +10,8 @@ import torch
 from tests.train.conftest import FLOAT64
 from train.baselines import fit
 from train.baselines.dataset import Material, Split, balanced_rows
-from train.baselines.experiment import changed, read_experiment
 from train.baselines.fit import fit_classifier, fit_reconstruction
+from train.experiments.experiment import changed, read_experiment
 
 SMALL = {"epochs": 3, "batch": 8, "rate": 1e-3}
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from train.baselines import progress
-from train.baselines.experiment import read_experiment
+from train.experiments.experiment import read_experiment
 from train.training.loop import Progress
 
 EXPERIMENT = read_experiment("seed001-ae", ["epochs=4"])[0]

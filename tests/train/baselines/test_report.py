@@ -13,12 +13,13 @@ from matplotlib.colors import to_rgb
 from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig
 from tests.train.seeds import sequences, single, write
 from train.baselines.dataset import Material, prepare
-from train.baselines.experiment import read_experiment
 from train.baselines.reconstruction import remade, remakers
 from train.baselines.report import write_report
-from train.baselines.run import Outcome, Source, run
+from train.baselines.run import Outcome, run
 from train.data.layouts import read_layout
+from train.data.source import Source
 from train.data.stamp_set import StampSet
+from train.experiments.experiment import read_experiment
 from train.reporting import figures
 from train.reporting.learning_curves import CROSS_ENTROPY, ENTROPY, MSE, RMSE, WEIGHTED, curves, pretraining
 from train.training.loop import load_best

@@ -8,12 +8,12 @@ import torch
 
 from tests.train.seeds import single, write
 from train.baselines import sweep as sweeping
-from train.baselines.experiment import Experiment, ExperimentError, changed, read_experiment
-from train.baselines.run import Source
+from train.baselines.launch import Trial
 from train.baselines.sweep import read_grid, sweep
-from train.cli.launch import Trial
 from train.data.layouts import read_layout
+from train.data.source import Source
 from train.data.stamp_set import StampSet
+from train.experiments.experiment import Experiment, ExperimentError, changed, read_experiment
 
 GRID = ["rate=1e-3,1e-4", "batch=20,30"]
 SOURCE = Source("test", "0", "simulated")

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from consumer.inference.models import Inference
 from model_zoo.checkpoint import Checkpoint, save
 from tests.conftest import random_checkpoint
-from train.baselines.experiment import ExperimentError
 from train.cli.experiments import app
 from train.data.alert_table import FIELDS
+from train.experiments.experiment import ExperimentError
 from train.serving.evaluate import Told, answered, read_labelled, score_checkpoint
 from train.serving.sequence import prefixes
 from train.simulation.nights.night import NightRequest, write

@@ -15,9 +15,9 @@ from model_zoo.checkpoint import WEIGHTS, Checkpoint, load, save
 from model_zoo.metadata import COLUMNS, metadata_input
 from model_zoo.preprocess import encoder_input
 from tests.conftest import random_checkpoint
-from train.baselines.experiment import ExperimentError, changed, read_experiment
 from train.data.alert_table import FIELDS, Observed, read_observed
 from train.data.labels import labels_beside
+from train.experiments.experiment import ExperimentError, changed, read_experiment
 from train.serving.card import card_table
 from train.serving.inputs import find_given
 from train.serving.run import export, run_serving

@@ -9,10 +9,10 @@ import pytest
 from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing
 from tests.train.seeds import sequences, single, write
-from train.baselines.experiment import ExperimentError
-from train.cli.launch import load_stamps
 from train.data.from_stamps import adopt
+from train.data.source import load_stamps
 from train.data.stamp_set import StampSet
+from train.experiments.experiment import ExperimentError
 from train.serving.dataset import gather
 from train.serving.folds import Folds
 from train.serving.inputs import find_given, read_given

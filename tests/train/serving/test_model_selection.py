@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.baselines.experiment import changed, read_experiment
 from train.data.alert_table import FIELDS, Observed
+from train.experiments.experiment import changed, read_experiment
 from train.serving.dataset import Alerts, gather
 from train.serving.encoder import EncoderTraining
 from train.serving.fit import Encoders, Serving

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from train.data.coordinates import galactic
 from train.simulation.datasets import sample
 from train.simulation.images.exposure import exposures
 from train.simulation.images.profile import moffat, sersic
@@ -25,7 +26,7 @@ from train.simulation.random import Dice
 from train.simulation.sources import nucleus, population, supernova
 from train.simulation.sources.cadence import NIGHT_ZERO_JD, schedule, window
 from train.simulation.sources.source import LABELS
-from train.simulation.survey import fields, galactic
+from train.simulation.survey import fields
 
 
 def spread(width: float, rows: int = 1) -> PointSpread:

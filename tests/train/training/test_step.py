@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.baselines.experiment import changed, read_experiment
 from train.baselines.fit import ready, reconstructing_model, reconstruction_loss
+from train.experiments.experiment import changed, read_experiment
 from train.training.augment import Copies
 from train.training.loop import Schedule, batches, optimiser_of
 from train.training.step import Captured, eager

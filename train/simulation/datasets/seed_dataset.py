@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from train.files import finished
 from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.datasets import sample
 from train.simulation.datasets.seed_layout import (
@@ -26,7 +27,6 @@ from train.simulation.nights.plan import Plan, concatenate
 from train.simulation.random import Dice
 from train.simulation.sources.source import LABELS
 from train.simulation.workforce import ordered
-from train.training.files import finished
 
 CHUNK_ALERTS = 120  # a multiple of the sequences' 3 and 5 alerts
 PICKLE_PROTOCOL = 4  # Python 3.4 and later read it

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_zoo.preprocess import normalise
+from train.data.coordinates import ecliptic, galactic
 from train.simulation.arrays import Columns, Floats, Pixels
 from train.simulation.images.neighbourhood import neighbours
 from train.simulation.images.stamps import Sighting, generators, sight
@@ -15,7 +16,6 @@ from train.simulation.packets.history import earlier, record
 from train.simulation.packets.identity import object_ids
 from train.simulation.packets.photometry import measure
 from train.simulation.random import Dice
-from train.simulation.survey import ecliptic, galactic
 
 # ALeRCE's features beside each image, in order
 FEATURES = (

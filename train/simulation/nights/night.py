@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from train.files import finished
 from train.simulation.arrays import Columns
 from train.simulation.nights import truth
 from train.simulation.nights.batch import Packet, build
@@ -17,7 +18,6 @@ from train.simulation.nights.plan import DEFAULT_MIX, Plan, plan_night
 from train.simulation.nights.sink import Sink
 from train.simulation.random import Dice
 from train.simulation.workforce import ordered
-from train.training.files import finished
 
 CHUNK_ALERTS = 128
 NIGHT_ZERO_ORDINAL = date(2017, 1, 1).toordinal()

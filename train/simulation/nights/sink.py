@@ -17,10 +17,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from isal import igzip
 
+from train.files import finished
 from train.simulation.nights.batch import Packet
 from train.simulation.nights.pace import Pace
 from train.terminal import check_free
-from train.training.files import finished
 
 ARCHIVE_LEVEL = 1  # stamps are compressed already; what is left is text and history
 KAFKA_SCHEME = "kafka://"

@@ -5,9 +5,10 @@ from typing import Self
 
 import numpy as np
 
+from train.data.coordinates import galactic
 from train.simulation.arrays import Floats, Ints
 from train.simulation.random import Dice
-from train.simulation.survey import CHANNELS, QUADRANT_COLUMNS, QUADRANT_ROWS, crowding, galactic, position
+from train.simulation.survey import CHANNELS, QUADRANT_COLUMNS, QUADRANT_ROWS, crowding, position
 from train.simulation.survey import fields as sky_fields
 
 LABELS = ("AGN", "SN", "VS", "asteroid", "bogus")

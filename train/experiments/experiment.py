@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from train.baselines.bounds import BOUNDS, CHOICES, LOSSES, PRETRAINABLE, READ_BY, SIDES
+from train.experiments.bounds import BOUNDS, CHOICES, LOSSES, PRETRAINABLE, READ_BY, SIDES
 
-FOLDER: Final = Path(__file__).parents[1] / "experiments"
+FOLDER: Final = Path(__file__).parent
 
 FOLDER_NAME: Final = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
 SCALE: Final = (

@@ -1,22 +1,20 @@
 """Experiments as the command line starts them: the device, the data, the bar, the report."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from train.baselines.dataset import prepare
-from train.baselines.experiment import Experiment, ExperimentError
 from train.baselines.progress import progress_bar, tensorboard
 from train.baselines.report import write_report
-from train.baselines.run import SUMMARY, Source, is_finished, run
-from train.cli.arguments import check_device, single
-from train.data.layouts import read_layout
-from train.data.stamp_set import UNSTATED, StampSet
+from train.baselines.run import is_finished, run
+from train.data.source import Source
+from train.data.stamp_set import StampSet
+from train.experiments.experiment import Experiment
 from train.reporting.page import REPORT
-from train.terminal import console
 from train.training.loop import Progress, Watch, Watching
+from train.training.provenance import SUMMARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,37 +27,6 @@ class Trial:
     device: torch.device
     umap: bool = True
     tensorboard: bool = False
-
-
-def choose_device(name: str) -> torch.device:
-    """Raises ExperimentError on what is no device, or a GPU that is missing; `auto` says what it chose."""
-    if name == "auto":
-        chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        console.print(f"device: {chosen.type} ({'a GPU is' if chosen.type == 'cuda' else 'no GPU'} visible)")
-        return chosen
-    check_device(name)
-    asked = torch.device(name)
-    visible = torch.cuda.device_count() if asked.type == "cuda" else 0
-    if asked.type == "cuda" and (asked.index or 0) >= visible:
-        seen = f"only {visible} CUDA device is" if visible else "no CUDA device is"
-        raise ExperimentError(f"--device {name}: {seen} visible; run with --device cpu")
-    return asked
-
-
-def load_stamps(paths: Sequence[Path]) -> StampSet:
-    """A data set from .npz, or straight from a pickle. Raises ExperimentError on more than one."""
-    path = single(paths)
-    return StampSet.load(path) if path.suffix == ".npz" else read_layout(path)
-
-
-def source_of(path: Path, stamps: StampSet, origin: str | None) -> Source:
-    """What a run says of its data; its origin is the file's own mark, or `origin` where the file bears none.
-
-    Raises ExperimentError where the two contradict each other.
-    """
-    if origin and stamps.origin not in {origin, UNSTATED}:
-        raise ExperimentError(f"--origin {origin}: {path} says itself that it is {stamps.origin}; leave --origin out")
-    return Source(path.name, stamps.fingerprint, origin or stamps.origin)
 
 
 def launch(experiment: Experiment, stamps: StampSet, source: Source, folder: Path, trial: Trial) -> None:

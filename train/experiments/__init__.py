@@ -1,0 +1,1 @@
+"""The experiments: their settings as TOML files, read, checked and changed."""

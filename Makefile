@@ -85,7 +85,7 @@ fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets, their schema
 	$(BIN)/python -m tests.fuzz pickle
 
 soak: $(VENV)/.ready  ## an hour at 333 alerts/s: memory, files and latency stay flat. SOAK="--minutes 5" for less
-	$(BIN)/python -m tests.system.soak $(SOAK)
+	$(BIN)/python -m tests.bench.soak $(SOAK)
 
 # torch is not in the lock, nor what it alone needs: each of its builds has other hashes. Install it first, from the index
 # of your build; then: pip install --no-deps --require-hashes --requirement requirements.lock

@@ -17,9 +17,9 @@ from consumer.decoding.layout import MALFORMED
 from consumer.decoding.stamps import cut_stamps
 from consumer.errors import BadAlert
 from model_zoo.classes import CLASSES
+from model_zoo.coordinates import ecliptic, galactic
 from model_zoo.metadata import column_values, metadata_fields
 from model_zoo.preprocess import Preprocessing, normalise
-from train.data.coordinates import ecliptic, galactic
 from train.data.layouts import FEATURES
 
 MAX_BYTES: Final = 1 << 26

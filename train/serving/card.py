@@ -10,9 +10,9 @@ from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
 from train.data.alert_table import Observed
 from train.serving.dataset import Alerts
+from train.serving.evaluate import OwnSplit
 from train.serving.inputs import Given, Lessons
 from train.serving.model_selection import Plan
-from train.serving.own_splits import OwnSplit
 
 PROTOCOL: Final = (
     "{origin} alerts, folds by object, nested: a fold's settings were chosen on other folds, by models that saw "

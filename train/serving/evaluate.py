@@ -1,6 +1,6 @@
 """How well a checkpoint that serves does on labelled alerts that it has not seen: `estampa-train score`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.metadata import metadata_input
-from model_zoo.preprocess import encoder_input
+from model_zoo.preprocess import Preprocessing, encoder_input
 from train.data.alert_table import FIELDS, Observed, joined
 from train.experiments.experiment import ExperimentError
-from train.serving.dataset import marked
-from train.serving.heads import mean_of_alerts, recurrent_logits, trimmed
+from train.serving.dataset import Alerts, gather, marked
+from train.serving.fit import Models, Serving, fit_heads
+from train.serving.heads import mean_of_alerts, mlp_logits, recurrent_logits, trimmed, view_latents
 from train.serving.inputs import find_given, read_archives
+from train.serving.model_selection import Probabilities, answers
 from train.serving.sequence import LENGTHS, Sequences, prefixes
 from train.training.scores import Scores, bootstrap_interval, score
 
@@ -128,3 +130,73 @@ def _cells(label: NDArray[np.int64], probability: NDArray[np.float64], names: ND
     low, high = bootstrap_interval(label, probability, np.random.default_rng(1), group)
     told = f"{found.f1:.3f} ({low:.3f} … {high:.3f}) | {found.accuracy:.3f} | {found.calibration_error:.3f}"
     return f"{len(label):,} | {told}"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSplit:
+    """Row by row, in the set's order; of a row of several stamps, after its last. label: (N,) int64.
+
+    probabilities: (N, classes) by judge. judge: the head that is made for such rows. inputs: (N, C * S * S) of the
+    last stamp. latents: (N, L) of it.
+    """
+
+    label: NDArray[np.int64]
+    probabilities: Probabilities
+    judge: str
+    inputs: NDArray[np.float32]
+    latents: NDArray[np.float32]
+
+    @property
+    def scores(self) -> dict[str, Scores]:
+        return {judge: score(self.label, probability) for judge, probability in self.probabilities.items()}
+
+
+def judge_own(models: Models, own: Mapping[str, Observed], preprocessing: Preprocessing) -> dict[str, OwnSplit]:
+    """What the heads that see images, calibrated, say of each split."""
+    return {split: _judged(models, some, preprocessing) for split, some in own.items()}
+
+
+def _judged(models: Models, some: Observed, preprocessing: Preprocessing) -> OwnSplit:
+    alerts = gather(some, [], preprocessing)
+    judged = alerts.sequences.judged.numpy()
+    _, from_the_end = np.unique(alerts.table.key[::-1], return_index=True)
+    rows = np.argsort(judged)[np.sort(len(judged) - 1 - from_the_end)]  # every alert is judged: it has a label
+    said = answers(models, alerts, rows)
+    inputs = alerts.inputs[torch.from_numpy(judged[rows])]
+    return OwnSplit(
+        label=alerts.sequences.label.numpy()[rows],
+        probabilities={judge: logits.double().softmax(1).numpy() for judge, logits in said.items()},
+        judge="recurrent" if int(alerts.sequences.lengths.max()) > 1 else "mlp",
+        inputs=inputs.flatten(1).numpy(),
+        latents=view_latents(models.encoder, inputs, (0,))[:, 0].numpy(),
+    )
+
+
+def sequence_scores(
+    models: Models, alerts: Alerts, held: NDArray[np.bool_], serving: Serving
+) -> dict[str, dict[str, float]]:
+    """Macro-F1 after 1, 2, 3, 5 and 10 alerts of held-out simulated objects, beside two baselines to beat.
+
+    `mean of alerts` averages the MLP's probabilities of the same alerts. `times only` is a recurrent head fitted on
+    latents set to zero: it sees how many alerts there are, when, and in which band.
+    """
+    latents = view_latents(models.encoder, alerts.inputs, (0,))
+    blind = torch.zeros_like(latents)
+    learnt = torch.from_numpy(np.flatnonzero(~held))
+    _, times = fit_heads(blind, alerts, learnt, serving, serving.generator)
+    alone = mlp_logits(models.mlp, latents[:, 0]).softmax(1)
+    found: dict[str, dict[str, float]] = {}
+    for length in LENGTHS:
+        some = alerts.sequences.only(torch.from_numpy(held) & (alerts.sequences.lengths == length))
+        if len(some):
+            found[str(length)] = {
+                "objects": float(len(some)),
+                "recurrent": _f1(some, recurrent_logits(models.recurrent, latents[:, 0], some)),
+                "mean of alerts": _f1(some, alone[some.rows[:, :length]].mean(1).log()),
+                "times only": _f1(some, recurrent_logits(times, blind[:, 0], some)),
+            }
+    return found
+
+
+def _f1(some: Sequences, answer: torch.Tensor) -> float:
+    return round(score(some.label.numpy(), answer.double().softmax(1).numpy()).f1, 4)

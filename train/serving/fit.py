@@ -23,11 +23,9 @@ from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
 from model_zoo.classifier.supervised import Supervised
 from model_zoo.preprocess import Preprocessing
 from train.files import finished
-from train.serving.dataset import Alerts, weights
+from train.serving.dataset import Alerts, Held, weights
 from train.serving.encoder import CPU, EncoderTraining, Examples, averaged_answers, fit_encoder
-from train.serving.folds import Held
-from train.serving.fused import MetadataTraining, Table
-from train.serving.heads import HeadTraining, Target, fit_mlp, fit_recurrent, view_latents
+from train.serving.heads import HeadTraining, MetadataTraining, Table, Target, fit_mlp, fit_recurrent, view_latents
 from train.serving.sequence import Sequences
 from train.training.losses import listening
 from train.training.metrics_log import Journal

@@ -2,13 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesClassifier
+from torch import nn
 
 from model_zoo.classifier.encoder import freeze, latent_moments
 from model_zoo.classifier.mlp import Mlp, MlpConfig
 from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
+from model_zoo.metadata import COLUMNS, Column, column_values, metadata_input
 from train.serving.sequence import Sequences
 from train.training.augment import VIEWS, view
 from train.training.losses import telling
@@ -152,3 +158,166 @@ def _fit(
         schedule.step()
         tell(loss)
     freeze(head)
+
+
+KINDS: Final = ("labels", "forest")
+KNOTS: Final = 17
+REACH: Final = 1.7
+"""Levels go evenly from -1.7 to 1.7, which is about a mean of 0 and a deviation of 1."""
+UNSEEN: Final = -99.0
+"""What a tree gets for a missing value: below all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataTraining:
+    """kinds: what members learn from: labels, or a forest's answers beside them. members: MLPs of each kind, averaged.
+
+    lost: share of values hidden in training; a row in twenty loses all of them. noise: on levels. trees: of the forest.
+    crossed: rows that it answers for, made of two real ones each, as multiples of these.
+    """
+
+    kinds: tuple[str, ...] = KINDS
+    members: int = 3
+    hidden: int = 128
+    steps: int = 500
+    batch: int = 128
+    rate: float = 3e-3
+    decay: float = 1e-2
+    smoothing: float = 0.05
+    dropout: float = 0.5
+    lost: float = 0.2
+    noise: float = 0.1
+    trees: int = 300
+    crossed: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """values: (N, F) float64, the `metadata_fields` of COLUMNS. target: (N, classes). weight: (N,), of the draw."""
+
+    values: NDArray[np.float64]
+    target: torch.Tensor
+    weight: torch.Tensor
+
+
+def fit_columns(values: NDArray[np.float64]) -> tuple[Column, ...]:
+    """COLUMNS with knots at the quantiles of values (N, F): equal quantiles are one knot, at their mean level."""
+    raw = column_values(values, COLUMNS)
+    return tuple(_column(name, part[np.isfinite(part)]) for name, part in zip(COLUMNS, raw.T, strict=True))
+
+
+def fit_members(
+    table: Table, columns: Sequence[Column], training: MetadataTraining, generator: torch.Generator
+) -> list[nn.Sequential]:
+    """MLPs of metadata alone, (N, 2M) → logits: so many of each kind, in order."""
+    members = []
+    for kind in training.kinds:
+        seen = taught(table, training, generator) if kind == "forest" else table
+        inputs = torch.from_numpy(metadata_input(seen.values, columns))
+        members += [_member(inputs, seen, training, generator) for _ in range(training.members)]
+    return members
+
+
+def taught(table: Table, training: MetadataTraining, generator: torch.Generator) -> Table:
+    """`table` with targets half of the labels and half of a forest's out-of-bag answers, and crossed rows after it.
+
+    A crossed row takes a random share of its values from one alert and the rest from another; the forest alone says
+    what it is. So a smooth head learns the forest's shape where there are few alerts.
+    """
+    random = np.random.default_rng(int(torch.randint(1 << 31, (), generator=generator)))
+    forest = ExtraTreesClassifier(
+        training.trees, max_features=0.3, bootstrap=True, oob_score=True, random_state=int(random.integers(1 << 31))
+    )
+    weight = table.weight.double().numpy()
+    known = column_values(table.values, COLUMNS)
+    forest.fit(np.where(np.isnan(known), UNSEEN, known), table.target.argmax(1).numpy(), weight)
+    one, other = random.choice(len(weight), (2, training.crossed * len(weight)), p=weight / weight.sum())
+    kept = random.random((len(one), table.values.shape[1])) < random.random((len(one), 1))
+    crossed = np.where(kept, table.values[one], table.values[other])
+    made = column_values(crossed, COLUMNS)
+    said = forest.predict_proba(np.where(np.isnan(made), UNSEEN, made))
+    classes = table.target.shape[1]
+    sure = np.nan_to_num(forest.oob_decision_function_, nan=1 / classes)
+    answers = np.zeros((len(weight) + len(said), classes), np.float32)
+    answers[:, forest.classes_] = np.concatenate([sure, said])
+    target = torch.from_numpy(answers)
+    target[: len(weight)] = (target[: len(weight)] + table.target) / 2
+    even = torch.full((len(said),), float(table.weight.mean()) / training.crossed)
+    return Table(np.concatenate([table.values, crossed]), target, torch.cat([table.weight, even]))
+
+
+def members_logits(members: Sequence[nn.Sequential], inputs: torch.Tensor) -> torch.Tensor:
+    """(N, classes): the members' mean logits for metadata (N, 2M)."""
+    with torch.inference_mode():
+        return torch.stack([member(inputs) for member in members]).mean(0).clone()
+
+
+def folded(image: Mlp, members: Sequence[nn.Sequential], columns: Sequence[Column], share: float) -> Mlp:
+    """One MLP whose logits are `share` of the image head's and the rest of the members' mean.
+
+    Heads of one hidden layer, side by side, are one head with a wider hidden layer: exactly, and at no other cost.
+    """
+    weighted = [(_linear(image.layers), share)]
+    weighted += [(_linear(member), (1 - share) / len(members)) for member in members]
+    (first, _), _ = weighted[0]
+    seen = torch.cat([one.weight for (one, _), _ in weighted[1:]])
+    tensors = {
+        "mean": image.mean,
+        "deviation": image.deviation,
+        "temperature": torch.ones(()),
+        "layers.0.weight": torch.block_diag(first.weight, seen),
+        "layers.0.bias": torch.cat([one.bias for (one, _), _ in weighted]),
+        "layers.3.weight": torch.cat([part * last.weight for (_, last), part in weighted], dim=1),
+        "layers.3.bias": torch.stack([part * last.bias for (_, last), part in weighted]).sum(0),
+    }
+    config = image.config
+    whole = Mlp(MlpConfig(config.latent, len(tensors["layers.0.bias"]), config.classes, config.dropout, tuple(columns)))
+    whole.load_state_dict(tensors)
+    freeze(whole)
+    return whole
+
+
+def hidden_at_random(inputs: torch.Tensor, training: MetadataTraining, generator: torch.Generator) -> torch.Tensor:
+    """Metadata (N, 2M) with noise on its levels and some values missing, in one row of twenty all."""
+    levels, missing = inputs.chunk(2, dim=1)
+    lost = torch.rand(levels.shape, generator=generator) < training.lost
+    lost |= torch.rand((len(levels), 1), generator=generator) < 1 / 20
+    gone = lost | (missing > 0)
+    noisy = levels + training.noise * torch.randn(levels.shape, generator=generator)
+    return torch.cat([noisy.masked_fill(gone, 0), gone.float()], dim=1)
+
+
+def _column(name: str, known: NDArray[np.float64]) -> Column:
+    if not len(known):
+        return Column(name, (0.0,), (0.0,))
+    quantiles = [float(f"{value:.6g}") for value in np.quantile(known, np.linspace(0, 1, KNOTS))]
+    knots, place, repeats = np.unique(quantiles, return_inverse=True, return_counts=True)
+    levels = np.bincount(place, np.linspace(-REACH, REACH, KNOTS)) / repeats
+    return Column(name, tuple(knots.tolist()), tuple(levels.round(4).tolist()))
+
+
+def _linear(layers: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    return cast("nn.Linear", layers[0]), cast("nn.Linear", layers[3])
+
+
+def _member(
+    inputs: torch.Tensor, table: Table, training: MetadataTraining, generator: torch.Generator
+) -> nn.Sequential:
+    classes = table.target.shape[1]
+    layers = nn.Linear(inputs.shape[1], training.hidden), nn.ReLU(), nn.Dropout(training.dropout)
+    member = nn.Sequential(*layers, nn.Linear(training.hidden, classes))
+    optimiser = torch.optim.AdamW(member.parameters(), lr=training.rate, weight_decay=training.decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
+    target = table.target * (1 - training.smoothing) + training.smoothing / classes
+    tell = telling("member")
+    for _ in range(training.steps):
+        which = torch.multinomial(table.weight, training.batch, replacement=True, generator=generator)
+        answer = member(hidden_at_random(inputs[which], training, generator))
+        loss = -(target[which] * F.log_softmax(answer, dim=1)).sum(1).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        tell(loss)
+    freeze(member)
+    return member

@@ -12,21 +12,22 @@ from model_zoo.classes import CLASSES
 from train.data.alert_table import Observed
 from train.experiments.experiment import Experiment
 from train.serving.card import card, of_interest, own_scores
-from train.serving.crossvalidation import (
+from train.serving.dataset import Alerts, Folds
+from train.serving.evaluate import OwnSplit, judge_own, sequence_scores
+from train.serving.fit import Encoders, Models, Serving, fit_models
+from train.serving.model_selection import (
     HeldOut,
     Probabilities,
+    Say,
     by_length,
     calibrated,
+    choose_encoder,
+    choose_head,
+    fit_fused,
     held_out,
     scores,
     served_temperature,
 )
-from train.serving.dataset import Alerts
-from train.serving.fit import Encoders, Models, Serving, fit_models
-from train.serving.folds import Folds
-from train.serving.model_selection import Say, choose_encoder, choose_head, fit_fused
-from train.serving.own_splits import OwnSplit, judge_own
-from train.serving.sequence_score import sequence_scores
 
 METADATA = "metadata"
 SERVED = "the model that serves"

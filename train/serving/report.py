@@ -6,17 +6,19 @@ from typing import Final
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from model_zoo.classes import CLASSES
 from train.experiments.experiment import Experiment
 from train.reporting import figures
+from train.reporting.figures import COLOURS
 from train.reporting.page import Picture, Section, Table, picture, write_page
 from train.reporting.tables import class_rows
-from train.serving import figures as serve_figures
 from train.serving.card import origins
-from train.serving.crossvalidation import JUDGES, first_alerts
 from train.serving.heads import view_latents
+from train.serving.model_selection import JUDGES, first_alerts
 from train.serving.pipeline import SERVED, Served
 from train.training.losses import EVERY
 from train.training.metrics_log import Journal
@@ -124,7 +126,7 @@ def _by_length(served: Served, origin: str) -> list[Table | Picture]:
         ]
         tables.append(Table(title, [head, *rows]))
         if len(found) > 1:
-            pictures.append(picture(kind, serve_figures.score_by_length(found, title)))
+            pictures.append(picture(kind, score_by_length(found, title)))
     return tables + pictures
 
 
@@ -139,7 +141,7 @@ def _learning(journal: Journal) -> list[Picture]:
             known = kinds.setdefault(kind, {})
             known["distilled" if line.get("distilled") else f"{kind} {len(known) + 1}"] = curve
     return [
-        picture(f"learning_{kind}", serve_figures.losses(curves, FITS.get(kind, kind)))
+        picture(f"learning_{kind}", losses(curves, FITS.get(kind, kind)))
         for kind, curves in kinds.items()
     ]
 
@@ -177,3 +179,31 @@ def _latents(served: Served, first: NDArray[np.bool_], seed: int, *, umap: bool)
             for name, values, of, title, caption in drawn
         ),
     ]
+
+
+def score_by_length(found: Mapping[str, Mapping[str, float]], title: str) -> Figure:
+    """Macro-F1 of each judge after so many alerts; below each length, how many objects have as many."""
+    figure = Figure(figsize=(4.6, 3.2))
+    axes = figure.subplots()
+    judges = [name for name in next(iter(found.values())) if name != "objects"]
+    places = range(len(found))
+    for judge, colour in zip(judges, COLOURS, strict=False):
+        axes.plot(places, [row[judge] for row in found.values()], color=colour, marker="o", label=judge)
+    counts = [f"{length}\n{row['objects']:.0f} obj." for length, row in found.items()]
+    axes.set_xticks(places, counts)
+    axes.set(ylim=(0, 1.02), xlabel="alerts so far", ylabel="macro-F1", title=title)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def losses(curves: Mapping[str, Sequence[tuple[int, float]]], title: str) -> Figure:
+    """The training loss of one or several fits of one kind, by step."""
+    figure = Figure(figsize=(4.2, 3))
+    axes = figure.subplots()
+    for (name, curve), colour in zip(curves.items(), COLOURS * (1 + len(curves) // len(COLOURS)), strict=False):
+        axes.plot(*zip(*curve, strict=True), color=colour, marker=".", label=name)
+    axes.set(xlabel="step", ylabel=f"loss, mean of {EVERY} steps", title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if len(curves) > 1:
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -16,13 +16,12 @@ from model_zoo.preprocess import Preprocessing
 from train.experiments.experiment import Experiment, ExperimentError, altered
 from train.files import write_arrays, write_json, write_text
 from train.serving.card import card_table, described
-from train.serving.crossvalidation import first_alerts
 from train.serving.dataset import gather
 from train.serving.encoder import CPU, EncoderTraining
 from train.serving.fit import Encoders, Serving
 from train.serving.heads import HeadTraining
 from train.serving.inputs import Lessons, find_given, read_given
-from train.serving.model_selection import Say
+from train.serving.model_selection import Say, first_alerts
 from train.serving.pipeline import METADATA, Served, fit_served
 from train.serving.report import write_serve_report
 from train.training.loop import METRICS

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from train.data.coordinates import ecliptic, galactic
+from model_zoo.coordinates import ecliptic, galactic
 from train.simulation.arrays import Floats, Ints
 
 ROW_SPACING_DEG = 7.2  # the camera sees 7.35 degrees; neighbouring rows overlap a little

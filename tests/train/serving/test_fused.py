@@ -6,7 +6,7 @@ import torch
 from model_zoo.classifier.encoder import freeze
 from model_zoo.classifier.mlp import Mlp, MlpConfig
 from model_zoo.metadata import COLUMNS, metadata_fields, metadata_input
-from train.serving.fused import (
+from train.serving.heads import (
     MetadataTraining,
     Table,
     fit_columns,

@@ -13,8 +13,7 @@ from train.data.from_stamps import adopt
 from train.data.source import load_stamps
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import ExperimentError
-from train.serving.dataset import gather
-from train.serving.folds import Folds
+from train.serving.dataset import Folds, gather
 from train.serving.inputs import find_given, read_given
 
 

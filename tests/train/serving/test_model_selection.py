@@ -9,10 +9,9 @@ import torch
 
 from train.data.alert_table import FIELDS, Observed
 from train.experiments.experiment import changed, read_experiment
-from train.serving.dataset import Alerts, gather
+from train.serving.dataset import Alerts, Folds, gather
 from train.serving.encoder import EncoderTraining
 from train.serving.fit import Encoders, Serving
-from train.serving.folds import Folds
 from train.serving.model_selection import choose_encoder, choose_head, encoder_candidates, regret
 from train.serving.run import serving_of
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.data.coordinates import galactic
+from model_zoo.coordinates import galactic
 from train.simulation.datasets import sample
 from train.simulation.images.exposure import exposures
 from train.simulation.images.profile import moffat, sersic

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model_zoo.coordinates import ecliptic, galactic
 from model_zoo.preprocess import normalise
-from train.data.coordinates import ecliptic, galactic
 from train.simulation.arrays import Columns, Floats, Pixels
 from train.simulation.images.neighbourhood import neighbours
 from train.simulation.images.stamps import Sighting, generators, sight

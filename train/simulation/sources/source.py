@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from train.data.coordinates import galactic
+from model_zoo.coordinates import galactic
 from train.simulation.arrays import Floats, Ints
 from train.simulation.random import Dice
 from train.simulation.survey import CHANNELS, QUADRANT_COLUMNS, QUADRANT_ROWS, crowding, position

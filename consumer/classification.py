@@ -71,8 +71,11 @@ class Classification:
         return max(self.sequence_probabilities, key=self.sequence_probabilities.__getitem__)
 
     def latency_ms(self, now_ms: int) -> int | None:
-        """From the broker's time to `now_ms`, since 1970; None in a replay of an archive."""
-        return None if self.kafka_time is None else now_ms - self.kafka_time
+        """From the broker's time to `now_ms`, since 1970; None where that time is unknown, as in an archive.
+
+        Never negative: another machine's clock may be ahead of ours.
+        """
+        return None if self.kafka_time is None else max(now_ms - self.kafka_time, 0)
 
     def record(self) -> dict[str, Any]:
         """As plain types, ready for Avro, Parquet or JSON."""

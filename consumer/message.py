@@ -12,7 +12,8 @@ class Message:
     """Bytes and where they came from.
 
     topic, partition, offset: the place in Kafka; for an archive, its file name, 0 and the place in it, from 0.
-    timestamp_ms: Kafka's time, milliseconds since 1970, None in an archive. payload: None for a tombstone.
+    timestamp_ms: Kafka's time, milliseconds since 1970; None in an archive, and for a time before 2000 or to come.
+    payload: None for a tombstone.
     """
 
     payload: bytes | None

@@ -17,6 +17,7 @@ from consumer.configuration.settings import Settings
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.decoding.alert import Alert, read_alerts
 from consumer.errors import BrokerError
+from consumer.kafka.client import message_time_ms
 from consumer.kafka.published import Decoder
 from consumer.kafka.reader import TopicScan
 from consumer.kafka.topics import topics_of_the_night, wanted_topics
@@ -41,7 +42,10 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Night:
-    """What the topics hold. A night of two million alerts takes about a gigabyte here."""
+    """What the topics hold. first_ms: time of the earliest message; 0 where that of any is unknown.
+
+    A night of two million alerts takes about a gigabyte here.
+    """
 
     records: list[Record] = field(default_factory=list)
     messages: int = 0
@@ -50,8 +54,8 @@ class Night:
     def add(self, place: tuple[str, int, int], time_ms: int | None, outcomes: Iterable[object]) -> None:
         """One message, and what its packet gives."""
         self.messages += 1
-        if time_ms is not None:
-            self.first_ms = min(time_ms, self.first_ms or time_ms)
+        time_ms = time_ms or 0
+        self.first_ms = time_ms if self.first_ms is None else min(time_ms, self.first_ms)
         for index, outcome in enumerate(outcomes):
             self.records.append(Record(*place, index, outcome.candid if isinstance(outcome, Alert) else None))
 
@@ -155,8 +159,7 @@ def _night(settings: Settings, scan: TopicScan, topics: Sequence[str]) -> Night:
     night = Night()
     for one in scan.messages(topics):
         place = str(one.topic()), int(one.partition() or 0), int(one.offset() or 0)
-        time_ms = one.timestamp()[1]
-        night.add(place, time_ms if time_ms > 0 else None, read_alerts(one.value(), settings.limits.packet_bytes))
+        night.add(place, message_time_ms(one), read_alerts(one.value(), settings.limits.packet_bytes))
     log.info("night_read", topics=list(topics), messages=night.messages, alerts=len(night.records))
     return night
 

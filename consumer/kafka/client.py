@@ -1,9 +1,11 @@
 """The Kafka broker: how any client of ours reaches it, and what its errors mean."""
 
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Message as KafkaMessage
 
 from consumer.configuration.settings import KafkaSettings
 from consumer.errors import BrokerError, ConfigError
@@ -15,6 +17,12 @@ ASK_S: Final = 10.0
 
 HEAR_S: Final = 0.5
 """How long to listen, when a question failed, for why: a refused password is told apart from the failure."""
+
+FIRST_TIME_MS: Final = 946_684_800_000
+"""2000-01-01. A time stamped in seconds reads as 1970, in microseconds as the year 56,000."""
+
+AHEAD_MS: Final = 86_400_000
+"""How far a producer's clock may be ahead of ours."""
 
 FENCED_MEND: Final = "another process has our kafka.transactional_id: give each its own, and start again"
 
@@ -74,3 +82,12 @@ def explain(error: KafkaError, settings: KafkaSettings) -> BrokerError:
             f"Kafka at {settings.brokers} does not answer: {error.str()}; is it up, is kafka.brokers right?"
         )
     return BrokerError(f"Kafka at {settings.brokers}: {error.str()} ({error.name()})")
+
+
+def message_time_ms(received: KafkaMessage) -> int | None:
+    """Kafka's time of a message, milliseconds since 1970, or None: no time, or not between 2000 and tomorrow.
+
+    A producer that stamps in another unit sends times that no Avro reader and no clock can hold.
+    """
+    time_ms = int(received.timestamp()[1])
+    return time_ms if FIRST_TIME_MS <= time_ms <= time.time_ns() // 1_000_000 + AHEAD_MS else None

@@ -30,7 +30,7 @@ class Decoder:
     """Message → record: by the schema in its container, or by the configured one where it is sent without."""
 
     def __init__(self, output: OutputSettings) -> None:
-        self._schema: Any = fastavro.parse_schema(load_schema(SCHEMAS[output.shape]))
+        self._schema: Any = fastavro.parse_schema(_plain(load_schema(SCHEMAS[output.shape])))
         self._topic = output.topic
 
     def decode(self, payload: bytes | None, offset: int) -> Published:
@@ -40,7 +40,7 @@ class Decoder:
             if "classifier_version" in record:
                 return Published(record["candid"], record["classifier_version"], None)
             return Published(record["candid"], record["model_id"], record["topic"])
-        except (BadAlert, KeyError, ValueError, TypeError, EOFError, StopIteration) as error:
+        except (BadAlert, KeyError, ValueError, TypeError, EOFError, StopIteration, RecursionError) as error:
             place = f"message {offset} of {self._topic}"
             raise BrokerError(
                 f"{place} is no classification ({error}); check output.topic and output.framing"
@@ -56,4 +56,11 @@ class Decoder:
 
 @lru_cache(maxsize=16)
 def _parsed(schema: bytes) -> Any:
-    return fastavro.parse_schema(json.loads(schema))
+    return fastavro.parse_schema(_plain(json.loads(schema)))
+
+
+def _plain(schema: Any) -> Any:
+    """The schema without logical types: a time that no calendar has is read as its number."""
+    if isinstance(schema, dict):
+        return {name: _plain(value) for name, value in schema.items() if name != "logicalType"}
+    return [_plain(one) for one in schema] if isinstance(schema, list) else schema

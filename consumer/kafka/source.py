@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from consumer.configuration.settings import Settings
 from consumer.errors import BrokerError, StoreError
-from consumer.kafka.client import ASK_S, UNREACHABLE, client_config, explain, make_client
+from consumer.kafka.client import ASK_S, UNREACHABLE, client_config, explain, make_client, message_time_ms
 from consumer.kafka.offsets import Ledger, Positions
 from consumer.kafka.topics import wanted_topics
 from consumer.kafka.watchdog import Watch
@@ -56,6 +56,7 @@ class KafkaSource:
         self._topics: list[str] = []
         self._assigned: dict[Partition, int | None] = {}  # the end that it was read to, None when it is not at one
         self._missing: set[str] = set()
+        self._untimed: set[str] = set()
         self._member: str | None = None
         self._joined_at: float | None = None
         self._lag_due = 0.0
@@ -105,7 +106,7 @@ class KafkaSource:
         self._positions.begin(self._consumer, self._partitions_there())
         while not self._stopping:
             self._roll()
-            batch = Batch.from_topics(tuple(_message(one) for one in self._received() if self._is_alert(one)))
+            batch = Batch.from_topics(tuple(self._message(one) for one in self._received() if self._is_alert(one)))
             self._watch.check_broker(self._consumer)
             self._watch.check_group(lambda: len(self._partitions_there()))
             self._watch.check_flow(len(batch.messages), self._waiting)
@@ -229,6 +230,14 @@ class KafkaSource:
             self._watch.hear(error)
         return False
 
+    def _message(self, received: KafkaMessage) -> Message:
+        place = str(received.topic()), int(received.partition() or 0), int(received.offset() or 0)
+        time_ms = message_time_ms(received)
+        if time_ms is None and place[0] not in self._untimed:
+            self._untimed.add(place[0])
+            log.warning("kafka_time_unusable", topic=place[0], offset=place[2], milliseconds=received.timestamp()[1])
+        return Message(received.value(), *place, time_ms)
+
     def _note_missing(self, topic: str) -> None:
         """A topic of the night may not be there yet, and one given by name may come: wait, and say so once."""
         if topic not in self._missing:
@@ -286,10 +295,3 @@ class KafkaSource:
     def _positions_now(self) -> list[TopicPartition]:
         positions: list[TopicPartition] = self._consumer.position([TopicPartition(*one) for one in self._assigned])
         return positions
-
-
-def _message(received: KafkaMessage) -> Message:
-    kind, timestamp = received.timestamp()
-    known = None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp
-    place = str(received.topic()), int(received.partition() or 0), int(received.offset() or 0)
-    return Message(received.value(), *place, known)

@@ -13,13 +13,16 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
+    MasterDownError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
     TryAgainError,
 )
 from redis.retry import Retry
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from consumer.configuration.settings import StoreSettings
 from consumer.errors import StoreError
@@ -36,6 +39,18 @@ UNREACHABLE: Final = (redis.ConnectionError, redis.TimeoutError, BusyLoadingErro
 MOVING: Final = (AskError, ClusterDownError, TryAgainError, RedisClusterException)
 """A Cluster between two states: a primary was lost, a slot is on its way. AskError is MovedError's parent too."""
 REFUSED: Final = (AuthenticationError, NoPermissionError)
+
+FAILOVER: Final = {
+    "READONLY": ("is a replica and took no writes", "point store.url at the primary"),
+    "MASTERDOWN": ("is a replica that lost its primary", "look at the primary, or point store.url at it"),
+    "NOREPLICAS": ("took no writes: it has fewer replicas than min-replicas-to-write", "look at its replicas"),
+    "LOADING": ("was still reading its data from disk", "start again, or raise store.patience_s"),
+    "MISCONF": ("took no writes: it cannot save to its disk", "look at its log and its disk"),
+    "BUSY": ("was held up by a script", "end it with SCRIPT KILL"),
+}
+"""Errors of a server that is there and cannot serve for now: code → what it means, what to do where it lasts."""
+CODES: Final = {ReadOnlyError: "READONLY", MasterDownError: "MASTERDOWN", BusyLoadingError: "LOADING"}
+"""Codes that the client turns into classes, and takes out of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +98,7 @@ class Servers:
         """Ask, and ask again while they cannot be reached: every question must bear repeating."""
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
-            stop=stop_after_delay(patience_s or self._settings.patience_s),
+            stop=lambda state: self._is_over(state, patience_s),
             wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
             reraise=True,
         )
@@ -93,20 +108,49 @@ class Servers:
             raise StoreError(_explained(error, self._settings)) from error
         return answered
 
+    def _is_over(self, state: RetryCallState, unreachable_s: float | None) -> bool:
+        """Whether we waited long enough. unreachable_s: for a server that does not answer; the settings' by default."""
+        error = state.outcome.exception() if state.outcome else None
+        patience_s = self._settings.patience_s if failover_code(error) else unreachable_s or self._settings.patience_s
+        return (state.seconds_since_start or 0.0) >= patience_s
+
     def _ask(self, ask: Callable[[], T]) -> T:
-        if self._stale and isinstance(self._client, RedisCluster):
-            self._client.nodes_manager.initialize()
+        if self._stale:
+            self._renew()
         self._stale = True
         answer = ask()
         self._stale = False
         return answer
 
+    def _renew(self) -> None:
+        """Go to whoever serves now: a failover moves a name or an address to another server, or slots in a Cluster."""
+        if isinstance(self._client, RedisCluster):
+            self._client.nodes_manager.initialize()
+        elif self._client:
+            self._client.connection_pool.disconnect()
+
     def close(self) -> None:
         self._client.close()
 
 
+def executed(pipe: Any) -> list[Any]:
+    """A pipeline's replies. Raises its first error in the server's words, without the command's bytes."""
+    replies: list[Any] = pipe.execute(raise_on_error=False) if len(pipe) else []
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def failover_code(error: BaseException | None) -> str | None:
+    """The key of `FAILOVER` that tells of this error, None for any other."""
+    code = CODES.get(type(error)) or str(error).partition(" ")[0]
+    return code if code in FAILOVER else None
+
+
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, UNREACHABLE + MOVING) and not isinstance(error, REFUSED)
+    passing = isinstance(error, UNREACHABLE + MOVING) or failover_code(error) is not None
+    return passing and not isinstance(error, REFUSED)
 
 
 def _connect(settings: StoreSettings) -> Client:
@@ -127,6 +171,11 @@ def _explained(error: Exception, settings: StoreSettings) -> str:
     where = settings.address
     if isinstance(error, REFUSED):
         return f"store {where} refuses us: {error}; check store.url, store.password and the server's ACL"
+    if code := failover_code(error):
+        state, mend = FAILOVER[code]
+        return f"store {where} {state} ({code}), for {settings.patience_s:g} s; {mend}"
+    if isinstance(error, OutOfMemoryError):
+        return f"store {where} is full: raise its maxmemory, add shards, or lower store.max_history"
     if isinstance(error, UNREACHABLE):
         return f"store {where} does not answer: {error}; is it up, is store.url right?"
     if isinstance(error, MOVING):

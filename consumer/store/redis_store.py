@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from redis.exceptions import ReadOnlyError
 
 from consumer.configuration.settings import StoreSettings
 from consumer.errors import StoreError
 from consumer.message import Partition
-from consumer.store.connection import Client, Node, Servers
+from consumer.store.connection import Client, Node, Servers, executed
 from consumer.store.sequences import Entries, Held, History, Window, entry_dtype
 
 DAY_S: Final = 86_400
@@ -109,12 +110,12 @@ class RedisStore:
             for (topic, partition), offset in offsets.items():
                 pipe.hsetnx(key, f"{topic}:{partition}", offset)
             pipe.hset(key, BEGUN, 1)
-            pipe.execute()
+            executed(pipe)
 
         self._servers.patiently(write)
 
     def check(self) -> None:
-        """Raise StoreError unless the store answers and keeps what it is given."""
+        """Raise StoreError unless the store answers, takes writes and keeps what it is given."""
         self._check(self._servers)
 
     def answers(self) -> bool:
@@ -137,8 +138,8 @@ class RedisStore:
         return [node.client for node in self._servers.nodes()]
 
     def _check(self, servers: Servers) -> None:
-        for memory in servers.patiently(lambda: [node.client.info("memory") for node in servers.nodes()]):
-            if (policy := memory.get("maxmemory_policy")) != "noeviction":
+        for facts in servers.patiently(lambda: [_facts(node) for node in servers.nodes()]):
+            if (policy := facts.get("maxmemory_policy")) != "noeviction":
                 raise StoreError(
                     f"store {self._settings.address} evicts: its maxmemory-policy is {policy}; set noeviction"
                 )
@@ -181,8 +182,7 @@ class RedisStore:
         # Last: a log that ends early then holds no offset without its entries.
         for (key, partition), offset in notes.items():
             pipe.execute_command("EVAL", ADVANCE, 1, key, partition, self._written.get((key, partition), -1), offset)
-        replies: list[Any] = pipe.execute() if len(pipe) else []
-        return replies[len(trims) :]
+        return executed(pipe)[len(trims) :]
 
     def _check_applied(self, applied: Mapping[Note, int]) -> None:
         for note, held in applied.items():
@@ -209,3 +209,11 @@ class RedisStore:
     def _note(self, node: Node, partition: Partition) -> Note:
         topic, number = partition
         return f"applied:{node.tag}{self._group}:{topic}", number
+
+
+def _facts(node: Node) -> dict[str, Any]:
+    """What a server says of itself. A replica may be about to become the primary: it is waited for."""
+    facts: dict[str, Any] = node.client.info()
+    if facts.get("role") != "master":
+        raise ReadOnlyError("it is a replica")
+    return facts

@@ -58,6 +58,7 @@ def test_probabilities_of_another_number_of_classes_are_refused(checkpoint: Chec
 def test_latency_is_from_kafkas_time_and_unknown_in_a_replay() -> None:
     assert made(kafka_time=1_000).latency_ms(1_250) == 250
     assert made(kafka_time=None).latency_ms(1_250) is None
+    assert made(kafka_time=1_300).latency_ms(1_250) == 0  # another machine's clock is ahead
 
 
 def test_fields_are_those_of_the_schema_by_name_and_in_order() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,22 @@ from rich.console import Console
 
 from consumer.cli import doctor
 from consumer.cli.audit import Night, Told, account
+from consumer.configuration.settings import OutputSettings
 from consumer.decoding.alert import Alert
 from consumer.embedded import start_store
 from consumer.errors import BadAlert, EstampaError, Reason
-from tests.support.line import consuming, estampa_here, new_topics, payloads, produce, unique
+from consumer.kafka.sink import Encoder
+from tests.support.line import (
+    classifications,
+    consuming,
+    estampa_here,
+    new_topics,
+    payloads,
+    produce,
+    read_topic,
+    unique,
+)
+from tests.support.makers import made
 from tests.support.packets import Packet, night
 
 
@@ -96,6 +109,50 @@ def test_a_message_is_passed_by_as_the_runbook_says_and_the_audit_names_it(
     assert estampa_here(env, "audit", "--summary", str(summary)).returncode == 1
     found = json.loads(summary.read_text())
     assert (found["classified"], [one["candid"] for one in found["missing"]]) == (5, [5000])
+
+
+@pytest.mark.integration
+def test_times_in_another_unit_are_unknown_and_break_neither_records_nor_latency_nor_audit(
+    broker: str, store_url: str, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    topics, group, summary = new_topics(broker), unique("g"), tmp_path / "audit.json"
+    now = time.time_ns() // 1_000_000
+    sent = {1: now * 1000, 2: now * 1_000_000, 3: now // 1000, 4: -5_000, 5: 31_556_889_864_403_200, 6: now - 60_000}
+    for candid, stamped in sent.items():
+        produce(broker, topics["topic"], [Packet(candid=candid).payload()], timestamp=stamped)
+    env = consuming(checkpoint_folder, broker, store_url, topics, group)
+    done = estampa_here(env, "consume", "--exit-at-end", "--summary", str(summary))
+    assert (done.returncode, done.stderr.count("kafka_time_unusable")) == (0, 1), done.stderr
+    assert 0 <= json.loads(summary.read_text())["latency_ms"]["p99"] < 3_600_000
+
+    times = {one["candid"]: one["kafka_time"] for one in classifications(read_topic(broker, topics["output"]))}
+    assert times.pop(6).timestamp() == pytest.approx((now - 60_000) / 1000)
+    assert times == dict.fromkeys(range(1, 6))
+    assert estampa_here(env, "audit", "--summary", str(summary)).returncode == 0
+    found = json.loads(summary.read_text())
+    assert (found["held"], found["classified"], found["missing"]) == (6, 6, [])
+
+
+@pytest.mark.integration
+def test_an_audit_reads_a_record_whose_time_no_calendar_has(
+    broker: str, store_url: str, checkpoint_folder: Path
+) -> None:
+    """As records were published of messages stamped in microseconds."""
+    topics, group = new_topics(broker), unique("g")
+    produce(broker, topics["topic"], [Packet(candid=1).payload()])
+    env = consuming(checkpoint_folder, broker, store_url, topics, group)
+    commit(broker, group, topics["topic"], 1)
+    record = made(1, topic=topics["topic"], kafka_time=1_700_000_000_000_000)
+    produce(broker, topics["output"], [Encoder(OutputSettings()).encode(record)])
+    done = estampa_here(env, "audit")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_outputs_of_a_night_with_an_unknown_time_are_read_from_the_first() -> None:
+    night = Night()
+    for offset, time_ms in enumerate((1_700_000_000_000, None, 1_600_000_000_000)):
+        night.add(("t", 0, offset), time_ms, [])
+    assert night.first_ms == 0
 
 
 @pytest.mark.integration

@@ -140,10 +140,7 @@ def _learning(journal: Journal) -> list[Picture]:
             kind = name.split()[0]
             known = kinds.setdefault(kind, {})
             known["distilled" if line.get("distilled") else f"{kind} {len(known) + 1}"] = curve
-    return [
-        picture(f"learning_{kind}", losses(curves, FITS.get(kind, kind)))
-        for kind, curves in kinds.items()
-    ]
+    return [picture(f"learning_{kind}", losses(curves, FITS.get(kind, kind))) for kind, curves in kinds.items()]
 
 
 def _latents(served: Served, first: NDArray[np.bool_], seed: int, *, umap: bool) -> list[Table | Picture]:

@@ -176,7 +176,7 @@ def test_a_store_that_reads_its_log_at_the_start_is_waited_for_longer_than_a_wro
     client.save()
     first.stop()
     slowly = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")
-    monkeypatch.setattr(consumer.servers, "CONNECT_S", 0.0)
+    monkeypatch.setattr(consumer.store.connection, "CONNECT_S", 0.0)
     with ThreadPoolExecutor(2) as pool:
         starting = pool.submit(start_store, tmp_path, port=port, options=slowly)
         wait_until(lambda: loads(client), 20, "the loading")

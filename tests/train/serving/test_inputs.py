@@ -74,7 +74,7 @@ def test_nothing_is_learned_of_an_object_or_an_image_in_validation_or_test(tmp_p
     content["Train"]["oid"][5:7] = ["ZTF2", "ZTF2"]  # a name of validation and of test
     path = write(tmp_path / "stamp_dataset_21_new.pkl", content)
     lessons = read_given(find_given([path]), 21, "real")
-    assert len(adopt(load_stamps([path]), 21).train) == 60
+    assert len(adopt(load_stamps(path), 21).train) == 60
     assert len(lessons.judged) == 57
     assert not set(lessons.judged.object_id) & set(lessons.own["test"].object_id)
 

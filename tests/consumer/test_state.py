@@ -48,7 +48,7 @@ def entries(*alerts: tuple[str, int, float], seed: int = 0) -> Entries:
 
 def contents(url: str) -> dict[bytes, dict[bytes, bytes]]:
     client = redis.Redis.from_url(url)
-    return {key: client.hgetall(key) for key in client.scan_iter("latent:*")}
+    return {key: client.hgetall(key) for key in client.scan_iter("latent:*:f[24]:*")}
 
 
 def test_the_first_latent_of_a_candid_stays(store_url: str) -> None:
@@ -142,6 +142,60 @@ def test_a_store_that_lost_writes_is_noticed_and_the_loss_is_not_covered_up(stor
     with pytest.raises(StoreError, match="lost writes"):
         one.remember(entries(("a", 2, 11.0)), {("t", 0): 60})
     assert store(store_url).applied(("t", 0)) is None
+
+
+def forget(url: str, pattern: str) -> None:
+    client = redis.Redis.from_url(url)
+    client.delete(*client.scan_iter(pattern))
+    client.close()
+
+
+@pytest.mark.parametrize("pattern", ["latent:*", "latent:enc:*"])
+def test_sequences_deleted_by_their_prefix_are_noticed_at_the_next_batch_and_refilled_at_the_next_start(
+    store_url: str, pattern: str
+) -> None:
+    one = store(store_url)
+    one.remember(entries(("a", 1, 10.0)), {("t", 0): 5, ("t", 1): 7})
+    forget(store_url, pattern)
+    for _ in range(2):  # the batch itself does not cover it up
+        with pytest.raises(
+            StoreError, match=r"lost writes: the sequences latent:enc:f4:\* are gone; restart to refill it"
+        ):
+            one.remember(entries(("a", 2, 11.0)), {("t", 0): 6})
+    again = store(store_url)
+    assert (again.applied(("t", 0)), again.applied(("t", 1))) == (None, None)
+    again.remember(entries(("a", 1, 10.0)), {("t", 0): 3})
+    assert (again.applied(("t", 0)), again.applied(("t", 1))) == (3, None)
+
+
+def test_members_and_groups_that_did_not_notice_a_deletion_are_told_of_it_after_the_refill(store_url: str) -> None:
+    other, idle = store(store_url), store(store_url, group="h")
+    other.remember(entries(("a", 2, 11.0)), {("t", 1): 7})
+    idle.remember(entries(("b", 1, 10.0)), {("t", 0): 9})
+    forget(store_url, "latent:*")
+    first = store(store_url)
+    assert first.applied(("t", 0)) is None
+    first.remember(entries(("a", 1, 10.0)), {("t", 0): 3})
+    with pytest.raises(StoreError, match=r"sequences .* are gone"):
+        other.remember(entries(("a", 3, 12.0)), {("t", 1): 8})
+    assert store(store_url, group="h").applied(("t", 0)) is None
+
+
+def test_a_deletion_between_a_member_s_start_and_its_first_batch_is_noticed(store_url: str) -> None:
+    store(store_url).remember(entries(("a", 1, 10.0)), {("t", 0): 5})
+    one = store(store_url)
+    assert one.applied(("t", 0)) == 5
+    forget(store_url, "latent:*")
+    with pytest.raises(StoreError, match=r"sequences .* are gone"):
+        one.remember(entries(("a", 2, 11.0)), {("t", 0): 6})
+
+
+def test_offsets_kept_by_an_earlier_version_or_for_another_encoder_are_believed(store_url: str) -> None:
+    redis.Redis.from_url(store_url).hset("applied:g:t", "0", "7")
+    one = store(store_url)
+    assert one.applied(("t", 0)) == 7
+    one.remember(entries(("a", 1, 10.0)), {("t", 0): 9})
+    assert one.applied(("t", 0)) == store(store_url, "new").applied(("t", 0)) == 9
 
 
 def test_where_a_group_began_is_decided_once(store_url: str) -> None:
@@ -270,6 +324,20 @@ def test_each_server_of_a_cluster_says_what_it_holds_itself(cluster: Cluster) ->
             one.remember(entries(("o1", 1, 1.0)), {("t", 0): 60 + lost})
         assert of_cluster(cluster).applied(("t", 0)) is None
         one = of_cluster(cluster)
+
+
+def test_sequences_deleted_on_one_server_of_a_cluster_are_noticed(cluster: Cluster) -> None:
+    one = of_cluster(cluster)
+    one.remember(entries(*MANY), {("t", 0): 40})
+    for node in cluster.primaries:
+        for key in node.client.scan_iter("latent:*"):  # in one command only those of one slot
+            node.client.delete(key)
+        with pytest.raises(StoreError, match=r"sequences latent:enc:f4:\* are gone"):
+            one.remember(entries(("o1", 1, 1.0)), {("t", 0): 41})
+        one = of_cluster(cluster)
+        assert one.applied(("t", 0)) is None
+        one.remember(entries(*MANY), {("t", 0): 40})
+        assert one.applied(("t", 0)) == 40
 
 
 def test_a_cluster_s_server_that_comes_back_within_patience_is_waited_for(cluster: Cluster) -> None:

@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from consumer.errors import ConfigError
+
+LARGEST: Final = 1e20
+"""Of a latent's components, which are about ten. Where bits flipped one is often 1e30: float32 still holds it, and not
+what the next layer makes of it."""
 
 
 def entry_dtype(latent: int, dtype: DTypeLike) -> np.dtype[np.void]:
@@ -37,7 +43,13 @@ class Entries:
         return rows
 
     def packed(self, dtype: np.dtype[np.void]) -> list[bytes]:
-        """Each row as the bytes that are stored."""
+        """Each row as the bytes that are stored. Raises ConfigError for latents that are no numbers there."""
+        usable = np.abs(self.latents).max(axis=1, initial=0) <= min(LARGEST, float(np.finfo(dtype["latent"].base).max))
+        if not usable.all():
+            candid = self.candid[~usable][0]
+            raise ConfigError(
+                f"the model gives candid {candid} a latent that is no number, or past what store.dtype holds"
+            )
         values = np.empty(len(self), dtype)
         values["jd"], values["band"], values["latent"] = self.jd, self.band, self.latents
         return [value.tobytes() for value in values]
@@ -54,7 +66,9 @@ class Held:
 
     @classmethod
     def unpack(cls, fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> Self:
-        """From stored fields, candid → packed entry. Raises ValueError where a value is not of this dtype."""
+        """From stored fields, candid → packed entry. Raises ValueError or OverflowError where one is no entry: not of
+        this dtype, or with a latent or a jd that is not finite.
+        """
         if set(map(len, fields.values())) - {dtype.itemsize}:
             wrong, value = next(field for field in fields.items() if len(field[1]) != dtype.itemsize)
             raise ValueError(f"field {wrong!r} holds {len(value)} bytes; an entry here has {dtype.itemsize}")
@@ -62,8 +76,23 @@ class Held:
         values = np.frombuffer(b"".join(fields.values()), dtype)
         order = np.lexsort((candid, values["jd"]))
         values = values[order]
-        latents = values["latent"].astype(np.float32)
-        return cls(candid[order], values["jd"].astype(np.float64), values["band"].astype(np.int64), latents)
+        latents, jd = values["latent"].astype(np.float32), values["jd"].astype(np.float64)
+        if not (np.abs(latents) <= LARGEST).all() or not np.isfinite(jd).all():
+            raise ValueError("an entry is not finite")
+        return cls(candid[order], jd, values["band"].astype(np.int64), latents)
+
+
+def damaged(fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> set[bytes]:
+    """The names of those fields of a sequence that `Held.unpack` refuses."""
+
+    def sound(name: bytes) -> bool:
+        try:
+            Held.unpack({name: fields[name]}, dtype)
+        except (ValueError, OverflowError):
+            return False
+        return True
+
+    return {name for name in fields if not sound(name)}
 
 
 @dataclass(frozen=True, slots=True)

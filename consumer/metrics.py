@@ -20,6 +20,9 @@ CONSUMED: Final = Counter("estampa_consumed_total", "Alerts read. Flat while the
 CLASSIFIED: Final = Counter("estampa_classified_total", "Alerts classified, by most probable class.", ["class_name"])
 DEAD_LETTERS: Final = Counter("estampa_dead_letters_total", "Alerts set aside. Above 1 %: look.", ["reason"])
 DUPLICATES: Final = Counter("estampa_duplicates_total", "Repeated candids dropped. Many: the broker redelivers.")
+DAMAGED_ENTRIES: Final = Counter(
+    "estampa_damaged_entries_total", "Stored latents that are no numbers, dropped. Any: another writes to the store."
+)
 BATCH_SIZE: Final = Histogram("estampa_batch_alerts", "Alerts a batch.", buckets=SIZES)
 BATCH_FILL: Final = Gauge(
     "estampa_batch_fill_ratio", "Messages of the last batch over batch.size. At 1 for long: the consumer lags."

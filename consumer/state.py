@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+import structlog
 from redis.exceptions import ReadOnlyError
 
+from consumer import metrics
 from consumer.applied import AppliedOffsets, Note
 from consumer.errors import StoreError
-from consumer.history import Entries, Held, History, Window, entry_dtype
+from consumer.history import Entries, Held, History, Window, damaged, entry_dtype
 from consumer.message import Partition
 from consumer.servers import Client, Node, Servers, executed
 from consumer.settings import StoreSettings
+
+log = structlog.get_logger()
 
 DAY_S: Final = 86_400
 PROBE_S: Final = 1.0
@@ -24,6 +28,16 @@ SURPLUS_OBJECTS: Final = 100_000
 
 BEGUN: Final = b""
 """The field, no partition's name, that is written last of a group's start."""
+
+SHOWN: Final = 20
+"""Damaged entries that are named in the log, and letters of each name."""
+
+MEND: Final = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+"""
+"""Replace the damaged entry ARGV[2] by ARGV[3], unless another process has."""
 
 Told = tuple[Node, list[Note], list[tuple[int, bytes]]]
 """What a server answered to the offsets that it was given."""
@@ -60,8 +74,14 @@ class RedisStore:
         histories: dict[int, History] = {}
         for key, rows in rows_by_key.items():
             *added, fields, _ = visits[key]
-            held = self._unpack(key, fields)
             candids = [int(entries.candid[row]) for row in rows]
+            try:
+                held = Held.unpack(fields, self._dtype)
+            except (ValueError, OverflowError):
+                values = entries.packed(self._dtype)
+                wrong = self._damaged(key, fields)
+                held = self._mended(key, fields, wrong, {entries.candid[row]: values[row] for row in rows})
+                added = [new or b"%d" % candid in wrong for new, candid in zip(added, candids, strict=True)]
             histories |= zip(rows, self._window.histories(held, candids, added), strict=True)
             self._note_surplus(key, held)
         return [histories[row] for row in range(len(entries))]
@@ -69,7 +89,12 @@ class RedisStore:
     def sequence(self, key: str) -> Held:
         """All that is held of one object, oldest first; empty where it is unknown."""
         whole = self._prefix + key
-        return self._unpack(key, self._servers.patiently(lambda: self._servers.holding(whole).hgetall(whole)))
+        fields = self._servers.patiently(lambda: self._servers.holding(whole).hgetall(whole))
+        try:
+            return Held.unpack(fields, self._dtype)
+        except (ValueError, OverflowError):
+            wrong = self._damaged(key, fields)
+            return Held.unpack({name: value for name, value in fields.items() if name not in wrong}, self._dtype)
 
     def applied(self, partition: Partition) -> int | None:
         """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
@@ -166,11 +191,30 @@ class RedisStore:
         if len(surplus) and len(self._surplus) < SURPLUS_OBJECTS:
             self._surplus[key] = [int(candid) for candid in surplus]
 
-    def _unpack(self, key: str, fields: dict[bytes, bytes]) -> Held:
-        try:
-            return Held.unpack(fields, self._dtype)
-        except ValueError as error:
-            raise StoreError(f"store key {self._prefix + key} is not estampa's: {error}; delete it") from error
+    def _damaged(self, key: str, fields: Mapping[bytes, bytes]) -> set[bytes]:
+        """Names of the entries that no one can be judged on, counted and logged."""
+        wrong = damaged(fields, self._dtype)
+        metrics.DAMAGED_ENTRIES.inc(len(wrong))
+        names = [name.decode(errors="backslashreplace")[:SHOWN] for name in sorted(wrong)[:SHOWN]]
+        log.warning("store_entries_damaged", key=self._prefix + key, entries=len(wrong), candids=names)
+        return wrong
+
+    def _mended(
+        self, key: str, fields: Mapping[bytes, bytes], wrong: set[bytes], ours: Mapping[np.int64, bytes]
+    ) -> Held:
+        """The sequence with its damaged entries replaced by ours of that candid, or else dropped; the store's too."""
+        whole = self._prefix + key
+        instead = dict.fromkeys(wrong) | {name: ours[candid] for candid in ours if (name := b"%d" % candid) in wrong}
+
+        def mend() -> None:
+            pipe = self._servers.holding(whole).pipeline(transaction=False)
+            for name, value in instead.items():
+                pipe.execute_command("EVAL", MEND, 1, whole, name, fields[name], value or b"")
+            executed(pipe)
+
+        self._servers.patiently(mend)
+        left = {**fields, **instead}
+        return Held.unpack({name: value for name, value in left.items() if value is not None}, self._dtype)
 
 
 def _facts(node: Node) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Finding:
 
 
 def examine(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> list[Finding]:
-    """Look at model, device, disk, broker with its topics and group, store with its clock, and at all of them together."""
+    """Look at model, device, disk, broker with its topics and group, store with its clock, and at all together."""
     model = _model(settings)
     servers = _guarded("broker", lambda: _broker(settings, now())) + _guarded("store", lambda: _store(settings))
     failed = {one.subject for one in (*model, *servers) if one.state == "fail"}

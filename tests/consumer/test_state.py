@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from consumer.embedded import start_store
-from consumer.errors import StoreError
-from consumer.history import Entries
+from consumer.errors import ConfigError, StoreError
+from consumer.history import Entries, entry_dtype
 from consumer.servers import SOCKET_TIMEOUT_S
 from consumer.settings import StoreSettings
 from consumer.state import RedisStore
@@ -206,10 +207,60 @@ def test_where_a_group_began_is_decided_once(store_url: str) -> None:
     assert one.start() == {("ztf_20260101_programid1", 0): 100, ("ztf_20260101_programid1", 1): 7}
 
 
-def test_a_foreign_value_under_our_key_is_named(store_url: str) -> None:
-    redis.Redis.from_url(store_url).hset("latent:enc:f4:a", "1", "what is this")
-    with pytest.raises(StoreError, match=r"latent:enc:f4:a is not estampa's"):
-        store(store_url).remember(entries(("a", 2, 11.0)), {})
+def packed(jd: float, component: float) -> bytes:
+    """An entry whose latent has one odd component."""
+    [whole] = entries(("a", 3, jd)).packed(entry_dtype(LATENT, "f4"))
+    return whole[:-4] + np.array(component, "<f4").tobytes()
+
+
+DAMAGED = {
+    "nan latent": (b"1", packed(9.0, np.nan)),
+    "infinite latent": (b"1", packed(9.0, -np.inf)),
+    "latent with a bit flipped": (b"1", packed(9.0, 1e30)),
+    "nan jd": (b"1", packed(np.nan, 0.0)),
+    "infinite jd": (b"1", packed(np.inf, 0.0)),
+    "wrong size": (b"1", b"what is this"),
+    "empty": (b"1", b""),
+    "no candid": (b"objectId", packed(9.0, 0.0)),
+    "candid past 64 bits": (b"99999999999999999999", packed(9.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_entry_is_counted_and_dropped_and_no_one_is_judged_on_it(store_url: str, damage: str) -> None:
+    one, client = store(store_url), redis.Redis.from_url(store_url)
+    first = one.remember(entries(("a", 2, 10.0), ("b", 5, 1.0)), {})[0]
+    client.hset("latent:enc:f4:a", *DAMAGED[damage])
+    assert one.sequence("a").candid.tolist() == [2]
+    before = REGISTRY.get_sample_value("estampa_damaged_entries_total")
+    history, other = one.remember(entries(("a", 4, 11.0), ("b", 6, 2.0)), {})
+    assert (history.jd.tolist(), other.jd.tolist()) == ([10.0, 11.0], [1.0, 2.0])
+    np.testing.assert_array_equal(history.latents[0], first.latents[0])
+    assert REGISTRY.get_sample_value("estampa_damaged_entries_total") == before + 1
+    assert sorted(client.hgetall("latent:enc:f4:a")) == [b"2", b"4"]
+
+
+def test_a_damaged_entry_of_an_alert_that_comes_again_is_written_anew(store_url: str) -> None:
+    one, client = store(store_url), redis.Redis.from_url(store_url)
+    [clean] = one.remember(entries(("a", 1, 10.0)), {})
+    sound = client.hgetall("latent:enc:f4:a")
+    client.hset("latent:enc:f4:a", *DAMAGED["nan latent"])
+    newer, again = one.remember(entries(("a", 2, 11.0), ("a", 1, 10.0)), {})
+    assert newer.jd.tolist() == [11.0]
+    np.testing.assert_array_equal(again.latents, clean.latents)
+    assert again.late  # as one that was never held
+    assert client.hgetall("latent:enc:f4:a").items() >= sound.items()
+
+
+@pytest.mark.parametrize(("dtype", "component"), [("float32", np.nan), ("float32", 1e21), ("float16", 1e5)])
+def test_a_latent_that_is_no_number_ends_the_run_before_it_is_stored(
+    store_url: str, dtype: str, component: float
+) -> None:
+    batch = entries(("a", 1, 10.0), ("b", 2, 11.0))
+    batch.latents[1, 7] = component
+    with pytest.raises(ConfigError, match="the model gives candid 2 a latent"):
+        store(store_url, dtype=dtype).remember(batch, {})
+    assert contents(store_url) == {}
 
 
 def test_a_store_that_evicts_is_refused(tmp_path: Path) -> None:

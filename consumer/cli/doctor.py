@@ -51,13 +51,17 @@ class Finding:
 
 
 def examine(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> list[Finding]:
-    """Look at model, device, disk, broker with its topics and group, store with its clock, and at both together."""
+    """Look at model, device, disk, broker with its topics and group, store with its clock, and at all together."""
+    model = _model(settings)
     servers = _guarded("broker", lambda: _broker(settings, now())) + _guarded("store", lambda: _store(settings))
     both = not any(one.state == "fail" and one.subject in {"broker", "store"} for one in servers)
     state = _guarded("state", lambda: _state(settings, now())) if both else []
     model = [*_model(settings), *_device(settings)]
     batches = [] if any(one.state == "fail" for one in model) else _batches(settings)
     return [*model, *batches, *_disk(), *servers, *state]
+    failed = {one.subject for one in (*model, *servers) if one.state == "fail"}
+    state = [] if failed & {"model", "broker", "store"} else _guarded("state", lambda: _state(settings, now()))
+    return [*model, *_device(settings), *_disk(), *servers, *state]
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -209,12 +213,13 @@ def _clock(ask: Callable[[], tuple[int, int]]) -> Finding:
 
 
 def _state(settings: Settings, now: datetime) -> Iterator[Finding]:
-    """Whether the store holds what the group committed: see `store.when_behind`."""
+    """Whether the store holds what the group committed, for the configured model: see `store.when_behind`."""
+    encoder_id = load_checkpoint(settings.model).encoder_id
     with closing(TopicScan(settings.kafka)) as scan:
         there = scan.topics()
         topics = [name for name in wanted_topics(settings.kafka, now) if name in there]
         committed = scan.committed(topics) if topics else {}
-    with closing(RedisStore(settings.store, "doctor", 1, settings.kafka.group)) as store:
+    with closing(RedisStore(settings.store, encoder_id, 1, settings.kafka.group)) as store:
         behind = {place: held for place, offset in committed.items() if (held := store.applied(place) or 0) < offset}
     for (topic, partition), held in behind.items():
         found = f"the store holds {topic} [{partition}] up to {held}; {committed[topic, partition]} is committed"

@@ -24,6 +24,9 @@ PAYLOADS_OMITTED: Final = Counter(
     "Dead letters larger than their topic takes, sent without their bytes. Any: raise its max.message.bytes.",
 )
 DUPLICATES: Final = Counter("estampa_duplicates_total", "Repeated candids dropped. Many: the broker redelivers.")
+DAMAGED_ENTRIES: Final = Counter(
+    "estampa_damaged_entries_total", "Stored latents that are no numbers, dropped. Any: another writes to the store."
+)
 BATCH_SIZE: Final = Histogram("estampa_batch_alerts", "Alerts a batch.", buckets=SIZES)
 BATCH_FILL: Final = Gauge(
     "estampa_batch_fill_ratio", "Messages of the last batch over batch.size. At 1 for long: the consumer lags."

@@ -1,44 +1,46 @@
 """Each object's sequence of latents in a Redis-protocol store: standalone, replicated or Cluster.
 
 `latent:{encoder id}:{dtype}:{sequence key}`, dtype f4 or f2, is a hash, candid → packed entry, written with HSETNX: the
-first latent of a candid stays, whatever a redelivery computes. `applied:{group}:{topic}` is a hash, partition → offset
-before which the store holds everything of that partition; in a Cluster each server has its own, `applied:` followed by
-a tag that keeps it there, and it speaks of what this server holds.
+first latent of a candid stays, whatever a redelivery computes. See consumer/applied.py for what is kept of offsets.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+import structlog
 from redis.exceptions import ReadOnlyError
 
+from consumer.applied import AppliedOffsets, Note
 from consumer.configuration.settings import StoreSettings
 from consumer.errors import StoreError
 from consumer.message import Partition
+from consumer.monitoring import metrics
 from consumer.store.connection import Client, Node, Servers, executed
-from consumer.store.sequences import Entries, Held, History, Window, entry_dtype
+from consumer.store.sequences import Entries, Held, History, Window, damaged, entry_dtype
+
+log = structlog.get_logger()
 
 DAY_S: Final = 86_400
 PROBE_S: Final = 1.0
 SURPLUS_OBJECTS: Final = 100_000
 """Objects whose surplus is remembered until their next visit; those beyond are noticed again at the visit after."""
 
-ADVANCE: Final = """
-local held = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-1')
-if held < tonumber(ARGV[2]) then return held end
-local now = math.max(held, tonumber(ARGV[3]))
-if now > held then redis.call('HSET', KEYS[1], ARGV[1], now) end
-return now
-"""
-"""Move a partition's applied offset forward to ARGV[3], unless it fell behind ARGV[2], which we had written: then the
-store lost writes. One script, so that no crash between reading and writing can hide the loss. math.max keeps integers
-up to 2^53 whole."""
-
 BEGUN: Final = b""
 """The field, no partition's name, that is written last of a group's start."""
 
-Note = tuple[str, int]
-"""Where an applied offset stands: key, and partition as its field."""
+SHOWN: Final = 20
+"""Damaged entries that are named in the log, and letters of each name."""
+
+MEND: Final = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+"""
+"""Replace the damaged entry ARGV[2] by ARGV[3], unless another process has."""
+
+Told = tuple[Node, list[Note], list[tuple[int, bytes]]]
+"""What a server answered to the offsets that it was given."""
 
 
 class RedisStore:
@@ -51,12 +53,13 @@ class RedisStore:
     def __init__(self, settings: StoreSettings, encoder_id: str, latent: int, group: str = "") -> None:
         self._settings = settings
         self._dtype = entry_dtype(latent, settings.dtype)
-        self._prefix = f"latent:{encoder_id}:{np.dtype(settings.dtype).str[1:]}:"
+        sequences = f"latent:{encoder_id}:{np.dtype(settings.dtype).str[1:]}"
+        self._prefix = f"{sequences}:"
         self._group = group
         self._window = Window(settings.max_history, settings.history_days)
         self._surplus: dict[str, list[int]] = {}
-        self._written: dict[Note, int] = {}
         self._servers = Servers(settings)
+        self._applied = AppliedOffsets(self._servers, group, sequences)
         self._probed: Servers | None = None
 
     def remember(self, entries: Entries, offsets: Mapping[Partition, int]) -> list[History]:
@@ -65,13 +68,20 @@ class RedisStore:
         `offsets` are kept with them: partition → the offset before which all is now held.
         """
         rows_by_key = entries.rows_by_key()
-        applied, visits = self._servers.patiently(lambda: self._round_trips(entries, rows_by_key, offsets))
-        self._check_applied(applied)
+        told, visits = self._servers.patiently(lambda: self._round_trips(entries, rows_by_key, offsets))
+        for node, notes, replies in told:
+            self._applied.check(node, notes, replies)
         histories: dict[int, History] = {}
         for key, rows in rows_by_key.items():
             *added, fields, _ = visits[key]
-            held = self._unpack(key, fields)
             candids = [int(entries.candid[row]) for row in rows]
+            try:
+                held = Held.unpack(fields, self._dtype)
+            except (ValueError, OverflowError):
+                values = entries.packed(self._dtype)
+                wrong = self._damaged(key, fields)
+                held = self._mended(key, fields, wrong, {entries.candid[row]: values[row] for row in rows})
+                added = [new or b"%d" % candid in wrong for new, candid in zip(added, candids, strict=True)]
             histories |= zip(rows, self._window.histories(held, candids, added), strict=True)
             self._note_surplus(key, held)
         return [histories[row] for row in range(len(entries))]
@@ -79,18 +89,16 @@ class RedisStore:
     def sequence(self, key: str) -> Held:
         """All that is held of one object, oldest first; empty where it is unknown."""
         whole = self._prefix + key
-        return self._unpack(key, self._servers.patiently(lambda: self._servers.holding(whole).hgetall(whole)))
+        fields = self._servers.patiently(lambda: self._servers.holding(whole).hgetall(whole))
+        try:
+            return Held.unpack(fields, self._dtype)
+        except (ValueError, OverflowError):
+            wrong = self._damaged(key, fields)
+            return Held.unpack({name: value for name, value in fields.items() if name not in wrong}, self._dtype)
 
     def applied(self, partition: Partition) -> int | None:
         """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
-        held = self._servers.patiently(lambda: [self._noted(node, partition) for node in self._servers.nodes()])
-        return None if None in held else min(offset for offset in held if offset is not None)
-
-    def _noted(self, node: Node, partition: Partition) -> int | None:
-        key, number = self._note(node, partition)
-        self._written.pop((key, number), None)
-        value = node.client.hget(key, str(number))
-        return None if value is None else int(value)
+        return self._applied.of(partition)
 
     def start(self) -> dict[Partition, int] | None:
         """Where the group began, of the partitions there were then; None where it has not begun."""
@@ -146,32 +154,28 @@ class RedisStore:
 
     def _round_trips(
         self, entries: Entries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]
-    ) -> tuple[dict[Note, int], dict[str, list[Any]]]:
+    ) -> tuple[list[Told], dict[str, list[Any]]]:
         """One with each server. Replies of the offsets' script, and of each object's commands."""
         values = entries.packed(self._dtype)
         key_of = {self._prefix + key: key for key in rows_by_key}
-        applied: dict[Note, int] = {}
+        told: list[Told] = []
         visits: dict[str, list[Any]] = {}
         for node in self._servers.nodes(key_of):
             rows_here = {key_of[name]: rows_by_key[key_of[name]] for name in node.keys}
-            notes = {self._note(node, partition): offset for partition, offset in offsets.items()}
-            replies = iter(self._round_trip(node.client, entries, values, rows_here, notes))
+            pipe = node.client.pipeline(transaction=False)
+            trims = self._visit(pipe, entries, values, rows_here)
+            # Last: a log that ends early then holds no offset without its entries.
+            notes = self._applied.advance(pipe, node, offsets)
+            replies = iter(executed(pipe)[trims:])
             visits |= {key: [next(replies) for _ in range(len(rows) + 2)] for key, rows in rows_here.items()}
-            applied |= dict(zip(notes, replies, strict=True))
+            told.append((node, notes, list(replies)))
         for key in rows_by_key:
             self._surplus.pop(key, None)
-        return applied, visits
+        return told, visits
 
-    def _round_trip(
-        self,
-        client: Client,
-        entries: Entries,
-        values: list[bytes],
-        rows_by_key: Mapping[str, list[int]],
-        notes: Mapping[Note, int],
-    ) -> list[Any]:
+    def _visit(self, pipe: Any, entries: Entries, values: list[bytes], rows_by_key: Mapping[str, list[int]]) -> int:
+        """Add the objects' commands to a server's pipeline, after so many as are returned that trim them."""
         trims = [(key, self._surplus[key]) for key in rows_by_key if key in self._surplus]
-        pipe = client.pipeline(transaction=False)
         for key, candids in trims:
             pipe.hdel(self._prefix + key, *candids)
         for key, rows in rows_by_key.items():
@@ -179,20 +183,7 @@ class RedisStore:
                 pipe.hsetnx(self._prefix + key, str(entries.candid[row]), values[row])
             pipe.hgetall(self._prefix + key)
             pipe.expire(self._prefix + key, int(self._settings.expire_days * DAY_S))
-        # Last: a log that ends early then holds no offset without its entries.
-        for (key, partition), offset in notes.items():
-            pipe.execute_command("EVAL", ADVANCE, 1, key, partition, self._written.get((key, partition), -1), offset)
-        return executed(pipe)[len(trims) :]
-
-    def _check_applied(self, applied: Mapping[Note, int]) -> None:
-        for note, held in applied.items():
-            written = self._written.get(note, -1)
-            if held < written:
-                place = f"{note[0].removeprefix('applied:')} [{note[1]}]"
-                raise StoreError(
-                    f"store lost writes: it holds {place} up to {held}, not {written}; restart to refill it"
-                )
-            self._written[note] = held
+        return len(trims)
 
     def _note_surplus(self, key: str, held: Held) -> None:
         """Entries past `max_history` go at the next visit, in its own pipeline."""
@@ -200,15 +191,30 @@ class RedisStore:
         if len(surplus) and len(self._surplus) < SURPLUS_OBJECTS:
             self._surplus[key] = [int(candid) for candid in surplus]
 
-    def _unpack(self, key: str, fields: dict[bytes, bytes]) -> Held:
-        try:
-            return Held.unpack(fields, self._dtype)
-        except ValueError as error:
-            raise StoreError(f"store key {self._prefix + key} is not estampa's: {error}; delete it") from error
+    def _damaged(self, key: str, fields: Mapping[bytes, bytes]) -> set[bytes]:
+        """Names of the entries that no one can be judged on, counted and logged."""
+        wrong = damaged(fields, self._dtype)
+        metrics.DAMAGED_ENTRIES.inc(len(wrong))
+        names = [name.decode(errors="backslashreplace")[:SHOWN] for name in sorted(wrong)[:SHOWN]]
+        log.warning("store_entries_damaged", key=self._prefix + key, entries=len(wrong), candids=names)
+        return wrong
 
-    def _note(self, node: Node, partition: Partition) -> Note:
-        topic, number = partition
-        return f"applied:{node.tag}{self._group}:{topic}", number
+    def _mended(
+        self, key: str, fields: Mapping[bytes, bytes], wrong: set[bytes], ours: Mapping[np.int64, bytes]
+    ) -> Held:
+        """The sequence with its damaged entries replaced by ours of that candid, or else dropped; the store's too."""
+        whole = self._prefix + key
+        instead = dict.fromkeys(wrong) | {name: ours[candid] for candid in ours if (name := b"%d" % candid) in wrong}
+
+        def mend() -> None:
+            pipe = self._servers.holding(whole).pipeline(transaction=False)
+            for name, value in instead.items():
+                pipe.execute_command("EVAL", MEND, 1, whole, name, fields[name], value or b"")
+            executed(pipe)
+
+        self._servers.patiently(mend)
+        left = {**fields, **instead}
+        return Held.unpack({name: value for name, value in left.items() if value is not None}, self._dtype)
 
 
 def _facts(node: Node) -> dict[str, Any]:

@@ -1,11 +1,18 @@
 """One object's sequence: how its entries are packed, and which of them an alert is judged on."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from consumer.errors import ConfigError
+
+LARGEST: Final = 1e20
+"""Of a latent's components, which are about ten. Where bits flipped one is often 1e30: float32 still holds it, and not
+what the next layer makes of it."""
 
 
 def entry_dtype(latent: int, dtype: DTypeLike) -> np.dtype[np.void]:
@@ -37,7 +44,13 @@ class Entries:
         return rows
 
     def packed(self, dtype: np.dtype[np.void]) -> list[bytes]:
-        """Each row as the bytes that are stored."""
+        """Each row as the bytes that are stored. Raises ConfigError for latents that are no numbers there."""
+        usable = np.abs(self.latents).max(axis=1, initial=0) <= min(LARGEST, float(np.finfo(dtype["latent"].base).max))
+        if not usable.all():
+            candid = self.candid[~usable][0]
+            raise ConfigError(
+                f"the model gives candid {candid} a latent that is no number, or past what store.dtype holds"
+            )
         values = np.empty(len(self), dtype)
         values["jd"], values["band"], values["latent"] = self.jd, self.band, self.latents
         return [value.tobytes() for value in values]
@@ -54,7 +67,9 @@ class Held:
 
     @classmethod
     def unpack(cls, fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> Self:
-        """From stored fields, candid → packed entry. Raises ValueError where a value is not of this dtype."""
+        """From stored fields, candid → packed entry. Raises ValueError or OverflowError where one is no entry: not of
+        this dtype, or with a latent or a jd that is not finite.
+        """
         if set(map(len, fields.values())) - {dtype.itemsize}:
             wrong, value = next(field for field in fields.items() if len(field[1]) != dtype.itemsize)
             raise ValueError(f"field {wrong!r} holds {len(value)} bytes; an entry here has {dtype.itemsize}")
@@ -62,8 +77,29 @@ class Held:
         values = np.frombuffer(b"".join(fields.values()), dtype)
         order = np.lexsort((candid, values["jd"]))
         values = values[order]
-        latents = values["latent"].astype(np.float32)
-        return cls(candid[order], values["jd"].astype(np.float64), values["band"].astype(np.int64), latents)
+        latents, jd = values["latent"].astype(np.float32), values["jd"].astype(np.float64)
+        if len(jd) and not (_finite(latents) and math.isfinite(jd[0]) and math.isfinite(jd[-1])):  # NaN sorts last
+            raise ValueError("an entry is not finite")
+        return cls(candid[order], jd, values["band"].astype(np.int64), latents)
+
+
+def _finite(latents: NDArray[np.float32]) -> bool:
+    """Whether no component is past `LARGEST`. The sum of squares, a tenth of the work, is finite for nearly all."""
+    flat = latents.ravel()
+    return math.isfinite(np.dot(flat, flat)) or bool((np.abs(latents) <= LARGEST).all())
+
+
+def damaged(fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> set[bytes]:
+    """The names of those fields of a sequence that `Held.unpack` refuses."""
+
+    def sound(name: bytes) -> bool:
+        try:
+            Held.unpack({name: fields[name]}, dtype)
+        except (ValueError, OverflowError):
+            return False
+        return True
+
+    return {name for name in fields if not sound(name)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def answer(record: Mapping[str, Any]) -> tuple[Any, ...]:
 def state(url: str) -> dict[bytes, dict[bytes, bytes]]:
     """All sequences in a store."""
     client = redis.Redis.from_url(url)
-    found = {key: client.hgetall(key) for key in client.scan_iter("latent:*", count=1000)}
+    found = {key: client.hgetall(key) for key in client.scan_iter("latent:*:f[24]:*", count=1000)}
     client.close()
     return found
 

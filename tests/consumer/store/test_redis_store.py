@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from consumer.configuration.settings import StoreSettings
 from consumer.embedded import start_store
-from consumer.errors import StoreError
+from consumer.errors import ConfigError, StoreError
 from consumer.store.connection import SOCKET_TIMEOUT_S
 from consumer.store.redis_store import RedisStore
-from consumer.store.sequences import Entries
+from consumer.store.sequences import Entries, entry_dtype
 from tests.support.cluster import Cluster
 from tests.support.cluster import cluster as started
 from tests.support.line import wait_until
@@ -48,7 +49,7 @@ def entries(*alerts: tuple[str, int, float], seed: int = 0) -> Entries:
 
 def contents(url: str) -> dict[bytes, dict[bytes, bytes]]:
     client = redis.Redis.from_url(url)
-    return {key: client.hgetall(key) for key in client.scan_iter("latent:*")}
+    return {key: client.hgetall(key) for key in client.scan_iter("latent:*:f[24]:*")}
 
 
 def test_the_first_latent_of_a_candid_stays(store_url: str) -> None:
@@ -144,6 +145,60 @@ def test_a_store_that_lost_writes_is_noticed_and_the_loss_is_not_covered_up(stor
     assert store(store_url).applied(("t", 0)) is None
 
 
+def forget(url: str, pattern: str) -> None:
+    client = redis.Redis.from_url(url)
+    client.delete(*client.scan_iter(pattern))
+    client.close()
+
+
+@pytest.mark.parametrize("pattern", ["latent:*", "latent:enc:*"])
+def test_sequences_deleted_by_their_prefix_are_noticed_at_the_next_batch_and_refilled_at_the_next_start(
+    store_url: str, pattern: str
+) -> None:
+    one = store(store_url)
+    one.remember(entries(("a", 1, 10.0)), {("t", 0): 5, ("t", 1): 7})
+    forget(store_url, pattern)
+    for _ in range(2):  # the batch itself does not cover it up
+        with pytest.raises(
+            StoreError, match=r"lost writes: the sequences latent:enc:f4:\* are gone; restart to refill it"
+        ):
+            one.remember(entries(("a", 2, 11.0)), {("t", 0): 6})
+    again = store(store_url)
+    assert (again.applied(("t", 0)), again.applied(("t", 1))) == (None, None)
+    again.remember(entries(("a", 1, 10.0)), {("t", 0): 3})
+    assert (again.applied(("t", 0)), again.applied(("t", 1))) == (3, None)
+
+
+def test_members_and_groups_that_did_not_notice_a_deletion_are_told_of_it_after_the_refill(store_url: str) -> None:
+    other, idle = store(store_url), store(store_url, group="h")
+    other.remember(entries(("a", 2, 11.0)), {("t", 1): 7})
+    idle.remember(entries(("b", 1, 10.0)), {("t", 0): 9})
+    forget(store_url, "latent:*")
+    first = store(store_url)
+    assert first.applied(("t", 0)) is None
+    first.remember(entries(("a", 1, 10.0)), {("t", 0): 3})
+    with pytest.raises(StoreError, match=r"sequences .* are gone"):
+        other.remember(entries(("a", 3, 12.0)), {("t", 1): 8})
+    assert store(store_url, group="h").applied(("t", 0)) is None
+
+
+def test_a_deletion_between_a_member_s_start_and_its_first_batch_is_noticed(store_url: str) -> None:
+    store(store_url).remember(entries(("a", 1, 10.0)), {("t", 0): 5})
+    one = store(store_url)
+    assert one.applied(("t", 0)) == 5
+    forget(store_url, "latent:*")
+    with pytest.raises(StoreError, match=r"sequences .* are gone"):
+        one.remember(entries(("a", 2, 11.0)), {("t", 0): 6})
+
+
+def test_offsets_kept_by_an_earlier_version_or_for_another_encoder_are_believed(store_url: str) -> None:
+    redis.Redis.from_url(store_url).hset("applied:g:t", "0", "7")
+    one = store(store_url)
+    assert one.applied(("t", 0)) == 7
+    one.remember(entries(("a", 1, 10.0)), {("t", 0): 9})
+    assert one.applied(("t", 0)) == store(store_url, "new").applied(("t", 0)) == 9
+
+
 def test_where_a_group_began_is_decided_once(store_url: str) -> None:
     one = store(store_url)
     assert one.start() is None
@@ -152,10 +207,60 @@ def test_where_a_group_began_is_decided_once(store_url: str) -> None:
     assert one.start() == {("ztf_20260101_programid1", 0): 100, ("ztf_20260101_programid1", 1): 7}
 
 
-def test_a_foreign_value_under_our_key_is_named(store_url: str) -> None:
-    redis.Redis.from_url(store_url).hset("latent:enc:f4:a", "1", "what is this")
-    with pytest.raises(StoreError, match=r"latent:enc:f4:a is not estampa's"):
-        store(store_url).remember(entries(("a", 2, 11.0)), {})
+def packed(jd: float, component: float) -> bytes:
+    """An entry whose latent has one odd component."""
+    [whole] = entries(("a", 3, jd)).packed(entry_dtype(LATENT, "f4"))
+    return whole[:-4] + np.array(component, "<f4").tobytes()
+
+
+DAMAGED = {
+    "nan latent": (b"1", packed(9.0, np.nan)),
+    "infinite latent": (b"1", packed(9.0, -np.inf)),
+    "latent with a bit flipped": (b"1", packed(9.0, 1e30)),
+    "nan jd": (b"1", packed(np.nan, 0.0)),
+    "infinite jd": (b"1", packed(np.inf, 0.0)),
+    "wrong size": (b"1", b"what is this"),
+    "empty": (b"1", b""),
+    "no candid": (b"objectId", packed(9.0, 0.0)),
+    "candid past 64 bits": (b"99999999999999999999", packed(9.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_entry_is_counted_and_dropped_and_no_one_is_judged_on_it(store_url: str, damage: str) -> None:
+    one, client = store(store_url), redis.Redis.from_url(store_url)
+    first = one.remember(entries(("a", 2, 10.0), ("b", 5, 1.0)), {})[0]
+    client.hset("latent:enc:f4:a", *DAMAGED[damage])
+    assert one.sequence("a").candid.tolist() == [2]
+    before = REGISTRY.get_sample_value("estampa_damaged_entries_total")
+    history, other = one.remember(entries(("a", 4, 11.0), ("b", 6, 2.0)), {})
+    assert (history.jd.tolist(), other.jd.tolist()) == ([10.0, 11.0], [1.0, 2.0])
+    np.testing.assert_array_equal(history.latents[0], first.latents[0])
+    assert REGISTRY.get_sample_value("estampa_damaged_entries_total") == before + 1
+    assert sorted(client.hgetall("latent:enc:f4:a")) == [b"2", b"4"]
+
+
+def test_a_damaged_entry_of_an_alert_that_comes_again_is_written_anew(store_url: str) -> None:
+    one, client = store(store_url), redis.Redis.from_url(store_url)
+    [clean] = one.remember(entries(("a", 1, 10.0)), {})
+    sound = client.hgetall("latent:enc:f4:a")
+    client.hset("latent:enc:f4:a", *DAMAGED["nan latent"])
+    newer, again = one.remember(entries(("a", 2, 11.0), ("a", 1, 10.0)), {})
+    assert newer.jd.tolist() == [11.0]
+    np.testing.assert_array_equal(again.latents, clean.latents)
+    assert again.late  # as one that was never held
+    assert client.hgetall("latent:enc:f4:a").items() >= sound.items()
+
+
+@pytest.mark.parametrize(("dtype", "component"), [("float32", np.nan), ("float32", 1e21), ("float16", 1e5)])
+def test_a_latent_that_is_no_number_ends_the_run_before_it_is_stored(
+    store_url: str, dtype: str, component: float
+) -> None:
+    batch = entries(("a", 1, 10.0), ("b", 2, 11.0))
+    batch.latents[1, 7] = component
+    with pytest.raises(ConfigError, match="the model gives candid 2 a latent"):
+        store(store_url, dtype=dtype).remember(batch, {})
+    assert contents(store_url) == {}
 
 
 def test_a_store_that_evicts_is_refused(tmp_path: Path) -> None:
@@ -270,6 +375,20 @@ def test_each_server_of_a_cluster_says_what_it_holds_itself(cluster: Cluster) ->
             one.remember(entries(("o1", 1, 1.0)), {("t", 0): 60 + lost})
         assert of_cluster(cluster).applied(("t", 0)) is None
         one = of_cluster(cluster)
+
+
+def test_sequences_deleted_on_one_server_of_a_cluster_are_noticed(cluster: Cluster) -> None:
+    one = of_cluster(cluster)
+    one.remember(entries(*MANY), {("t", 0): 40})
+    for node in cluster.primaries:
+        for key in node.client.scan_iter("latent:*"):  # in one command only those of one slot
+            node.client.delete(key)
+        with pytest.raises(StoreError, match=r"sequences latent:enc:f4:\* are gone"):
+            one.remember(entries(("o1", 1, 1.0)), {("t", 0): 41})
+        one = of_cluster(cluster)
+        assert one.applied(("t", 0)) is None
+        one.remember(entries(*MANY), {("t", 0): 40})
+        assert one.applied(("t", 0)) == 40
 
 
 def test_a_cluster_s_server_that_comes_back_within_patience_is_waited_for(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import structlog
 
+from consumer import metrics
 from consumer.archive.sharding import WHOLE, Share
 from consumer.classification import Classification, Judge, classification
 from consumer.configuration.settings import Settings
@@ -21,7 +22,7 @@ from consumer.decoding.stamps import Stamps, cut_stamps
 from consumer.duplicates import RecentCandids
 from consumer.errors import ArchiveError, BadAlert, Reason
 from consumer.message import Batch, Message
-from consumer.monitoring import metrics
+from consumer.monitoring.batches import batch_begun, batch_done
 from consumer.monitoring.health import Pulse
 from consumer.monitoring.report import Report
 from consumer.protocols import Sink, Source, Store
@@ -112,7 +113,7 @@ class Pipeline:
         try:
             for batch in self._source.batches():
                 if batch.messages:
-                    metrics.batch_begun(batch, self._batch_size)
+                    batch_begun(batch, self._batch_size)
                     self._begun.append(time.monotonic())
                     held.append((batch, decoding.submit(self.decode, batch)))
                 full = len(batch.messages) >= self._batch_size
@@ -236,5 +237,5 @@ class Pipeline:
         """A committed batch enters the account; only now are its candids repeats, and its failures too many."""
         self.recent.add(made.candid for made in results.classifications)
         self.report.add(results, batch_ms)
-        metrics.batch_done(results)
+        batch_done(results)
         self._bound.check(outcomes)

@@ -52,16 +52,12 @@ class Finding:
 
 def examine(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> list[Finding]:
     """Look at model, device, disk, broker with its topics and group, store with its clock, and at all together."""
-    model = _model(settings)
-    servers = _guarded("broker", lambda: _broker(settings, now())) + _guarded("store", lambda: _store(settings))
-    both = not any(one.state == "fail" and one.subject in {"broker", "store"} for one in servers)
-    state = _guarded("state", lambda: _state(settings, now())) if both else []
     model = [*_model(settings), *_device(settings)]
-    batches = [] if any(one.state == "fail" for one in model) else _batches(settings)
-    return [*model, *batches, *_disk(), *servers, *state]
+    servers = _guarded("broker", lambda: _broker(settings, now())) + _guarded("store", lambda: _store(settings))
     failed = {one.subject for one in (*model, *servers) if one.state == "fail"}
+    batches = [] if failed & {"model", "device"} else _batches(settings)
     state = [] if failed & {"model", "broker", "store"} else _guarded("state", lambda: _state(settings, now()))
-    return [*model, *_device(settings), *_disk(), *servers, *state]
+    return [*model, *batches, *_disk(), *servers, *state]
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:

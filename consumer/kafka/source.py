@@ -9,6 +9,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
+from consumer import metrics
 from consumer.configuration.settings import Settings
 from consumer.errors import BrokerError, StoreError
 from consumer.kafka.client import ASK_S, UNREACHABLE, client_config, explain, make_client, message_time_ms
@@ -16,7 +17,6 @@ from consumer.kafka.offsets import Ledger, Positions
 from consumer.kafka.topics import wanted_topics
 from consumer.kafka.watchdog import Watch
 from consumer.message import Batch, Message, Partition
-from consumer.monitoring import metrics
 
 log = structlog.get_logger()
 

@@ -1,7 +1,7 @@
 """Each object's sequence of latents in a Redis-protocol store: standalone, replicated or Cluster.
 
 `latent:{encoder id}:{dtype}:{sequence key}`, dtype f4 or f2, is a hash, candid → packed entry, written with HSETNX: the
-first latent of a candid stays, whatever a redelivery computes. See consumer/applied.py for what is kept of offsets.
+first latent of a candid stays, whatever a redelivery computes. What is kept of offsets: consumer/store/applied.py.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ import numpy as np
 import structlog
 from redis.exceptions import ReadOnlyError
 
-from consumer.applied import AppliedOffsets, Note
+from consumer import metrics
 from consumer.configuration.settings import StoreSettings
 from consumer.errors import StoreError
 from consumer.message import Partition
-from consumer.monitoring import metrics
+from consumer.store.applied import AppliedOffsets, Note
 from consumer.store.connection import Client, Node, Servers, executed
 from consumer.store.sequences import Entries, Held, History, Window, damaged, entry_dtype
 

@@ -1,13 +1,16 @@
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import REGISTRY
 
 from consumer.configuration.settings import BatchSettings, Settings
-from consumer.errors import ArchiveError, BrokerError, StoreError
+from consumer.errors import AccountError, ArchiveError, BrokerError, StoreError
 from consumer.message import Batch
+from consumer.monitoring.health import Pulse
 from consumer.results import Results
 from tests.support.loop import GOOD, NIGHT, Line
 from tests.support.packets import Packet, container
@@ -69,7 +72,74 @@ def test_an_empty_batch_does_nothing_but_beat() -> None:
     assert line.events == []
 
 
+def test_a_batch_that_is_not_full_is_finished_before_the_source_is_asked_again() -> None:
+    """Nothing more may come for hours; a full one may wait, for more is there."""
+    line = Line(settings=Settings(batch=BatchSettings(size=2)))
+    finished: list[list[int]] = []
+
+    class Asked(MemorySource):
+        def batches(self) -> Any:
+            for batch in batches_of(GOOD, 1):
+                yield batch
+                finished.append(line.candids())
+
+    line.source = line.pipeline._source = Asked([])
+    line.pipeline.run()
+    assert finished == [[1], [1, 2], [1, 2, 3]]
+
+
+def test_a_run_whose_counts_do_not_come_out_even_ends_in_an_error() -> None:
+    line = Line()
+    line.pipeline.report.account.read += 1
+    with pytest.raises(AccountError, match="4 alerts were read and 3 came out"):
+        line.run(GOOD)
+    assert line.candids() == [1, 2, 3]
+
+
 # What the operator sees
+
+
+@pytest.mark.parametrize("messages", [0, 1])
+def test_a_loop_that_moves_beats_at_every_batch_an_empty_one_too(messages: int) -> None:
+    now, alive = [0.0], []
+    line = Line()
+    pulse = line.pipeline._pulse = Pulse(60.0, lambda: now[0])
+
+    class Slow(MemorySource):
+        def batches(self) -> Any:
+            for batch in batches_of(GOOD, 1):
+                alive.append(pulse.alive())
+                now[0] += 50.0
+                yield batch if messages else Batch(())
+
+    line.source = line.pipeline._source = Slow([])
+    line.pipeline.run()
+    assert alive == [True] * 3
+    assert pulse.alive()
+    now[0] += 60.0
+    assert not pulse.alive()
+
+
+def test_a_run_logs_its_progress_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two alerts are read within a minute, the third an hour later."""
+    now = [1000.0]
+    monkeypatch.setattr(
+        "consumer.monitoring.report.time", SimpleNamespace(monotonic=lambda: now[0], time_ns=time.time_ns)
+    )
+    line = Line()
+    line.pipeline.report.told = now[0]
+
+    class Slow(MemorySource):
+        def batches(self) -> Any:
+            for batch, waited_s in zip(batches_of(GOOD, 1), (0.0, 59.0, 3_600.0), strict=True):
+                now[0] += waited_s
+                yield batch
+
+    line.source = line.pipeline._source = Slow([])
+    with structlog.testing.capture_logs() as logs:
+        line.pipeline.run()
+    told = [entry for entry in logs if entry["event"] == "progress"]
+    assert [entry["read"] for entry in told] == [3]
 
 
 def in_hand_s() -> float | None:
@@ -121,6 +191,12 @@ def test_a_repeat_within_a_batch_or_a_run_is_dropped_and_counted() -> None:
     report = line.run([GOOD[0], GOOD[0], GOOD[1], GOOD[0]], size=3)
     assert line.candids() == [1, 2]
     assert (report.account.read, report.account.duplicates) == (4, 2)
+
+
+def test_of_repeats_within_a_batch_the_first_is_the_one_that_is_classified() -> None:
+    line = Line()
+    line.run([GOOD[1], GOOD[0], GOOD[1], GOOD[0]])
+    assert [(made.candid, made.offset) for made in line.sink.classifications] == [(2, 0), (1, 1)]
 
 
 def test_a_repeat_within_a_container_is_counted() -> None:

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
+from consumer import metrics
 from consumer.__main__ import app
 from consumer.configuration.settings import LimitSettings, MonitorSettings, Settings, load_settings
 from consumer.errors import Reason
-from consumer.monitoring import metrics
 from consumer.monitoring.health import Monitor, Pulse
 from tests.conftest import ROOT
 

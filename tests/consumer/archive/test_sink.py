@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,26 @@ def test_a_kill_while_joining_leaves_a_replay_that_can_be_resumed(tmp_path: Path
     out.write_bytes(b"half of a file")
     sink_at(out, resume=True).finish()
     assert candids(out) == [1]
+
+
+def test_a_line_of_the_journal_is_synced_after_the_parts_that_it_speaks_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut cannot be had in a test: what is asked of the disk is noted, and asked."""
+    synced: list[tuple[str, int]] = []
+    sync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, os.fstat(descriptor).st_size))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    sink = sink_at(tmp_path / "night.jsonl", tmp_path / "dead.avro")
+    parts = tmp_path / "night.jsonl.parts"
+    sink.publish(results(made(1), dead_letters=(dead(),)))
+    names = ["journal.jsonl", "000000.jsonl", "000000.dead.avro", "journal.jsonl"]
+    assert [name for name, _ in synced] == names
+    assert [size for _, size in synced[1:]] == [(parts / name).stat().st_size for name in names[1:]], "all of each"
 
 
 def test_an_ordered_stop_keeps_the_part_in_hand(tmp_path: Path) -> None:

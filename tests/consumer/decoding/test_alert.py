@@ -49,6 +49,21 @@ def test_a_packet_becomes_an_alert_field_for_field() -> None:
     assert alert.cutouts["template"] == packet.record()["cutoutTemplate"]["stampData"]
 
 
+@pytest.mark.parametrize(("said", "taken"), [("3.3", "3.3"), ("", "9.9")])
+def test_a_schema_version_is_the_record_s_and_the_schema_s_own_only_where_the_record_has_none(
+    said: str, taken: str
+) -> None:
+    assert (
+        alert_of(written({**SCHEMA, "version": "9.9"}, Packet().record() | {"schemavsn": said})).schema_version == taken
+    )
+
+
+@pytest.mark.parametrize(("given", "taken"), [(-0.25, -0.25), (-998.5, -998.5), (0.0, 0.0), (-999.0, None)])
+def test_a_place_just_off_the_quadrant_is_a_place_and_the_sentinel_is_none(given: float, taken: float | None) -> None:
+    alert = alert_of(Packet(xpos=given, ypos=given).payload())
+    assert (alert.xpos, alert.ypos) == (taken, taken)
+
+
 def test_every_record_of_a_container_is_an_alert_in_order() -> None:
     found = outcomes(container([Packet(candid=candid) for candid in (3, 1, 2)]))
     assert [one.candid for one in found if isinstance(one, Alert)] == [3, 1, 2]

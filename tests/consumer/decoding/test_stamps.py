@@ -309,6 +309,19 @@ def test_some_nan_pixels_are_a_flag_and_a_fraction_and_leave_the_others_as_they_
     assert np.array_equal(stamps.pixels[0], image[CENTRE, CENTRE], equal_nan=True)
 
 
+def test_the_share_of_nan_pixels_is_of_those_on_the_stamps_that_are_there() -> None:
+    """A missing template has no pixels, and what lies past the edge of a stamp is none either."""
+    science = spoiled((31, 31), (30, 31))
+    assert stamps_of(science=science).nan_fraction == 2 / (3 * 441)
+    assert stamps_of(science=science, template=None).nan_fraction == 2 / (2 * 441)
+    edge = spoiled((31, 31), shape=(63, 37))
+    cut = stamps_of(science=edge, xpos=3_072.0 - 5)
+    assert "padded" in cut.flags
+    held = int(np.isfinite(cut.pixels).sum()) + 1
+    assert held < 3 * 441
+    assert cut.nan_fraction == 1 / held
+
+
 def test_nan_outside_the_cut_is_nobodys_business() -> None:
     assert stamps_of(science=spoiled((0, 0), (62, 62))).flags == ()
 

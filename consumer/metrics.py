@@ -10,9 +10,6 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from consumer.message import Batch
-from consumer.results import Results
-
 SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
@@ -73,28 +70,6 @@ def stage(name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     STAGE_SECONDS.labels(name).observe(time.perf_counter() - started)
-
-
-def batch_begun(batch: Batch, size: int) -> None:
-    """A batch was read; `size` messages would have filled it."""
-    BATCH_FILL.set(len(batch.messages) / size)
-
-
-def batch_done(results: Results) -> None:
-    """A batch was committed."""
-    CONSUMED.inc(results.read)
-    DUPLICATES.inc(results.duplicates)
-    BATCH_SIZE.observe(results.read)
-    LAST_BATCH.set_to_current_time()
-    for one in results.dead_letters:
-        DEAD_LETTERS.labels(str(one.reason)).inc()
-    now_ms = time.time_ns() // 1_000_000
-    for made in results.classifications:
-        CLASSIFIED.labels(made.best).inc()
-        HISTORY.observe(made.history_length)
-        latency_ms = made.latency_ms(now_ms)
-        if latency_ms is not None:
-            LATENCY_SECONDS.observe(latency_ms / 1000)
 
 
 def forget_partition(topic: str, partition: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.train.seeds import sequences, write
-from train.data.layouts import read_layout
+from train.data.pickles.layouts import read_layout
 from train.data.stamp_set import StampSet
 from train.simulation.datasets import seed_dataset
 

@@ -22,7 +22,7 @@ from train.baselines.fit import (
     reconstructing_model,
     split_latents,
 )
-from train.data.layouts import LAYOUTS
+from train.data.pickles.layouts import LAYOUTS
 from train.data.source import Source
 from train.experiments.bounds import RECONSTRUCTING
 from train.experiments.experiment import Experiment, ExperimentError, altered, changed

@@ -56,13 +56,13 @@ def build(
 def inspect(
     path: Annotated[Path, typer.Argument(help="A data set (.npz), or one of the seeds' pickles.")],
     page: Annotated[Path | None, typer.Option(help="Write a page of stamps to this PNG file.")] = None,
-    layout: Annotated[str | None, typer.Option(help="Of a pickle; by default from its name.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Of a pickle; by default the one its arrays have.")] = None,
     channels: Annotated[str | None, typer.Option(help="Order of a pickle's channels, comma-separated.")] = None,
 ) -> None:
     """Describe a data set: arrays, classes by split, repeats and leaks, value ranges; and show a page of stamps."""
     from train.data import dataset_file
     from train.data.inspection import inspect as inspect_stamps
-    from train.data.layouts import read_layout
+    from train.data.pickles.layouts import read_layout
     from train.data.stamp_set import StampSet
 
     out = Console()

@@ -16,7 +16,7 @@ from model_zoo.errors import CheckpointError
 from model_zoo.shipped import resolve
 from train.baselines.grid import read_grid
 from train.cli.arguments import check_there, single
-from train.data.safe_pickle import PickleError
+from train.data.pickles.safe_pickle import PickleError
 from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
 from train.experiments.device import check_device
@@ -128,7 +128,7 @@ def experiments_command() -> None:
 def convert_command(
     pickle: Annotated[Path, typer.Argument(help="One of the seeds' pickles.")],
     out: Annotated[Path, typer.Option(help="The .npz to write.")],
-    layout: Annotated[str | None, typer.Option(help="Of the pickle; by default from its name.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Of the pickle; by default the one its arrays have.")] = None,
     channels: Annotated[str | None, typer.Option(help="Order of the file's channels, comma-separated.")] = None,
 ) -> None:
     """Read a pickle safely, once, and write it as arrays that are mapped from disk."""
@@ -137,7 +137,7 @@ def convert_command(
     except ValueError as error:
         raise fail(error) from error
     with answered():
-        from train.data.layouts import read_layout
+        from train.data.pickles.layouts import read_layout
 
         stamps = read_layout(pickle, layout, tuple(channels.split(",")) if channels else None)
         stamps.save(out)

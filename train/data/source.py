@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.data.layouts import read_layout
+from train.data.pickles.layouts import read_layout
 from train.data.stamp_set import UNSTATED, DatasetError, StampSet
 
 

@@ -16,7 +16,7 @@ from train.baselines.dataset import Material, prepare
 from train.baselines.reconstruction import remade, remakers
 from train.baselines.report import write_report
 from train.baselines.run import Outcome, run
-from train.data.layouts import read_layout
+from train.data.pickles.layouts import read_layout
 from train.data.source import Source
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import read_experiment

@@ -10,7 +10,7 @@ from tests.train.seeds import single, write
 from train.baselines import sweep as sweeping
 from train.baselines.launch import Trial
 from train.baselines.sweep import read_grid, sweep
-from train.data.layouts import read_layout
+from train.data.pickles.layouts import read_layout
 from train.data.source import Source
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import Experiment, ExperimentError, changed, read_experiment

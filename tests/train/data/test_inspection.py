@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from tests.train.seeds import sequences, single, write
 from train.__main__ import app
 from train.data.inspection import inspect
-from train.data.layouts import read_layout
+from train.data.pickles.layouts import read_layout
 from train.data.stamp_set import StampSet
 
 runner = CliRunner()
@@ -92,8 +92,11 @@ def test_a_conversion_does_not_write_over_what_is_there(tmp_path: Path) -> None:
         assert (tmp_path / out).read_bytes() == before
 
 
-def test_a_pickle_of_an_unknown_name_asks_for_its_layout(tmp_path: Path) -> None:
-    pickle = write(tmp_path / "mine.pkl", single())
-    assert "give one of stamp_dataset_21_new" in runner.invoke(app, ["dataset", "inspect", str(pickle)]).output
-    found = runner.invoke(app, ["dataset", "inspect", str(pickle), "--layout", "stamp_dataset_21_new"])
+def test_a_pickle_of_any_name_is_inspected_and_one_of_no_layout_asks_for_it(tmp_path: Path) -> None:
+    found = runner.invoke(app, ["dataset", "inspect", str(write(tmp_path / "mine.pkl", single()))])
     assert found.exit_code == 0, found.output
+    pickle = str(write(tmp_path / "other.pkl", single(25)))
+    assert "give one of stamp_dataset_21_new" in runner.invoke(app, ["dataset", "inspect", pickle]).output
+    found = runner.invoke(app, ["dataset", "inspect", pickle, "--layout", "stamp_dataset_21_new"])
+    assert found.exit_code == 2
+    assert "images are (60, 25, 25, 3); (N, 21, 21, 3) is needed" in found.output

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model_zoo.classes import CLASSES
-from train.data.layouts import read_layout
+from train.data.pickles.layouts import read_layout
 from train.data.stamp_set import StampSet
 from train.simulation.datasets import seed_dataset
 from train.simulation.datasets.seed_layout import DISTINCT, LAYOUTS, layout

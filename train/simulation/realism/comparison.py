@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.from_archive import Example
-from train.data.layouts import FEATURES as REAL_FEATURES
+from train.data.pickles.layouts import FEATURES as REAL_FEATURES
 from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.datasets import sample
 from train.simulation.datasets.stampset import FEATURES, features, raw_images

@@ -14,8 +14,8 @@ from typing import IO, Any, Final
 
 import numpy as np
 
-from train.data.pandas_pickle import FRAMES
-from train.data.pickle_cost import check_cost
+from train.data.pickles.pandas_pickle import FRAMES
+from train.data.pickles.pickle_cost import check_cost
 
 DAMAGED: Final = (
     pickle.UnpicklingError,

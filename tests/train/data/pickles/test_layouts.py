@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.train.seeds import sequences, single, write
-from train.data.layouts import LAYOUTS, read_layout
+from train.data.pickles.layouts import LAYOUTS, read_layout
 from train.data.stamp_set import DatasetError, StampSet
 from train.simulation.datasets import seed_dataset
 
@@ -221,9 +221,20 @@ def test_damage_of_a_converted_file_is_named_with_its_file_and_split(
         StampSet.load(tmp_path / "set.npz")
 
 
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_file_of_any_name_has_the_layout_of_its_arrays(name: str, simulated: Path, tmp_path: Path) -> None:
+    named = read_layout(simulated / f"{name}.pkl")
+    for other in ("mine.pkl", *(f"{one}.pkl" for one in LAYOUTS)):
+        path = tmp_path / other
+        path.write_bytes((simulated / f"{name}.pkl").read_bytes())
+        found = read_layout(path)
+        assert (found.channels, found.classes) == (named.channels, named.classes)
+        assert found.fingerprint == named.fingerprint
+
+
 def test_an_unknown_name_lists_the_layouts(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="give one of stamp_dataset_21_new"):
-        read_layout(write(tmp_path / "mine.pkl", single()))
+        read_layout(write(tmp_path / "mine.pkl", single(25)))
     with pytest.raises(DatasetError, match="no layout is called 'mnist'"):
         read_layout(write(tmp_path / "mine.pkl", single()), "mnist")
 

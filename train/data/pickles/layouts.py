@@ -1,7 +1,6 @@
 """The five layouts of the seeds' pickles → one StampSet. What each file leaves out is said here."""
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.classes import CLASSES
-from train.data.safe_pickle import read_pickle
+from train.data.pickles.channel_order import check_channels
+from train.data.pickles.safe_pickle import read_pickle
 from train.data.stamp_set import (
     UNSTATED,
     DatasetError,
@@ -25,13 +25,6 @@ from train.data.stamp_set import (
 SPLIT_NAMES: Final = {"Train": "train", "Validation": "validation", "Test": "test"}
 LARGE_CLASSES: Final = ("AGN", "SN", "VS")
 SEQUENCE_CHANNELS: Final = ("science", "template", "difference")
-LASTING: Final = ("AGN", "VS")
-"""Classes whose source stands in the template too."""
-NEW: Final = "SN"
-"""Class whose source does not."""
-COMPARED: Final = 2000
-CLEARLY: Final = 4.0
-"""Standard errors by which the stamps must speak for another order before a file is refused."""
 FEATURES: Final = (
     "sgscore1",
     "distpsnr1",
@@ -106,28 +99,27 @@ class _Part:
 
 
 def read_layout(path: Path, layout: str | None = None, channels: tuple[str, ...] | None = None) -> StampSet:
-    """Read a pickle of one of LAYOUTS, by default the one whose name begins the file's.
+    """Read a pickle of one of LAYOUTS, by default the one that its arrays have.
 
     `channels` overrides the layout's order. Raises DatasetError where the file does not have the layout, or a split has
     another order of channels.
     """
     check_exists(path)
-    name = layout or _layout_of(path)
-    if name not in LAYOUTS:
-        raise DatasetError(f"no layout is called {name!r}; give one of {', '.join(LAYOUTS)}")
-    known = LAYOUTS[name]
-    order = channels or known.channels
-    if sorted(order) != sorted(known.channels):
-        raise DatasetError(f"--channels is {', '.join(order)}; {', '.join(known.channels)} are needed, in any order")
+    if layout and layout not in LAYOUTS:
+        raise DatasetError(f"no layout is called {layout!r}; give one of {', '.join(LAYOUTS)}")
     content = read_pickle(path)
     if not isinstance(content, Mapping):
         raise DatasetError(f"{path} holds a {type(content).__name__}; a dictionary is needed")
+    known = LAYOUTS[layout or _layout_of(content, path)]
+    order = channels or known.channels
+    if sorted(order) != sorted(known.channels):
+        raise DatasetError(f"--channels is {', '.join(order)}; {', '.join(known.channels)} are needed, in any order")
     parts = {name: _part(part, known, f"{path}: {name}") for name, part in _splits(content, known, path).items()}
     labels = [_labels(part, known) for part in parts.values()]
     images = _joined(list(parts.values()))
     lengths = [len(part) for part in parts.values()]
     for part, rows, label in zip(parts.values(), np.split(images, np.cumsum(lengths)[:-1]), labels, strict=True):
-        check_channels(rows, label, known, order, part.where)
+        check_channels(rows, label, known.classes, order, part.where)
     named = all("features" in part.content for part in parts.values())
     return StampSet(
         images=images,
@@ -146,44 +138,6 @@ def read_layout(path: Path, layout: str | None = None, channels: tuple[str, ...]
     )
 
 
-def check_channels(
-    images: NDArray[np.float32], labels: NDArray[np.int64], layout: Layout, channels: tuple[str, ...], where: str
-) -> None:
-    """Raises DatasetError where images (N, …) clearly have another order of channels than they are said to have.
-
-    Of a source that lasts, the difference is the channel least like the other two. Of a new one the template is, and
-    the difference is more like the science image. A few stamps that speak against it are no proof: CLEARLY is.
-    """
-    lasting = _alike(images, np.isin(labels, [layout.classes.index(name) for name in LASTING]))
-    new = _alike(images, labels == layout.classes.index(NEW))
-    science, template, difference = (channels.index(name) for name in SEQUENCE_CHANNELS)
-    least = int(np.argmin(lasting.sum(axis=(0, 2))))
-    found = ""
-    if _clearly(lasting[:, difference].sum(axis=1) - lasting[:, least].sum(axis=1)):
-        found = f"the channel least like the others is the one called {channels[least]}"
-    elif _clearly(new[:, difference, template] - new[:, difference, science]):
-        found = "what is new is in the channel called template"
-    if found:
-        order = ", ".join(channels)
-        raise DatasetError(f"{where}: {found}, so the order {order} is wrong; give --channels in the file's order")
-
-
-def _alike(images: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(n, 3, 3): size of the correlation between the channels of each chosen stamp, the first of a sequence."""
-    some = images[np.flatnonzero(chosen)[:COMPARED]]
-    first = some[:, 0] if some.ndim == 5 else some
-    pixels = first.astype(np.float64).reshape(len(first), math.prod(first.shape[1:3]), first.shape[3])
-    pixels -= pixels.mean(axis=1, keepdims=True)
-    length = np.sqrt(np.square(pixels).sum(axis=1, keepdims=True))
-    pixels = (pixels / np.where(length > 0, length, 1))[(length > 0).all(axis=(1, 2))]
-    return np.asarray(np.abs(np.einsum("npa,npb->nab", pixels, pixels)))
-
-
-def _clearly(margin: NDArray[np.float64]) -> bool:
-    """Whether values (n,) are above 0 on average, and not by chance."""
-    return len(margin) > 1 and bool(margin.mean() > CLEARLY * margin.std(ddof=1) / np.sqrt(len(margin)))
-
-
 def _split_by_template(part: Mapping[str, Any]) -> NDArray[np.str_]:
     """Four fifths train, a tenth each validation and test, for a file without a split.
 
@@ -193,13 +147,20 @@ def _split_by_template(part: Mapping[str, Any]) -> NDArray[np.str_]:
     return np.select([np.array(digests) < 26, np.array(digests) < 52], ["validation", "test"], "train")
 
 
-def _layout_of(path: Path) -> str:
+def _layout_of(content: Mapping[str, Any], path: Path) -> str:
+    """The layout whose keys and sides of stamps the file has; where none fits, the one that its name promises."""
+    split = all(isinstance(content.get(name), Mapping) for name in SPLIT_NAMES)
+    part = content["Train"] if split else content
+    for name, layout in LAYOUTS.items():
+        shape: tuple[int, ...] = getattr(part.get("science" if layout.sequence else "images"), "shape", ())
+        if layout.split == split and len(shape) == 4 and shape[2] == layout.side:
+            return name
     for name in LAYOUTS:
         if path.name.startswith(name):
             return name
     raise DatasetError(
-        f"the layout of {path.name} is not known from its name; `estampa-train convert` takes it with --layout, "
-        f"give one of {', '.join(LAYOUTS)}"
+        f"{path} has no layout that is known, and its name begins with none; `estampa-train convert` takes it with "
+        f"--layout, give one of {', '.join(LAYOUTS)}"
     )
 
 

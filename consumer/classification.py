@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from consumer.decoding.alert import Alert
 from consumer.decoding.stamps import Stamps
 from consumer.message import Message
-from consumer.store.sequences import History
+from consumer.store.sequences import SequencePrefix
 
 if TYPE_CHECKING:  # torch comes with it
     from model_zoo.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ VERSION: Final = version("estampa")
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class ModelInfo:
     """Who judged: the same for every record of a run."""
 
     classes: tuple[str, ...]
@@ -95,11 +95,11 @@ class Classification:
 
 
 def classification(
-    judge: Judge,
+    judge: ModelInfo,
     message: Message,
     alert: Alert,
     stamps: Stamps,
-    history: History,
+    history: SequencePrefix,
     alone: NDArray[np.float32],
     sequence: NDArray[np.float32],
 ) -> Classification:

@@ -95,5 +95,5 @@ class NothingClassified(EstampaError):  # noqa: N818 - says what happened
     """Alerts were read, and every one of them is a dead letter."""
 
 
-class AccountError(EstampaError):
+class UnaccountedAlerts(EstampaError):  # noqa: N818 - says what happened
     """What was read is not what came out."""

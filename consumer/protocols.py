@@ -5,10 +5,10 @@ from typing import Protocol
 
 from consumer.message import Batch, Partition
 from consumer.results import Results
-from consumer.store.sequences import Entries, History
+from consumer.store.sequences import NewEntries, SequencePrefix
 
 
-class Source(Protocol):
+class MessageSource(Protocol):
     """Where messages come from."""
 
     def batches(self) -> Iterator[Batch]:
@@ -21,17 +21,17 @@ class Source(Protocol):
         """Leave in order."""
 
 
-class Store(Protocol):
+class SequenceStore(Protocol):
     """Each object's sequence of latents."""
 
-    def remember(self, entries: Entries, offsets: Mapping[Partition, int]) -> list[History]:
+    def remember(self, entries: NewEntries, offsets: Mapping[Partition, int]) -> list[SequencePrefix]:
         """Add the entries, in stream order, and return what each is to be judged on, in the same order.
 
         `offsets` is kept with them: the state now holds all messages before these. Raises StoreError.
         """
 
 
-class Sink(Protocol):
+class ResultSink(Protocol):
     """Where results go."""
 
     def publish(self, results: Results) -> None:

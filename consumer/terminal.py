@@ -19,7 +19,7 @@ from consumer.errors import OutputError
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column of a table, where its name alone does not say all."""
 
     name: str
@@ -70,7 +70,7 @@ def printable(text: str) -> str:
 
 def table(
     title: str,
-    columns: Sequence[Column | str],
+    columns: Sequence[TableColumn | str],
     rows: Iterable[Sequence[str | Text]],
     *,
     header: bool = True,
@@ -79,7 +79,7 @@ def table(
     """A table of text. A cell that is styled is given as rich's Text, and holds no foreign text."""
     made = Table(title=Text(printable(title)), title_justify="left", show_header=header, show_footer=footer)
     for column in columns:
-        one = Column(column) if isinstance(column, str) else column
+        one = TableColumn(column) if isinstance(column, str) else column
         made.add_column(Text(printable(one.name)), Text(one.footer), justify=one.justify, overflow="fold")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))

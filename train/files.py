@@ -16,7 +16,7 @@ UNNAMED: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 
 
 @contextmanager
-def finished(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path to write to, renamed to `path` when the block ends well and removed when it does not.
 
     The OSError of a write that fails names `path`; any other, of a broker say, passes as it is.
@@ -37,7 +37,7 @@ def finished(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    with finished(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -47,5 +47,5 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """An uncompressed `.npz`, which can be mapped; no array of objects, which would be a pickle."""
-    with finished(path) as partial, partial.open("wb") as stream:
+    with atomic_write(path) as partial, partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)

@@ -30,7 +30,7 @@ DAMAGED: Final = (tarfile.ReadError, EOFError, OSError, zlib.error, IsalError)
 """What reading a tar or its gzip raises where it is cut short or corrupt."""
 
 
-def printable(name: str) -> str:
+def printable_name(name: str) -> str:
     """A file's name as text that can be printed and published: bytes that are not UTF-8 are written as \\xNN."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
@@ -46,7 +46,7 @@ class PassedOver:
         self.counts[kind] += 1
         names = self.names.setdefault(kind, [])
         if len(names) < EXAMPLES:
-            names.append(printable(name))
+            names.append(printable_name(name))
 
     def __str__(self) -> str:
         def told(kind: str, count: int) -> str:
@@ -147,7 +147,7 @@ class Contents:
                     else:
                         yield from self._packet_or_nested(content.read(), member.name, depth)
             finally:
-                where = "" if name == self._name else f"{printable(name)}: "
+                where = "" if name == self._name else f"{printable_name(name)}: "
                 self.damage += [f"{where}{one}" for one in tar.damage]
 
     def _packet_or_nested(self, payload: bytes, name: str, depth: int) -> Iterator[bytes]:

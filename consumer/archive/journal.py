@@ -16,7 +16,7 @@ NAME: Final = "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JournalEntry:
     """One line. parts: how many are finished. messages: of the source, done. counts: the account so far.
 
     candids: those classified since the line before, by which repeats are known.
@@ -28,7 +28,7 @@ class Progress:
     candids: list[int]
 
 
-class Journal:
+class ReplayJournal:
     """The journal of one replay, in the folder of its parts. subject: what is replayed, and by which model."""
 
     def __init__(self, folder: Path, subject: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ class Journal:
         self._path = folder / NAME
         self._subject = json.loads(json.dumps(subject))
 
-    def begin(self) -> list[Progress]:
+    def begin(self) -> list[JournalEntry]:
         """Start anew: no lines. Raises OutputError where a replay was left unfinished, or the folder cannot be made."""
         if self._path.exists():
             raise OutputError(f"{self.folder} holds an unfinished replay: add --resume to go on, or delete it")
@@ -49,7 +49,7 @@ class Journal:
             ) from error
         return []
 
-    def resume(self) -> list[Progress]:
+    def resume(self) -> list[JournalEntry]:
         """The finished lines, oldest first, the file cut behind them; starts anew where there is none.
 
         Raises OutputError where the journal is of another archive or model.
@@ -61,9 +61,9 @@ class Journal:
         if lines[0] != self._subject:
             raise OutputError(f"{self.folder} is of other archives, options or another model; delete it to start over")
         os.truncate(self._path, size)
-        return [Progress(**line) for line in lines[1:]]
+        return [JournalEntry(**line) for line in lines[1:]]
 
-    def add(self, progress: Progress) -> None:
+    def add(self, progress: JournalEntry) -> None:
         """Note that all up to here is finished: call it after the parts are synced."""
         self._append(asdict(progress))
 
@@ -85,6 +85,6 @@ class Journal:
         return lines, size
 
 
-def candids_of(lines: Sequence[Progress]) -> list[int]:
+def candids_of(lines: Sequence[JournalEntry]) -> list[int]:
     """All candids that the journal's lines name, oldest first."""
     return [candid for line in lines for candid in line.candids]

@@ -9,7 +9,7 @@ from consumer.message import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Shard:
     """Share `index` of `of`. Each process reads every packet and goes on with its own.
 
     An object's alerts stay together and in stream order, so that each is judged on what one process alone would have
@@ -26,4 +26,4 @@ class Share:
         return place % self.of == self.index
 
 
-WHOLE = Share()
+SINGLE = Shard()

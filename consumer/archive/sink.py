@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consumer.archive.formats import DEAD_LETTERS, FORMATS, Format, Record
-from consumer.archive.journal import NAME, Journal, Progress, candids_of
+from consumer.archive.journal import NAME, JournalEntry, ReplayJournal, candids_of
 from consumer.configuration.settings import OutputSettings
 from consumer.deadletters.recovered import recovered_beside
 from consumer.errors import OutputError
-from consumer.monitoring.report import Account
+from consumer.monitoring.report import Counts
 from consumer.results import Results
 from consumer.writable import check_files
 
@@ -32,15 +32,15 @@ class FileSink:
     def __init__(
         self,
         settings: OutputSettings,
-        journal: Journal,
+        journal: ReplayJournal,
         out: Path | None,
         dead_letters: Path | None,
-        earlier: Sequence[Progress] = (),
+        earlier: Sequence[JournalEntry] = (),
     ) -> None:
         self._settings, self._journal, self._out, self._dead_letters = settings, journal, out, dead_letters
         self._parts = earlier[-1].parts if earlier else 0
         self.messages = earlier[-1].messages if earlier else 0
-        self.account = Account.of(earlier[-1].counts) if earlier else Account()
+        self.account = Counts.of(earlier[-1].counts) if earlier else Counts()
         self.candids = candids_of(earlier)
         self._pending: list[Results] = []
         self._part_begun = time.monotonic()
@@ -78,7 +78,7 @@ class FileSink:
         self._parts += 1
         candids = [made.candid for results in self._pending for made in results.classifications]
         with _writing(self._journal.folder):
-            self._journal.add(Progress(self._parts, self.messages, self.account.counts(), candids))
+            self._journal.add(JournalEntry(self._parts, self.messages, self.account.counts(), candids))
         self._pending, self._part_begun = [], time.monotonic()
 
     def _waiting(self) -> Iterator[tuple[str, Format, list[Record]]]:
@@ -125,7 +125,7 @@ class DiscardSink:
     """Keeps nothing: for runs that only count. It has nothing to go on from."""
 
     messages = 0
-    account = Account()
+    account = Counts()
     candids: Sequence[int] = ()
     parts = None
 

@@ -11,7 +11,7 @@ from typing import IO, Final
 
 import structlog
 
-from consumer.archive.contents import Contents, PassedOver, printable
+from consumer.archive.contents import Contents, PassedOver, printable_name
 from consumer.decoding.container import BLOCK_BYTES, Buffer, read_blocks, read_header
 from consumer.errors import ArchiveError, BadAlert
 from consumer.message import Batch, Message
@@ -46,13 +46,13 @@ def find_archives(paths: Sequence[Path], passed_over: PassedOver | None = None) 
             if not files:
                 told = f" ({passed_over})" if passed_over.counts else ""
                 raise ArchiveError(f"{path} holds no file to read{told}; give {KINDS}")
-            found += [Archive(file, printable(str(file.relative_to(path)))) for file in sorted(files)]
+            found += [Archive(file, printable_name(str(file.relative_to(path)))) for file in sorted(files)]
         elif path.is_file():
-            found.append(Archive(path, printable(path.name)))
+            found.append(Archive(path, printable_name(path.name)))
         elif os.path.lexists(path):
-            raise ArchiveError(f"{printable(str(path))} is {_described(path)}; give {KINDS}")
+            raise ArchiveError(f"{printable_name(str(path))} is {_described(path)}; give {KINDS}")
         else:
-            raise ArchiveError(f"{printable(str(path))} does not exist; give {KINDS}")
+            raise ArchiveError(f"{printable_name(str(path))} does not exist; give {KINDS}")
     return found
 
 

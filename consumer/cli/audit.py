@@ -19,7 +19,7 @@ from consumer.decoding.alert import Alert, read_alerts
 from consumer.errors import BrokerError
 from consumer.kafka.client import message_time_ms
 from consumer.kafka.published import Decoder
-from consumer.kafka.reader import TopicScan
+from consumer.kafka.reader import TopicReader
 from consumer.kafka.topics import topics_of_the_night, wanted_topics
 from consumer.message import Partition
 
@@ -30,7 +30,7 @@ MARGIN_MS: Final = 2 * 86_400_000
 SHOWN: Final = 20
 
 
-class Record(NamedTuple):
+class AuditedRecord(NamedTuple):
     """One alert of the night. candid: None where it cannot be read."""
 
     topic: str
@@ -47,7 +47,7 @@ class Night:
     A night of two million alerts takes about a gigabyte here.
     """
 
-    records: list[Record] = field(default_factory=list)
+    records: list[AuditedRecord] = field(default_factory=list)
     messages: int = 0
     first_ms: int | None = None
 
@@ -57,11 +57,11 @@ class Night:
         time_ms = time_ms or 0
         self.first_ms = time_ms if self.first_ms is None else min(time_ms, self.first_ms)
         for index, outcome in enumerate(outcomes):
-            self.records.append(Record(*place, index, outcome.candid if isinstance(outcome, Alert) else None))
+            self.records.append(AuditedRecord(*place, index, outcome.candid if isinstance(outcome, Alert) else None))
 
 
 @dataclass(slots=True)
-class Told:
+class NightCounts:
     """What came out. published: records of each (candid, model id) of these topics. dead: place → reason.
 
     elsewhere: candids classified in other topics, where one that comes again here is a repeat; all of them in ALeRCE's
@@ -81,7 +81,7 @@ def topics_of(settings: Settings, night: date | None) -> list[str]:
     wanted = wanted_topics(settings.kafka, datetime.now(UTC))
     if settings.kafka.topics:
         return wanted
-    with closing(TopicScan(settings.kafka)) as scan:
+    with closing(TopicReader(settings.kafka)) as scan:
         there = scan.topics()
     if found := [name for name in wanted if name in there]:
         return found
@@ -94,7 +94,7 @@ def audit(settings: Settings, topics: Sequence[str]) -> dict[str, Any]:
     An alert below the group's committed offset that was neither classified nor dead-lettered is missing; one above it
     is waiting. Raises BrokerError where the topics cannot be read or the group has read none of them.
     """
-    with closing(TopicScan(settings.kafka)) as scan:
+    with closing(TopicReader(settings.kafka)) as scan:
         committed = scan.committed(topics)
         night = _night(settings, scan, topics)
         if night.messages and not committed:
@@ -106,7 +106,7 @@ def audit(settings: Settings, topics: Sequence[str]) -> dict[str, Any]:
     return account(night, told, committed) | {"topics": list(topics)}
 
 
-def account(night: Night, told: Told, committed: Mapping[Partition, int]) -> dict[str, Any]:
+def account(night: Night, told: NightCounts, committed: Mapping[Partition, int]) -> dict[str, Any]:
     """The comparison as plain types: `held` = classified + dead letters + repeated + waiting + missing, in alerts.
 
     `missing` lists each with its place. `unknown`: candids published of these topics that they do not hold.
@@ -135,7 +135,9 @@ def account(night: Night, told: Told, committed: Mapping[Partition, int]) -> dic
     }
 
 
-def _fate(record: Record, told: Told, classified: set[int], seen: set[int], committed: Mapping[Partition, int]) -> str:
+def _fate(
+    record: AuditedRecord, told: NightCounts, classified: set[int], seen: set[int], committed: Mapping[Partition, int]
+) -> str:
     if record.candid in classified:
         repeated = record.candid in seen
         seen.add(record.candid)
@@ -155,7 +157,7 @@ def _by_model(published: Counter[tuple[int, str]]) -> dict[str, dict[str, int]]:
     return rows
 
 
-def _night(settings: Settings, scan: TopicScan, topics: Sequence[str]) -> Night:
+def _night(settings: Settings, scan: TopicReader, topics: Sequence[str]) -> Night:
     night = Night()
     for one in scan.messages(topics):
         place = str(one.topic()), int(one.partition() or 0), int(one.offset() or 0)
@@ -164,10 +166,10 @@ def _night(settings: Settings, scan: TopicScan, topics: Sequence[str]) -> Night:
     return night
 
 
-def _told(settings: Settings, scan: TopicScan, topics: Sequence[str], first_ms: int | None) -> Told:
+def _told(settings: Settings, scan: TopicReader, topics: Sequence[str], first_ms: int | None) -> NightCounts:
     """What was published, without the dead letters."""
     since = None if first_ms is None else max(first_ms - MARGIN_MS, 0)
-    decoder, told = Decoder(settings.output), Told()
+    decoder, told = Decoder(settings.output), NightCounts()
     for one in scan.messages([settings.output.topic], since):
         made = decoder.decode(one.value(), int(one.offset() or 0))
         if made.topic in topics:
@@ -177,7 +179,7 @@ def _told(settings: Settings, scan: TopicScan, topics: Sequence[str], first_ms: 
     return told
 
 
-def table(found: dict[str, Any]) -> RenderableType:
+def audit_table(found: dict[str, Any]) -> RenderableType:
     """An audit as a person likes to read it."""
     made = terminal.table(f"audit of {', '.join(found['topics'])}", ["", ""], _rows(found), header=False)
     return Group(made, *map(Text, _missing_lines(found["missing"])))

@@ -13,9 +13,9 @@ from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.transaction import Transaction
 from consumer.message import Batch
-from consumer.monitoring.health import Monitor, Pulse
+from consumer.monitoring.health import Heartbeat, Monitor
 from consumer.pipeline import Pipeline
-from consumer.protocols import Sink, Source
+from consumer.protocols import MessageSource, ResultSink
 
 log = structlog.get_logger()
 
@@ -31,10 +31,10 @@ def consume(settings: Settings, *, exit_at_end: bool, since_ms: int | None = Non
     store = open_store(settings, inference, settings.kafka.group)
     source = KafkaSource(settings, store, exit_at_end=exit_at_end, since_ms=since_ms)
     reading, sink = _ends(settings, source)
-    pulse = Pulse(settings.monitor.stalled_s)
+    heartbeat = Heartbeat(settings.monitor.stalled_s)
     checks = {"kafka": lambda: source.ready, "store": store.answers}
-    monitor = Monitor(settings.monitor, pulse, checks) if settings.monitor.enabled else None
-    pipeline = Pipeline(settings, Patient(reading, partial(waits_for, source)), inference, store, sink, pulse)
+    monitor = Monitor(settings.monitor, heartbeat, checks) if settings.monitor.enabled else None
+    pipeline = Pipeline(settings, Patient(reading, partial(waits_for, source)), inference, store, sink, heartbeat)
     try:
         with stopping(source.stop, pipeline.stop):
             pipeline.run()
@@ -49,7 +49,7 @@ def consume(settings: Settings, *, exit_at_end: bool, since_ms: int | None = Non
     return summary
 
 
-def _ends(settings: Settings, source: KafkaSource) -> tuple[Source, Sink]:
+def _ends(settings: Settings, source: KafkaSource) -> tuple[MessageSource, ResultSink]:
     """What the loop reads from and publishes to: two things, or one transaction that is both."""
     if settings.kafka.delivery == "exactly_once":
         both = Transaction(settings, source)
@@ -69,7 +69,7 @@ def waits_for(source: KafkaSource) -> str:
 class Patient:
     """A source that logs what it waits for, once nothing has come for a while: again when that is something else."""
 
-    def __init__(self, source: Source, waits_for: Callable[[], str]) -> None:
+    def __init__(self, source: MessageSource, waits_for: Callable[[], str]) -> None:
         self._source, self._waits_for = source, waits_for
 
     def batches(self) -> Iterator[Batch]:

@@ -22,7 +22,7 @@ from consumer.configuration.settings import Settings
 from consumer.embedded import LISTPACK_BYTES
 from consumer.errors import EstampaError
 from consumer.inference.models import choose_device
-from consumer.kafka.reader import TopicScan
+from consumer.kafka.reader import TopicReader
 from consumer.kafka.topics import wanted_topics
 from consumer.store.redis_store import RedisStore
 from model_zoo.errors import CheckpointError
@@ -125,7 +125,7 @@ def _disk() -> list[Finding]:
 
 def _broker(settings: Settings, now: datetime) -> Iterator[Finding]:
     kafka, output = settings.kafka, settings.output
-    with closing(TopicScan(kafka)) as scan:
+    with closing(TopicReader(kafka)) as scan:
         there = scan.topics()
         yield Finding("broker", "ok", f"{kafka.brokers} shows {len(there)} topics")
         wanted = wanted_topics(kafka, now)
@@ -151,7 +151,7 @@ def _output(key: str, name: str, *, exists: bool) -> Finding:
     return Finding(f"output.{key}", "fail", f"{name} does not exist", mend)
 
 
-def _group(group: str, scan: TopicScan, present: Sequence[str]) -> Finding:
+def _group(group: str, scan: TopicReader, present: Sequence[str]) -> Finding:
     committed = scan.committed(present) if present else {}
     if not committed:
         return Finding(
@@ -211,7 +211,7 @@ def _clock(ask: Callable[[], tuple[int, int]]) -> Finding:
 def _state(settings: Settings, now: datetime) -> Iterator[Finding]:
     """Whether the store holds what the group committed, for the configured model: see `store.when_behind`."""
     encoder_id = load_checkpoint(settings.model).encoder_id
-    with closing(TopicScan(settings.kafka)) as scan:
+    with closing(TopicReader(settings.kafka)) as scan:
         there = scan.topics()
         topics = [name for name in wanted_topics(settings.kafka, now) if name in there]
         committed = scan.committed(topics) if topics else {}
@@ -225,7 +225,7 @@ def _state(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield Finding("state", "ok", "the store holds all that the group committed")
 
 
-def table(findings: Sequence[Finding]) -> RenderableType:
+def findings_table(findings: Sequence[Finding]) -> RenderableType:
     """One row a finding."""
     rows = [(one.subject, Text(*MARKS[one.state]), one.found, one.mend) for one in findings]
     return terminal.table("doctor", ["subject", "", "found", "what to do"], rows)

@@ -7,14 +7,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
-from consumer.archive.sharding import Share
+from consumer.archive.sharding import Shard
 from consumer.cli.runtime import stopping
 from consumer.errors import EstampaError, JobError
 
 T = TypeVar("T")
 
 
-def in_processes(work: Callable[[Share], T], count: int) -> list[T]:
+def in_processes(work: Callable[[Shard], T], count: int) -> list[T]:
     """What `work` gives for each of `count` shares, in order. It is pickled, and so is what it gives.
 
     SIGINT and SIGTERM are passed on. A share that fails stops the others in order; then its error is raised.
@@ -23,7 +23,7 @@ def in_processes(work: Callable[[Share], T], count: int) -> list[T]:
     running: dict[Connection, BaseProcess] = {}
     for index in range(count):
         receiver, sender = spawn.Pipe(duplex=False)
-        process = spawn.Process(target=_run, args=(work, Share(index, count), sender), name=f"job {index}", daemon=True)
+        process = spawn.Process(target=_run, args=(work, Shard(index, count), sender), name=f"job {index}", daemon=True)
         process.start()
         sender.close()
         running[receiver] = process
@@ -60,7 +60,7 @@ def _outcome(receiver: Connection, running: dict[Connection, BaseProcess]) -> An
         return JobError(f"{process.name} ended with exit code {process.exitcode}; its own lines above say why")
 
 
-def _run(work: Callable[[Share], object], share: Share, sender: Connection) -> None:
+def _run(work: Callable[[Shard], object], share: Shard, sender: Connection) -> None:
     """In the new process: work, and send what came of it."""
     os.setpgrp()  # a terminal's Ctrl-C reaches the parent alone, which passes it on once
     try:

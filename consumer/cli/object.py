@@ -5,12 +5,12 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from consumer.classification import Judge
+from consumer.classification import ModelInfo
 from consumer.cli.runtime import load_inference, open_store
 from consumer.configuration.settings import Settings
 from consumer.errors import StoreError
-from consumer.store.sequences import Window
-from consumer.terminal import Column, table
+from consumer.store.sequences import HistoryWindow
+from consumer.terminal import TableColumn, table
 
 BANDS = {1: "g", 2: "r", 3: "i"}
 
@@ -29,9 +29,9 @@ def development(settings: Settings, key: str) -> list[dict[str, Any]]:
         hint = "a solar-system object is kept by its designation"
         raise StoreError(f"store {settings.store.address} holds nothing of {key!r} for encoder {encoder}; {hint}")
     candids = held.candid.tolist()
-    window = Window(settings.store.max_history, settings.store.history_days)
+    window = HistoryWindow(settings.store.max_history, settings.store.history_days)
     histories = window.histories(held, candids, [True] * len(candids))
-    judge = Judge.of(inference.checkpoint)
+    judge = ModelInfo.of(inference.checkpoint)
     return [
         {
             "candid": candid,
@@ -48,7 +48,7 @@ def development(settings: Settings, key: str) -> list[dict[str, Any]]:
 def development_table(key: str, steps: list[dict[str, Any]]) -> RenderableType:
     """The development as a person likes to read it: the largest probability of each row stands out."""
     classes = list(steps[0]["sequence_probabilities"])
-    columns = [Column(name, "right") for name in ("jd", "band", "candid", "judged on", *classes)]
+    columns = [TableColumn(name, "right") for name in ("jd", "band", "candid", "judged on", *classes)]
     return table(f"{key}: {len(steps)} alerts", columns, map(_row, steps))
 
 

@@ -24,7 +24,7 @@ from consumer.cli.options import (
     tell,
     write_summary,
 )
-from consumer.errors import AccountError, ConfigError, EstampaError
+from consumer.errors import ConfigError, EstampaError, UnaccountedAlerts
 from consumer.terminal import show as show_table
 from consumer.terminal import write
 from consumer.writable import check_folder, check_not_read
@@ -54,13 +54,15 @@ def audit(
     settings = configured(config, kafka=kafka)
     check_summary(summary, config)
     from consumer.cli.audit import audit as run
-    from consumer.cli.audit import table, topics_of
+    from consumer.cli.audit import audit_table, topics_of
 
     found = run(settings, topics_of(settings, day))
     write_summary(found, summary)
-    show_table(table(found))
+    show_table(audit_table(found))
     if found["missing"]:
-        raise AccountError(f"{len(found['missing'])} alerts are missing; `estampa consume` would not read them again")
+        raise UnaccountedAlerts(
+            f"{len(found['missing'])} alerts are missing; `estampa consume` would not read them again"
+        )
 
 
 def doctor(
@@ -69,13 +71,13 @@ def doctor(
 ) -> None:
     """Look at model, device, disk, broker, topics, group, store and clock; say what is wrong and what to do."""
     settings = configured(config)
-    from consumer.cli.doctor import examine, table
+    from consumer.cli.doctor import examine, findings_table
 
     findings = examine(settings)
     if as_json:
         write(json.dumps([asdict(one) for one in findings], indent=2) + "\n")
     else:
-        show_table(table(findings))
+        show_table(findings_table(findings))
     if wrong := [one.subject for one in findings if one.state == "fail"]:
         raise EstampaError(f"wrong: {', '.join(wrong)}; what to do stands beside each")
 
@@ -92,14 +94,14 @@ def list_(
     """Count dead letters by reason, or list each with its place. Those that were recovered are left out."""
     settings = configured(config)
     from consumer.cli.deadletters import listing as run
-    from consumer.cli.deadletters.reader import Letters
+    from consumer.cli.deadletters.reader import DeadLetterReader
 
-    found = Letters(dead_letters, reason or (), all_).slips(settings)
+    found = DeadLetterReader(dead_letters, reason or (), all_).slips(settings)
     rows = (run.each if each else run.by_reason)(found, recovered=all_)
     if as_json:
         write(json.dumps(rows, indent=2) + "\n")
     else:
-        show_table(run.table(rows, f"{len(found)} dead letters"))
+        show_table(run.letters_table(rows, f"{len(found)} dead letters"))
 
 
 @letters.command()
@@ -111,9 +113,9 @@ def show(
     """Show one dead letter, and what the decoder of today makes of it, as JSON."""
     settings = configured(config)
     from consumer.cli.deadletters import listing as run
-    from consumer.cli.deadletters.reader import Letters
+    from consumer.cli.deadletters.reader import DeadLetterReader
 
-    asked = Letters(dead_letters, recovered=True)
+    asked = DeadLetterReader(dead_letters, recovered=True)
     letter = run.find(asked.whole(settings, asked.slips(settings)), place)
     write(json.dumps(run.shown(letter, settings.limits.packet_bytes), indent=2) + "\n")
 
@@ -131,9 +133,9 @@ def export(
     check_not_read("folder", folder, [dead_letters, config])
     check_folder("folder", folder)
     from consumer.cli.deadletters import listing as run
-    from consumer.cli.deadletters.reader import Letters
+    from consumer.cli.deadletters.reader import DeadLetterReader
 
-    asked = Letters(dead_letters, reason or (), all_)
+    asked = DeadLetterReader(dead_letters, reason or (), all_)
     done = run.export(asked.whole(settings, asked.slips(settings)), folder)
     write(json.dumps(done) + "\n")
 
@@ -159,13 +161,13 @@ def replay_letters(
     from consumer.archive.sink import check_writable
 
     check_writable(out, None, summary, [dead_letters, config], overwrite=overwrite)
-    from consumer.cli.deadletters.listing import table
-    from consumer.cli.deadletters.reader import Letters
+    from consumer.cli.deadletters.listing import letters_table
+    from consumer.cli.deadletters.reader import DeadLetterReader
     from consumer.cli.deadletters.redeliver import redeliver
 
-    account = redeliver(settings, Letters(dead_letters, reason or ()), out)
+    account = redeliver(settings, DeadLetterReader(dead_letters, reason or ()), out)
     tell(account, summary, "replayed")
-    show_table(table([account["letters"]], "dead letters"))
+    show_table(letters_table([account["letters"]], "dead letters"))
 
 
 @models.command(name="list")

@@ -99,11 +99,11 @@ def date_given(text: str, option: str) -> date:
 
 def tell(account: dict[str, Any], path: Path | None, title: str) -> None:
     """Write a run's account where asked, and print it: the file comes first, as stdout may be closed or full."""
-    from consumer.monitoring.report import table
+    from consumer.monitoring.report import report_table
     from consumer.terminal import show
 
     write_summary(account, path)
-    show(table(account, title))
+    show(report_table(account, title))
 
 
 def write_summary(account: dict[str, Any], path: Path | None) -> None:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from consumer.archive.contents import PassedOver
-from consumer.archive.journal import NAME, Journal
-from consumer.archive.sharding import WHOLE, Share
+from consumer.archive.journal import NAME, ReplayJournal
+from consumer.archive.sharding import SINGLE, Shard
 from consumer.archive.sink import DiscardSink, FileSink, Parts, check_writable, join
 from consumer.archive.source import Archive, ArchiveSource, find_archives
 from consumer.cli.jobs import in_processes
@@ -21,9 +21,9 @@ from consumer.configuration.settings import Settings
 from consumer.decoding.container import limit_blocks
 from consumer.errors import ArchiveError, ConfigError, OutputError
 from consumer.message import Batch
-from consumer.monitoring.health import Pulse
+from consumer.monitoring.health import Heartbeat
 from consumer.monitoring.log import configure_logging
-from consumer.monitoring.report import Report
+from consumer.monitoring.report import RunReport
 from consumer.pipeline import Pipeline
 from consumer.terminal import console
 from consumer.writable import check_folder
@@ -74,13 +74,13 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ShardResult:
     """What became of a share. parts: of its outputs, None where there are none. ended: rather than stopped.
 
     damage: what of the archives could not be read, in words; the rest of them was.
     """
 
-    report: Report
+    report: RunReport
     parts: Parts | None
     ended: bool
     damage: str | None = None
@@ -94,7 +94,7 @@ def replay(settings: Settings, asked: Replay, shown: Console) -> tuple[dict[str,
     find_archives(asked.paths)
     with store_at_hand(settings, asked.state_dir) as stored:
         if asked.jobs == 1:
-            outcomes = [replay_share(stored, asked, WHOLE, shown)]
+            outcomes = [replay_share(stored, asked, SINGLE, shown)]
         else:
             outcomes = in_processes(partial(_job, stored, asked), asked.jobs)
     ended = all(outcome.ended for outcome in outcomes)
@@ -108,7 +108,7 @@ def replay(settings: Settings, asked: Replay, shown: Console) -> tuple[dict[str,
     return report.summary() | ({"damage": damage} if damage else {}), ended
 
 
-def _job(settings: Settings, asked: Replay, share: Share) -> Outcome:
+def _job(settings: Settings, asked: Replay, share: Shard) -> ShardResult:
     """A share in a process of its own. Only the first shows its progress: all are about as far."""
     configure_logging(settings.log)
     limit_blocks(settings.limits.block_bytes)
@@ -118,7 +118,7 @@ def _job(settings: Settings, asked: Replay, share: Share) -> Outcome:
     return replay_share(settings.model_copy(update={"model": model}), asked, share, shown)
 
 
-def replay_share(settings: Settings, asked: Replay, share: Share, shown: Console) -> Outcome:
+def replay_share(settings: Settings, asked: Replay, share: Shard, shown: Console) -> ShardResult:
     """Replay one share, in this process."""
     passed_over = PassedOver()
     archives = find_archives(asked.paths, passed_over)
@@ -128,8 +128,8 @@ def replay_share(settings: Settings, asked: Replay, share: Share, shown: Console
     left = None if asked.limit is None else asked.limit - sink.account.read
     size, limit = settings.batch.size * share.of, settings.limits.packet_bytes
     source = ArchiveSource(archives, size, sink.messages, left, passed_over, limit)
-    pulse = Pulse(settings.monitor.stalled_s)
-    pipeline = Pipeline(settings, Shown(source, shown), inference, store, sink, pulse, share)
+    heartbeat = Heartbeat(settings.monitor.stalled_s)
+    pipeline = Pipeline(settings, Shown(source, shown), inference, store, sink, heartbeat, share)
     pipeline.report.carry(sink.account.counts())
     pipeline.recent.add(sink.candids)
     damage = None
@@ -143,11 +143,11 @@ def replay_share(settings: Settings, asked: Replay, share: Share, shown: Console
         sink.close()
         source.close()
         store.close()
-    return Outcome(pipeline.report, sink.parts, not stopped(), damage)
+    return ShardResult(pipeline.report, sink.parts, not stopped(), damage)
 
 
 def _open_sink(
-    settings: Settings, asked: Replay, archives: Sequence[Archive], inference: "Inference", share: Share
+    settings: Settings, asked: Replay, archives: Sequence[Archive], inference: "Inference", share: Shard
 ) -> FileSink | DiscardSink:
     folder = asked.journal_folder
     if folder is None:
@@ -155,12 +155,12 @@ def _open_sink(
     files = [[str(archive.path), archive.path.stat().st_size] for archive in archives]
     outputs = [str(asked.out), str(asked.dead_letters), asked.state_only]
     subject = {"files": files, "outputs": outputs, "model_id": inference.checkpoint.model_id}
-    journal = Journal(_own_folder(folder, share), subject)
+    journal = ReplayJournal(_own_folder(folder, share), subject)
     earlier = journal.resume() if asked.resume else journal.begin()
     return FileSink(settings.output, journal, asked.out, asked.dead_letters, earlier)
 
 
-def _own_folder(folder: Path, share: Share) -> Path:
+def _own_folder(folder: Path, share: Shard) -> Path:
     """Where a share keeps its parts. Raises OutputError beside those of a replay that was shared out otherwise."""
     held = {path.name.rpartition("-of-")[2] for path in folder.glob("*-of-*")} | {"1" for _ in folder.glob(NAME)}
     if others := held - {str(share.of)}:

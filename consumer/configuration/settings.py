@@ -27,7 +27,7 @@ from model_zoo.device import check_device_name
 STARTS: Final = ("earliest", "latest")
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*", mode="before")
@@ -47,7 +47,7 @@ def _with_password_file(values: Any) -> Any:
     return values | {"password": password_from(Path(values["password_file"]))}
 
 
-class KafkaSettings(Section):
+class KafkaSettings(SettingsSection):
     """The broker, and who we are to it."""
 
     brokers: str = Field("localhost:9092", description="host:port, comma separated")
@@ -121,7 +121,7 @@ class KafkaSettings(Section):
         return None if self.start in STARTS else time_ms(self.start)
 
 
-class StoreSettings(Section):
+class StoreSettings(SettingsSection):
     """The Redis-protocol server that keeps each object's sequence."""
 
     url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="redis://, rediss:// (TLS) or unix://")
@@ -161,7 +161,7 @@ class StoreSettings(Section):
         return self
 
 
-class ModelSettings(Section):
+class ModelSettings(SettingsSection):
     """Which checkpoint runs, and where."""
 
     checkpoint: str = Field("estampa-serve", description="a folder, or the name of one under model_zoo/weights")
@@ -172,14 +172,14 @@ class ModelSettings(Section):
     _device = field_validator("device")(check_device_name)
 
 
-class BatchSettings(Section):
+class BatchSettings(SettingsSection):
     """How many alerts go through the loop at once."""
 
     size: int = Field(512, ge=1, le=16_384, description="messages at the most")
     wait_ms: int = Field(10, ge=1, le=60_000, description="a batch that is not full leaves after so long")
 
 
-class OutputSettings(Section):
+class OutputSettings(SettingsSection):
     """What is published, and where to."""
 
     topic: str = "estampa.classifications"
@@ -190,7 +190,7 @@ class OutputSettings(Section):
     part_s: float = Field(10.0, gt=0, description="or after so long")
 
 
-class LimitSettings(Section):
+class LimitSettings(SettingsSection):
     """Bounds on what comes from outside."""
 
     packet_bytes: int = Field(16 * 2**20, ge=1)
@@ -204,7 +204,7 @@ class LimitSettings(Section):
     recent_candids: int = Field(1_000_000, ge=0, description="remembered within a run, to drop repeats")
 
 
-class MonitorSettings(Section):
+class MonitorSettings(SettingsSection):
     """Where /metrics, /healthz and /readyz are served."""
 
     host: str = "127.0.0.1"
@@ -213,7 +213,7 @@ class MonitorSettings(Section):
     stalled_s: float = Field(60.0, gt=0, description="/healthz fails when the loop has not moved for so long")
 
 
-class LogSettings(Section):
+class LogSettings(SettingsSection):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, JSON elsewhere")
 

@@ -112,7 +112,7 @@ def _count(facts: Mapping[str, Any], name: str, most: int = 2**63 - 1) -> int:
 
 
 @dataclass(slots=True)
-class Bound:
+class DeadLetterLimit:
     """Stops a run whose dead letters say that the fault is ours: a bad deploy, a wrong topic, a new schema.
 
     ratio: of the last 1,000 alerts. run: in a row. Alerts of programs that are not admitted are no fault.

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from consumer.decoding.packet import Fields, PacketReader
+from consumer.decoding.packet import PacketFields, PacketReader
 from consumer.decoding.schema import MAX_NAME, named
 from consumer.errors import BadAlert, Reason
 from model_zoo.preprocess import CHANNELS
@@ -79,14 +79,14 @@ def _whole(payload: bytes | None, max_bytes: int) -> bytes:
     return payload
 
 
-def _checked(fields: Fields) -> Alert | BadAlert:
+def _checked(fields: PacketFields) -> Alert | BadAlert:
     try:
         return _alert(fields)
     except BadAlert as bad:
         return BadAlert(bad.reason, str(bad), fields.programid)
 
 
-def _alert(fields: Fields) -> Alert:
+def _alert(fields: PacketFields) -> Alert:
     candid = _value("candid", fields.candid, int, None)
     object_id = _value("objectId", fields.objectId, _text, candid)
     return Alert(

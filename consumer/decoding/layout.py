@@ -25,7 +25,7 @@ MALFORMED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class WriterSchema:
     """The parsed writer schema, our projection of it, its version."""
 
     writer: Schema
@@ -33,7 +33,7 @@ class Layout:
     version: str
 
 
-def layout(schema: bytes, metadata: tuple[str, ...] = ()) -> Layout:
+def layout(schema: bytes, metadata: tuple[str, ...] = ()) -> WriterSchema:
     """Parse a writer schema.
 
     metadata: fields of the candidate that are wanted beside those always read.
@@ -46,7 +46,7 @@ def layout(schema: bytes, metadata: tuple[str, ...] = ()) -> Layout:
         reader = fastavro.parse_schema(project(writer, metadata))
     except MALFORMED as error:
         refuse(named(error))
-    return Layout(writer, reader, version)
+    return WriterSchema(writer, reader, version)
 
 
 class Body:
@@ -67,7 +67,7 @@ class Body:
         return self.data[start : self.position]
 
 
-def read_record(body: Body, known: Layout) -> dict[str, Any]:
+def read_record(body: Body, known: WriterSchema) -> dict[str, Any]:
     """The next record, wanted fields only. Raises BadAlert where it does not follow the schema."""
     try:
         return cast("dict[str, Any]", fastavro.schemaless_reader(cast("Any", body), known.writer, known.reader))

@@ -13,7 +13,7 @@ import numpy as np
 from consumer.decoding.compiler import Program, UnsupportedSchema, compile_program
 from consumer.decoding.container import SYNC_SIZE, Cursor, Header, open_blocks, read_header
 from consumer.decoding.kernels import walk
-from consumer.decoding.layout import Body, Layout, layout, read_record
+from consumer.decoding.layout import Body, WriterSchema, layout, read_record
 from consumer.errors import BadAlert, Reason
 
 KNOWN_SCHEMAS: Final = 64
@@ -24,7 +24,7 @@ MAX_RECORDS: Final = 1_000
 """In a packet, unless `limits.packet_records` says otherwise. Kafka's have one; 16 MB hold 700 of ZTF's."""
 
 
-class Fields(NamedTuple):
+class PacketFields(NamedTuple):
     """A record's wanted fields, as its writer typed them; None where absent or null.
 
     Stamps are gzip FITS: bytes, or a view of the packet, which a stamp need not be copied from.
@@ -48,12 +48,12 @@ class Fields(NamedTuple):
     metadata: tuple[float | None, ...] = ()
 
 
-PLAIN: Final = Fields._fields[:-2]
+PLAIN: Final = PacketFields._fields[:-2]
 TEXTS: Final = {"objectId": "objectId", "schemavsn": "schemavsn", "ssnamenr": "candidate.ssnamenr"}
 STAMPS: Final = {name.lower(): f"cutout{name}.stampData" for name in ("Science", "Template", "Difference")}
 NUMBERS: Final = {name: f"candidate.{name}" for name in ("jd", "fid", "programid", "xpos", "ypos", "ssdistnr")}
 PATHS: Final = {"candid": "candid", **TEXTS, **NUMBERS, **STAMPS}
-"""Field of `Fields` → its path in the packet."""
+"""Field of `PacketFields` → its path in the packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Known:
 
     prefix: bytes
     compressed: bool
-    layout: Layout
+    layout: WriterSchema
     program: Program | None
     places: tuple[tuple[int, int], ...]
     version: str
@@ -82,7 +82,7 @@ class PacketReader:
         self._metadata, self._max_records = metadata, max_records
         self._known: tuple[Known, ...] = ()
 
-    def read(self, payload: bytes) -> Iterator[Fields]:
+    def read(self, payload: bytes) -> Iterator[PacketFields]:
         """Fields of each record. Raises BadAlert at the first thing that cannot be read."""
         known = self._known_schema(payload)
         start, end = (0, 0) if known.compressed else _only_record(payload, len(known.prefix))
@@ -92,7 +92,7 @@ class PacketReader:
         else:
             yield from self._each(known, payload)
 
-    def _each(self, known: Known, payload: bytes) -> Iterator[Fields]:
+    def _each(self, known: Known, payload: bytes) -> Iterator[PacketFields]:
         """The records of any container. A block without one counts as one: a million of them are no packet."""
         body, records = Body(), 0
         for block in open_blocks(payload, read_header(payload)):
@@ -107,7 +107,7 @@ class PacketReader:
             if body.position != len(block.data):
                 raise BadAlert(Reason.CORRUPT, f"block at byte {block.start} has bytes left over after its last record")
 
-    def _record(self, known: Known, body: Body) -> Fields:
+    def _record(self, known: Known, body: Body) -> PacketFields:
         """The next one: walked where it can be, else read by fastavro."""
         walked = self._walked(known, body.data, body.position, len(body.data))
         if walked is None:
@@ -115,7 +115,7 @@ class PacketReader:
         body.position = walked[1]
         return _copied(walked[0])
 
-    def _walked(self, known: Known, data: bytes, start: int, end: int) -> tuple[Fields, int] | None:
+    def _walked(self, known: Known, data: bytes, start: int, end: int) -> tuple[PacketFields, int] | None:
         """The record at `start` and the place after it; None where anything is unexpected."""
         program = known.program
         if program is None:
@@ -150,10 +150,10 @@ class PacketReader:
         self._known = tuple(kept)
 
 
-def fields_of(record: dict[str, Any], version: str, metadata: tuple[str, ...] = ()) -> Fields:
+def fields_of(record: dict[str, Any], version: str, metadata: tuple[str, ...] = ()) -> PacketFields:
     """From a record as fastavro gives it."""
     plain = (_at(record, PATHS[name]) for name in PLAIN)
-    return Fields._make([*plain, version, tuple(_at(record, f"candidate.{name}") for name in metadata)])
+    return PacketFields._make([*plain, version, tuple(_at(record, f"candidate.{name}") for name in metadata)])
 
 
 def _at(record: dict[str, Any], path: str) -> Any:
@@ -195,7 +195,7 @@ def _only_record(payload: bytes, prefix: int) -> tuple[int, int]:
     return (start, end) if usual else (0, 0)
 
 
-def _collected(data: bytes, known: Known, taken: list[list[int]], numbers: list[float]) -> Fields:
+def _collected(data: bytes, known: Known, taken: list[list[int]], numbers: list[float]) -> PacketFields:
     values: list[Any] = []
     whole = memoryview(data)
     for slot, kind in known.places:
@@ -209,10 +209,10 @@ def _collected(data: bytes, known: Known, taken: list[list[int]], numbers: list[
         else:
             values.append(data[value:end].decode() if kind == 2 else whole[value:end])
     plain = len(PLAIN)
-    return Fields._make([*values[:plain], known.version, tuple(values[plain:])])
+    return PacketFields._make([*values[:plain], known.version, tuple(values[plain:])])
 
 
-def _copied(fields: Fields) -> Fields:
+def _copied(fields: PacketFields) -> PacketFields:
     """With stamps of their own: a view would keep the whole of an inflated block."""
     science, template, difference = (
         view and bytes(view) for view in (fields.science, fields.template, fields.difference)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from consumer.errors import ConfigError
 from consumer.inference.batching import CPU_SHAPES, GPU_SHAPES, Shapes, pieces, proven_shapes
-from consumer.store.sequences import History
+from consumer.store.sequences import SequencePrefix
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.device import check_device_name
 from model_zoo.metadata import metadata_input
@@ -83,7 +83,7 @@ class Inference:
         latents, columns = self._encoded(stamps, values, self.shapes)
         return latents, self._alert_head(latents, columns)
 
-    def classify(self, histories: Sequence[History]) -> NDArray[np.float32]:
+    def classify(self, histories: Sequence[SequencePrefix]) -> NDArray[np.float32]:
         """Histories → class probabilities (N, classes) float32."""
         if not histories:
             return np.empty((0, len(self.checkpoint.classes)), np.float32)

@@ -10,13 +10,13 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from consumer.configuration.settings import Settings
 from consumer.errors import StoreError
 from consumer.kafka.client import ASK_S
-from consumer.kafka.watchdog import Watch
+from consumer.kafka.watchdog import Watchdog
 from consumer.message import Partition
 
 log = structlog.get_logger()
 
 
-class Ledger(Protocol):
+class OffsetLedger(Protocol):
     """What the store knows of the group's places: see `RedisStore`."""
 
     def applied(self, partition: Partition) -> int | None: ...
@@ -24,23 +24,27 @@ class Ledger(Protocol):
     def begin(self, offsets: dict[Partition, int]) -> None: ...
 
 
-class Positions:
+class StartOffsets:
     """Of one consumer. since_ms: go back to this time, milliseconds since 1970, once in each partition.
 
     committed: of what is assigned, the offset before which the group has committed all; negative where it has nothing.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, watch: Watch, since_ms: int | None = None) -> None:
+    def __init__(
+        self, settings: Settings, ledger: OffsetLedger, watchdog: Watchdog, since_ms: int | None = None
+    ) -> None:
         self._kafka, self._store = settings.kafka, settings.store
-        self._ledger, self._watch, self._since_ms = ledger, watch, since_ms
-        self._gone_back: set[Partition] = set()
+        self._ledger, self._watchdog, self._since_ms = ledger, watchdog, since_ms
+        self._offsets_rewound: set[Partition] = set()
         self.committed: dict[Partition, int] = {}
 
     def begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """At the group's first start, and only then, fix where it begins in the partitions there are."""
         if self._ledger.start() is not None:
             return
-        held = self._watch.ask(consumer, partial(consumer.committed, partitions, timeout=ASK_S)) if partitions else []
+        held = (
+            self._watchdog.ask(consumer, partial(consumer.committed, partitions, timeout=ASK_S)) if partitions else []
+        )
         first = all(one.offset < 0 for one in held)
         begin = self._starts(consumer, partitions) if first and self._kafka.start != "earliest" else {}
         self._ledger.begin(begin)
@@ -65,10 +69,10 @@ class Positions:
         """Where `kafka.start` lies in each partition. A time after the last message lies at the end."""
         offsets = {}
         for one in partitions:
-            end = self._watch.ask(consumer, partial(consumer.get_watermark_offsets, one, timeout=ASK_S))[1]
+            end = self._watchdog.ask(consumer, partial(consumer.get_watermark_offsets, one, timeout=ASK_S))[1]
             offsets[one.topic, one.partition] = end
         if (time_ms := self._kafka.start_ms) is not None:
-            offsets |= self._watch.ask(consumer, lambda: _at(consumer, partitions, time_ms))
+            offsets |= self._watchdog.ask(consumer, lambda: _at(consumer, partitions, time_ms))
         return offsets
 
     def _position(self, place: Partition, committed: int, start: int) -> int:
@@ -89,13 +93,15 @@ class Positions:
         """The partitions at `since_ms`, where that is further back. It never skips what was not read."""
         if self._since_ms is None:
             return partitions
-        fresh = [one for one in partitions if (one.topic, one.partition) not in self._gone_back]
+        fresh = [one for one in partitions if (one.topic, one.partition) not in self._offsets_rewound]
         found = _at(consumer, fresh, self._since_ms)
         for one in fresh:
             place = one.topic, one.partition
-            self._gone_back.add(place)
+            self._offsets_rewound.add(place)
             if found.get(place, one.offset) < one.offset:
-                log.info("gone_back", topic=one.topic, partition=one.partition, to=found[place], before=one.offset)
+                log.info(
+                    "offsets_rewound", topic=one.topic, partition=one.partition, to=found[place], before=one.offset
+                )
                 one.offset = found[place]
         return partitions
 

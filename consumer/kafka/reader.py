@@ -15,7 +15,7 @@ from consumer.message import Partition
 CHUNK: Final = 500
 
 
-class TopicScan:
+class TopicReader:
     """One reading of whole topics. It joins no group and commits nothing, so it may run beside the consumers.
 
     Raises BrokerError where the broker refuses, a topic is not there, or nothing comes for `kafka.patience_s`.

@@ -13,9 +13,9 @@ from consumer import metrics
 from consumer.configuration.settings import Settings
 from consumer.errors import BrokerError, StoreError
 from consumer.kafka.client import ASK_S, UNREACHABLE, client_config, explain, make_client, message_time_ms
-from consumer.kafka.offsets import Ledger, Positions
+from consumer.kafka.offsets import OffsetLedger, StartOffsets
 from consumer.kafka.topics import wanted_topics
-from consumer.kafka.watchdog import Watch
+from consumer.kafka.watchdog import Watchdog
 from consumer.message import Batch, Message, Partition
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class KafkaSource:
     def __init__(
         self,
         settings: Settings,
-        ledger: Ledger,
+        ledger: OffsetLedger,
         *,
         exit_at_end: bool = False,
         since_ms: int | None = None,
@@ -61,8 +61,8 @@ class KafkaSource:
         self._joined_at: float | None = None
         self._lag_due = 0.0
         self._stopping = False
-        self._watch = Watch(settings)
-        self._positions = Positions(settings, ledger, self._watch, since_ms)
+        self._watchdog = Watchdog(settings)
+        self._positions = StartOffsets(settings, ledger, self._watchdog, since_ms)
         self._consumer = make_client(Consumer, self._config())
 
     def _config(self) -> dict[str, Any]:
@@ -79,15 +79,15 @@ class KafkaSource:
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": self._kafka.session_timeout_ms,
             "heartbeat.interval.ms": max(self._kafka.session_timeout_ms // 10, 100),
-            "error_cb": self._watch.hear,
+            "error_cb": self._watchdog.on_error,
         }
         return ours | client_config(self._kafka)
 
     @property
     def ready(self) -> bool:
         """Whether the broker answers, and the group has given us a part, be it none; without a topic it gives none."""
-        answered = not self._watch.owed or self._missing.issuperset(self._topics)
-        return self._watch.up and bool(self._topics) and answered
+        answered = not self._watchdog.awaiting_assignment or self._missing.issuperset(self._topics)
+        return self._watchdog.up and bool(self._topics) and answered
 
     @property
     def committed(self) -> dict[Partition, int]:
@@ -107,9 +107,9 @@ class KafkaSource:
         while not self._stopping:
             self._roll()
             batch = Batch.from_topics(tuple(self._message(one) for one in self._received() if self._is_alert(one)))
-            self._watch.check_broker(self._consumer)
-            self._watch.check_group(lambda: len(self._partitions_there()))
-            self._watch.check_flow(len(batch.messages), self._waiting)
+            self._watchdog.check_broker(self._consumer)
+            self._watchdog.check_group(lambda: len(self._partitions_there()))
+            self._watchdog.check_flow(len(batch.messages), self._waiting)
             self._measure_lag()
             yield batch
             if self._exit_at_end and not batch.messages and self._at_end():
@@ -142,15 +142,15 @@ class KafkaSource:
         try:
             self._assign(consumer, partitions)
         except KafkaException as error:
-            self._watch.fault = explain(error.args[0], self._kafka)
+            self._watchdog.fault = explain(error.args[0], self._kafka)
         except StoreError as error:
-            self._watch.fault = error
+            self._watchdog.fault = error
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         placed = self._positions.assigned(consumer, partitions)
         self._assigned |= {(one.topic, one.partition): None for one in placed}
         self._joined_at, self._member = time.monotonic(), consumer.memberid()
-        self._watch.answered()
+        self._watchdog.assigned()
         if "cooperative" in self._config()["partition.assignment.strategy"]:
             consumer.incremental_assign(placed)
         else:
@@ -163,7 +163,7 @@ class KafkaSource:
             metrics.forget_partition(one.topic, one.partition)
         self._positions.revoked(partitions)
         if not self._assigned:
-            self._watch.waits()
+            self._watchdog.expect_assignment()
         log.info("partitions_revoked", partitions=[f"{one.topic}[{one.partition}]" for one in partitions])
 
     # Topics
@@ -174,13 +174,13 @@ class KafkaSource:
         if topics == self._topics:
             return
         if not self._assigned:
-            self._watch.waits()
+            self._watchdog.expect_assignment()
         self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         self._topics = topics
         log.info("subscribed", topics=topics)
 
     def _topics_there(self) -> dict[str, Any]:
-        asked = self._watch.ask(self._consumer, lambda: self._consumer.list_topics(timeout=ASK_S))
+        asked = self._watchdog.ask(self._consumer, lambda: self._consumer.list_topics(timeout=ASK_S))
         topics: dict[str, Any] = asked.topics
         if self._exit_at_end:
             wanted = wanted_topics(self._kafka, self._now())
@@ -227,7 +227,7 @@ class KafkaSource:
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             self._note_missing(str(received.topic()))
         else:
-            self._watch.hear(error)
+            self._watchdog.on_error(error)
         return False
 
     def _message(self, received: KafkaMessage) -> Message:

@@ -19,7 +19,7 @@ stood still, and silence begins anew.
 """
 
 
-class Watch:
+class Watchdog:
     """Over one consumer. What callbacks hear is noted here, for they must not raise; the checks raise it.
 
     fault: what must end the run. up: whether the broker answers, as far as was heard.
@@ -30,7 +30,7 @@ class Watch:
         self._look_s = LOOK_S + settings.batch.wait_ms / 1000
         self.fault: BrokerError | StoreError | None = None
         self._down_since: float | None = None
-        self._waiting_since: float | None = None  # for the group to give us a part, be it none
+        self._waiting_since: float | None = None  # for the group to assign partitions, be it none
         self._silent_since = self._looked_at = float("-inf")  # no message came, when we looked again and again
 
     @property
@@ -38,24 +38,24 @@ class Watch:
         return self._down_since is None
 
     @property
-    def owed(self) -> bool:
-        """Whether the group still owes us an answer."""
+    def awaiting_assignment(self) -> bool:
+        """Whether the group has yet to assign partitions to this member."""
         return self._waiting_since is not None
 
-    def hear(self, error: KafkaError) -> None:
-        """Note an error that librdkafka tells of."""
+    def on_error(self, error: KafkaError) -> None:
+        """Note an error that librdkafka reports."""
         if error.code() in REFUSALS or error.fatal():
             self.fault = explain(error, self._kafka)
         elif error.code() in UNREACHABLE and self._down_since is None:
             self._down_since = time.monotonic()
             log.warning("broker_away", brokers=self._kafka.brokers, error=error.str())
 
-    def waits(self) -> None:
-        """The group owes us an answer from now on."""
+    def expect_assignment(self) -> None:
+        """Expect the group to assign partitions from now on."""
         self._waiting_since = time.monotonic()
 
-    def answered(self) -> None:
-        """The group has given us a part, or said that there is none. What is new in it has had no time to come."""
+    def assigned(self) -> None:
+        """The group has assigned partitions, or none. What is new in them has had no time to come."""
         self._waiting_since = None
         self._silent_since = time.monotonic()
 
@@ -88,11 +88,11 @@ class Watch:
         if self._waiting_since is None:
             return
         if self._looked_away(now := time.monotonic()):
-            self.waits()
+            self.expect_assignment()
         elif now - self._waiting_since >= self._patience_s:
             if there := partitions():
-                raise self._starved(f"group {self._kafka.group} gave us no part of {there} partitions")
-            self.waits()
+                raise self._starved(f"group {self._kafka.group} assigned none of its {there} partitions to this member")
+            self.expect_assignment()
 
     def check_flow(self, received: int, waiting: Callable[[], int]) -> None:
         """A broker that shows messages and sends none ends the run. waiting: how many it shows beyond what we have."""

@@ -14,7 +14,7 @@ from consumer.errors import ConfigError
 log = structlog.get_logger()
 
 
-class Pulse:
+class Heartbeat:
     """When the loop last moved. A wedged loop stops beating; an idle one does not."""
 
     def __init__(self, stalled_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,8 +31,10 @@ class Pulse:
 class Monitor:
     """The HTTP server, in a thread of its own. checks: what readiness asks, by name."""
 
-    def __init__(self, settings: MonitorSettings, pulse: Pulse, checks: Mapping[str, Callable[[], bool]]) -> None:
-        self._pulse, self._checks = pulse, checks
+    def __init__(
+        self, settings: MonitorSettings, heartbeat: Heartbeat, checks: Mapping[str, Callable[[], bool]]
+    ) -> None:
+        self._heartbeat, self._checks = heartbeat, checks
         handler = type("Handler", (_Handler,), {"monitor": self})
         try:
             self._server = ThreadingHTTPServer((settings.host, settings.port), handler)
@@ -48,7 +50,7 @@ class Monitor:
         if path == "/metrics":
             return 200, CONTENT_TYPE_LATEST, generate_latest()
         if path == "/healthz":
-            alive = self._pulse.alive()
+            alive = self._heartbeat.alive()
             return (200 if alive else 503), "text/plain", b"alive\n" if alive else b"the loop has not moved\n"
         if path == "/readyz":
             failed = [name for name, check in self._checks.items() if not check()]

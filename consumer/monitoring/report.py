@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from consumer import terminal
-from consumer.classification import Judge
-from consumer.errors import AccountError, NothingClassified
+from consumer.classification import ModelInfo
+from consumer.errors import NothingClassified, UnaccountedAlerts
 from consumer.results import Results
-from consumer.terminal import Column
+from consumer.terminal import TableColumn
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ FIRST_S: Final = 5.0
 
 
 @dataclass(slots=True)
-class Account:
+class Counts:
     """Counts, in alerts. classes: of what was classified, by most probable class. dead_lettered: by reason."""
 
     read: int = 0
@@ -70,19 +70,19 @@ class Account:
         """Raise AccountError unless all that was read came out."""
         out = self.classified + self.duplicates + self.dead_lettered.total()
         if self.read != out:
-            raise AccountError(
+            raise UnaccountedAlerts(
                 f"{self.read} alerts were read and {out} came out ({self.classified} classified, {self.duplicates} "
                 f"repeated, {self.dead_lettered.total()} dead letters): please report this with the input"
             )
 
 
 @dataclass(slots=True)
-class Report:
+class RunReport:
     """A run's account, with its pace. latency: milliseconds, a sample of bounded size for the percentiles."""
 
-    judge: Judge
+    judge: ModelInfo
     device: str
-    account: Account = field(default_factory=Account)
+    account: Counts = field(default_factory=Counts)
     latency: "Reservoir" = field(default_factory=lambda: Reservoir(100_000))
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
@@ -91,7 +91,7 @@ class Report:
 
     def carry(self, counts: dict[str, Any]) -> None:
         """Go on from the counts of the run that this one resumes."""
-        self.account = Account.of(counts)
+        self.account = Counts.of(counts)
         self.read_before = self.account.read
 
     def add(self, results: Results, batch_ms: float) -> None:
@@ -110,7 +110,7 @@ class Report:
         self.seconds = max(self.seconds, other.seconds)
         self.read_before += other.read_before
 
-    def tell(self) -> None:
+    def log_progress(self) -> None:
         """Log where the run stands: after five seconds, then once a minute."""
         if time.monotonic() - self.told >= TELL_S:
             self.told = time.monotonic()
@@ -155,7 +155,7 @@ class Reservoir:
         return round(float(np.percentile(values, q)), 3) if len(values) else None
 
 
-def table(summary: dict[str, Any], title: str) -> RenderableType:
+def report_table(summary: dict[str, Any], title: str) -> RenderableType:
     """A run's summary as a person likes to read it."""
     tables = [
         _counts(f"{title}: classified as", summary["classes"], summary["classified"]),
@@ -175,7 +175,11 @@ def table(summary: dict[str, Any], title: str) -> RenderableType:
 
 
 def _counts(title: str, counts: dict[str, int], total: int) -> Table:
-    columns = [Column("", footer="total"), Column("alerts", "right", f"{total:,}"), Column("share", "right")]
+    columns = [
+        TableColumn("", footer="total"),
+        TableColumn("alerts", "right", f"{total:,}"),
+        TableColumn("share", "right"),
+    ]
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in ordered]
     return terminal.table(title, columns, rows, footer=True)

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from consumer.errors import StoreError
 from consumer.message import Partition
-from consumer.store.connection import Node, Servers, executed
+from consumer.store.connection import Node, StoreConnection, executed
 
 LOST: Final = -2
 
@@ -50,7 +50,7 @@ Note = tuple[str, int]
 class AppliedOffsets:
     """Of one group, for the sequences under one prefix (`latent:{encoder id}:{dtype}`)."""
 
-    def __init__(self, servers: Servers, group: str, sequences: str) -> None:
+    def __init__(self, servers: StoreConnection, group: str, sequences: str) -> None:
         self._servers, self._group, self._sequences = servers, group, sequences
         self._written: dict[Note, int] = {}
         self._tokens: dict[str, str] = {}  # of each server, by its tag
@@ -58,7 +58,7 @@ class AppliedOffsets:
 
     def of(self, partition: Partition) -> int | None:
         """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
-        held = self._servers.patiently(lambda: [self._read(node, partition) for node in self._servers.nodes()])
+        held = self._servers.with_retry(lambda: [self._read(node, partition) for node in self._servers.nodes()])
         return None if None in held else min(offset for offset in held if offset is not None)
 
     def _read(self, node: Node, partition: Partition) -> int | None:

@@ -62,14 +62,14 @@ class Node:
     keys: list[str] = field(default_factory=list)
 
 
-class Servers:
+class StoreConnection:
     """Raises StoreError when they stay away for `store.patience_s`, or refuse."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self._stale = False  # a Cluster's slots are to be asked for anew
         self._client: Client = None
-        self._client = self.patiently(lambda: _connect(settings), min(settings.patience_s, CONNECT_S))
+        self._client = self.with_retry(lambda: _connect(settings), min(settings.patience_s, CONNECT_S))
 
     def nodes(self, keys: Iterable[str] = ()) -> list[Node]:
         """Every server, each with those of `keys` that it holds, in their order."""
@@ -88,13 +88,13 @@ class Servers:
             nodes[self._client.get_node_from_key(key).name].keys.append(key)
         return list(nodes.values())
 
-    def holding(self, key: str) -> Client:
+    def client_for_key(self, key: str) -> Client:
         """The server that holds `key`."""
         if not self._settings.cluster:
             return self._client
         return self._client.get_redis_connection(self._client.get_node_from_key(key))
 
-    def patiently(self, ask: Callable[[], T], patience_s: float | None = None) -> T:
+    def with_retry(self, ask: Callable[[], T], patience_s: float | None = None) -> T:
         """Ask, and ask again while they cannot be reached: every question must bear repeating."""
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),

@@ -16,8 +16,8 @@ from consumer.configuration.settings import StoreSettings
 from consumer.errors import StoreError
 from consumer.message import Partition
 from consumer.store.applied import AppliedOffsets, Note
-from consumer.store.connection import Client, Node, Servers, executed
-from consumer.store.sequences import Entries, Held, History, Window, damaged, entry_dtype
+from consumer.store.connection import Client, Node, StoreConnection, executed
+from consumer.store.sequences import HistoryWindow, NewEntries, SequencePrefix, StoredSequence, damaged, entry_dtype
 
 log = structlog.get_logger()
 
@@ -56,27 +56,27 @@ class RedisStore:
         sequences = f"latent:{encoder_id}:{np.dtype(settings.dtype).str[1:]}"
         self._prefix = f"{sequences}:"
         self._group = group
-        self._window = Window(settings.max_history, settings.history_days)
+        self._window = HistoryWindow(settings.max_history, settings.history_days)
         self._surplus: dict[str, list[int]] = {}
-        self._servers = Servers(settings)
+        self._servers = StoreConnection(settings)
         self._applied = AppliedOffsets(self._servers, group, sequences)
-        self._probed: Servers | None = None
+        self._probed: StoreConnection | None = None
 
-    def remember(self, entries: Entries, offsets: Mapping[Partition, int]) -> list[History]:
-        """Add the entries, and return what each is to be judged on: see `Window.histories`.
+    def remember(self, entries: NewEntries, offsets: Mapping[Partition, int]) -> list[SequencePrefix]:
+        """Add the entries, and return what each is to be judged on: see `HistoryWindow.histories`.
 
         `offsets` are kept with them: partition → the offset before which all is now held.
         """
         rows_by_key = entries.rows_by_key()
-        told, visits = self._servers.patiently(lambda: self._round_trips(entries, rows_by_key, offsets))
+        told, visits = self._servers.with_retry(lambda: self._round_trips(entries, rows_by_key, offsets))
         for node, notes, replies in told:
             self._applied.check(node, notes, replies)
-        histories: dict[int, History] = {}
+        histories: dict[int, SequencePrefix] = {}
         for key, rows in rows_by_key.items():
             *added, fields, _ = visits[key]
             candids = [int(entries.candid[row]) for row in rows]
             try:
-                held = Held.unpack(fields, self._dtype)
+                held = StoredSequence.unpack(fields, self._dtype)
             except (ValueError, OverflowError):
                 values = entries.packed(self._dtype)
                 wrong = self._damaged(key, fields)
@@ -86,15 +86,17 @@ class RedisStore:
             self._note_surplus(key, held)
         return [histories[row] for row in range(len(entries))]
 
-    def sequence(self, key: str) -> Held:
+    def sequence(self, key: str) -> StoredSequence:
         """All that is held of one object, oldest first; empty where it is unknown."""
         whole = self._prefix + key
-        fields = self._servers.patiently(lambda: self._servers.holding(whole).hgetall(whole))
+        fields = self._servers.with_retry(lambda: self._servers.client_for_key(whole).hgetall(whole))
         try:
-            return Held.unpack(fields, self._dtype)
+            return StoredSequence.unpack(fields, self._dtype)
         except (ValueError, OverflowError):
             wrong = self._damaged(key, fields)
-            return Held.unpack({name: value for name, value in fields.items() if name not in wrong}, self._dtype)
+            return StoredSequence.unpack(
+                {name: value for name, value in fields.items() if name not in wrong}, self._dtype
+            )
 
     def applied(self, partition: Partition) -> int | None:
         """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
@@ -103,7 +105,7 @@ class RedisStore:
     def start(self) -> dict[Partition, int] | None:
         """Where the group began, of the partitions there were then; None where it has not begun."""
         key = f"start:{self._group}"
-        fields = self._servers.patiently(lambda: self._servers.holding(key).hgetall(key))
+        fields = self._servers.with_retry(lambda: self._servers.client_for_key(key).hgetall(key))
         if BEGUN not in fields:
             return None
         places = [(field.decode().rpartition(":"), int(offset)) for field, offset in fields.items() if field != BEGUN]
@@ -114,13 +116,13 @@ class RedisStore:
         key = f"start:{self._group}"
 
         def write() -> None:
-            pipe = self._servers.holding(key).pipeline(transaction=False)
+            pipe = self._servers.client_for_key(key).pipeline(transaction=False)
             for (topic, partition), offset in offsets.items():
                 pipe.hsetnx(key, f"{topic}:{partition}", offset)
             pipe.hset(key, BEGUN, 1)
             executed(pipe)
 
-        self._servers.patiently(write)
+        self._servers.with_retry(write)
 
     def check(self) -> None:
         """Raise StoreError unless the store answers, takes writes and keeps what it is given."""
@@ -130,7 +132,7 @@ class RedisStore:
         """Whether the store answers now, without the patience of the loop: on connections that wait for `PROBE_S`."""
         try:
             if self._probed is None:
-                self._probed = Servers(self._settings.model_copy(update={"patience_s": PROBE_S}))
+                self._probed = StoreConnection(self._settings.model_copy(update={"patience_s": PROBE_S}))
             self._check(self._probed)
         except StoreError:
             return False
@@ -145,15 +147,15 @@ class RedisStore:
         """A connection to each server that holds data: one, or the primaries of a Cluster."""
         return [node.client for node in self._servers.nodes()]
 
-    def _check(self, servers: Servers) -> None:
-        for facts in servers.patiently(lambda: [_facts(node) for node in servers.nodes()]):
+    def _check(self, servers: StoreConnection) -> None:
+        for facts in servers.with_retry(lambda: [_facts(node) for node in servers.nodes()]):
             if (policy := facts.get("maxmemory_policy")) != "noeviction":
                 raise StoreError(
                     f"store {self._settings.address} evicts: its maxmemory-policy is {policy}; set noeviction"
                 )
 
     def _round_trips(
-        self, entries: Entries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]
+        self, entries: NewEntries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]
     ) -> tuple[list[Told], dict[str, list[Any]]]:
         """One with each server. Replies of the offsets' script, and of each object's commands."""
         values = entries.packed(self._dtype)
@@ -173,7 +175,7 @@ class RedisStore:
             self._surplus.pop(key, None)
         return told, visits
 
-    def _visit(self, pipe: Any, entries: Entries, values: list[bytes], rows_by_key: Mapping[str, list[int]]) -> int:
+    def _visit(self, pipe: Any, entries: NewEntries, values: list[bytes], rows_by_key: Mapping[str, list[int]]) -> int:
         """Add the objects' commands to a server's pipeline, after so many as are returned that trim them."""
         trims = [(key, self._surplus[key]) for key in rows_by_key if key in self._surplus]
         for key, candids in trims:
@@ -185,7 +187,7 @@ class RedisStore:
             pipe.expire(self._prefix + key, int(self._settings.expire_days * DAY_S))
         return len(trims)
 
-    def _note_surplus(self, key: str, held: Held) -> None:
+    def _note_surplus(self, key: str, held: StoredSequence) -> None:
         """Entries past `max_history` go at the next visit, in its own pipeline."""
         surplus = held.candid[: -self._settings.max_history]
         if len(surplus) and len(self._surplus) < SURPLUS_OBJECTS:
@@ -201,20 +203,20 @@ class RedisStore:
 
     def _mended(
         self, key: str, fields: Mapping[bytes, bytes], wrong: set[bytes], ours: Mapping[np.int64, bytes]
-    ) -> Held:
+    ) -> StoredSequence:
         """The sequence with its damaged entries replaced by ours of that candid, or else dropped; the store's too."""
         whole = self._prefix + key
         instead = dict.fromkeys(wrong) | {name: ours[candid] for candid in ours if (name := b"%d" % candid) in wrong}
 
         def mend() -> None:
-            pipe = self._servers.holding(whole).pipeline(transaction=False)
+            pipe = self._servers.client_for_key(whole).pipeline(transaction=False)
             for name, value in instead.items():
                 pipe.execute_command("EVAL", MEND, 1, whole, name, fields[name], value or b"")
             executed(pipe)
 
-        self._servers.patiently(mend)
+        self._servers.with_retry(mend)
         left = {**fields, **instead}
-        return Held.unpack({name: value for name, value in left.items() if value is not None}, self._dtype)
+        return StoredSequence.unpack({name: value for name, value in left.items() if value is not None}, self._dtype)
 
 
 def _facts(node: Node) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def entry_dtype(latent: int, dtype: DTypeLike) -> np.dtype[np.void]:
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
+class NewEntries:
     """What a batch adds to sequences, one row an alert, in stream order.
 
     keys: whose sequence. candid: (N,) int64. jd: (N,) float64 days. band: (N,) uint8. latents: (N, L) float32.
@@ -57,8 +57,8 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """All that the store holds of one object, in (jd, candid) order: the same columns as `Entries`."""
+class StoredSequence:
+    """All that the store holds of one object, in (jd, candid) order: the same columns as `NewEntries`."""
 
     candid: NDArray[np.int64]
     jd: NDArray[np.float64]
@@ -90,11 +90,11 @@ def _finite(latents: NDArray[np.float32]) -> bool:
 
 
 def damaged(fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> set[bytes]:
-    """The names of those fields of a sequence that `Held.unpack` refuses."""
+    """The names of those fields of a sequence that `StoredSequence.unpack` refuses."""
 
     def sound(name: bytes) -> bool:
         try:
-            Held.unpack({name: fields[name]}, dtype)
+            StoredSequence.unpack({name: fields[name]}, dtype)
         except (ValueError, OverflowError):
             return False
         return True
@@ -103,7 +103,7 @@ def damaged(fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> set[byte
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class SequencePrefix:
     """What an alert is judged on, oldest first, itself last.
 
     latents: (T, L) float32. jd: (T,) float64 days. band: (T,) int64. truncated: older alerts were left out.
@@ -121,13 +121,13 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class HistoryWindow:
     """How far back a history goes: at most `alerts` entries, none older than `days` before the last."""
 
     alerts: int = 128
     days: float = 365.0
 
-    def histories(self, held: Held, candids: Sequence[int], added: Sequence[bool]) -> list[History]:
+    def histories(self, held: StoredSequence, candids: Sequence[int], added: Sequence[bool]) -> list[SequencePrefix]:
         """The history of each of `candids`, alerts of one object in stream order, all of them in `held`.
 
         An alert is judged on what was held before the batch and on batch-mates that came before it in the stream, up
@@ -143,10 +143,10 @@ class Window:
             found.append(self._upto(held, row, visible, new=bool(new)))
         return found
 
-    def _upto(self, held: Held, row: int, visible: NDArray[np.bool_], *, new: bool) -> History:
+    def _upto(self, held: StoredSequence, row: int, visible: NDArray[np.bool_], *, new: bool) -> SequencePrefix:
         past = np.flatnonzero(visible[: row + 1])
         recent = past[held.jd[past] >= held.jd[row] - self.days][-self.alerts :]
-        return History(
+        return SequencePrefix(
             latents=held.latents[recent],
             jd=held.jd[recent],
             band=held.band[recent],

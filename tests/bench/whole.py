@@ -17,7 +17,7 @@ import numpy as np
 import redis
 from confluent_kafka import Producer
 
-from consumer.archive.journal import Journal
+from consumer.archive.journal import ReplayJournal
 from consumer.archive.sink import DiscardSink, FileSink
 from consumer.archive.source import ArchiveSource, find_archives
 from consumer.cli.runtime import open_store
@@ -26,10 +26,10 @@ from consumer.embedded import create_topics
 from consumer.inference.models import Inference
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
-from consumer.monitoring.health import Pulse
-from consumer.monitoring.report import Report
+from consumer.monitoring.health import Heartbeat
+from consumer.monitoring.report import RunReport
 from consumer.pipeline import Pipeline
-from consumer.store.sequences import Entries
+from consumer.store.sequences import NewEntries
 from tests.bench.night import looped, write_tar
 from tests.bench.reference import USUAL_SCHEMA, UsualLine
 from tests.bench.source import LoopedSource
@@ -42,10 +42,10 @@ def replay_rate(settings: Settings, inference: Inference, tar: Path) -> float:
     """Alerts a second: tar → published records, in a file, and state."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(settings, inference, "bench")
-        journal = Journal(Path(folder) / "parts", {})
+        journal = ReplayJournal(Path(folder) / "parts", {})
         sink = FileSink(settings.output, journal, Path(folder) / "out.avro", None, journal.begin())
         source = ArchiveSource(find_archives([tar]), settings.batch.size)
-        pipeline = Pipeline(settings, source, inference, store, sink, Pulse(60))
+        pipeline = Pipeline(settings, source, inference, store, sink, Heartbeat(60))
         took = seconds(lambda: (pipeline.run(), sink.finish()))
         store.close()
         return pipeline.report.account.read / took
@@ -75,14 +75,14 @@ def file_rows(settings: Settings, inference: Inference, packets: Sequence[bytes]
     ]
 
 
-def consume(settings: Settings, inference: Inference, topic: str, alerts: int) -> tuple[Report, float]:
+def consume(settings: Settings, inference: Inference, topic: str, alerts: int) -> tuple[RunReport, float]:
     """Drain `alerts` alerts from a topic; the report, and the seconds since the first batch was read."""
     name = f"bench-{time.monotonic_ns()}"
     kafka = settings.kafka.model_copy(update={"topics": (topic,), "group": name})
     here = settings.model_copy(update={"kafka": kafka})
     store = open_store(here, inference, name)
     source = Until(KafkaSource(here, store), alerts)
-    pipeline = Pipeline(here, source, inference, store, KafkaSink(here), Pulse(60))
+    pipeline = Pipeline(here, source, inference, store, KafkaSink(here), Heartbeat(60))
     pipeline.run()
     took = time.monotonic() - source.first
     source.close()
@@ -190,7 +190,7 @@ def length_rows(settings: Settings, inference: Inference, packets: Sequence[byte
         for visit in range(earlier):
             store.remember(_visit(visit, len(night), inference.checkpoint.encoder_config.latent), {})
         source = LoopedSource(iter(night), settings.batch.size)
-        pipeline = Pipeline(settings, source, inference, store, DiscardSink(), Pulse(60))
+        pipeline = Pipeline(settings, source, inference, store, DiscardSink(), Heartbeat(60))
         taken = seconds(pipeline.run)
         store.close()
         return taken
@@ -199,9 +199,9 @@ def length_rows(settings: Settings, inference: Inference, packets: Sequence[byte
     return [{"what": "time an alert, 100 earlier ones over 1", "unit": "×", "value": median(ratios), "target": "≤ 1.3"}]
 
 
-def _visit(visit: int, objects: int, latent: int) -> Entries:
+def _visit(visit: int, objects: int, latent: int) -> NewEntries:
     """One earlier alert of each of the first `objects` objects of a looped night."""
-    return Entries(
+    return NewEntries(
         keys=[f"ZTF{one:09d}" for one in range(objects)],
         candid=np.arange(objects) + 10_000 * visit,
         jd=np.full(objects, 2460900.5 + visit / 2),
@@ -221,7 +221,7 @@ def memory_rows(settings: Settings, inference: Inference, packets: Sequence[byte
         here = settings.model_copy(update={"store": settings.store.model_copy(update={"dtype": dtype})})
         store = open_store(here, inference, "bench")
         source = LoopedSource(looped(packets, count), settings.batch.size)
-        pipeline = Pipeline(here, source, inference, store, DiscardSink(), Pulse(60))
+        pipeline = Pipeline(here, source, inference, store, DiscardSink(), Heartbeat(60))
         watch = Resident(pipeline, count // 3)
         pipeline.run()
         held = (client.info("memory")["used_memory"] - before) / count

@@ -10,7 +10,7 @@ import pytest
 from consumer.configuration.settings import StoreSettings
 from consumer.embedded import start_store
 from consumer.store.redis_store import RedisStore
-from consumer.store.sequences import Entries
+from consumer.store.sequences import NewEntries
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +26,7 @@ def written(folder: Path) -> bytes:
     """The append-only file of a store that was killed after one batch of three objects."""
     server = start_store(folder, keep=True, options=("--appendfsync", "always"))
     latents = np.zeros((3, 2), np.float32)
-    batch = Entries([f"o{one}" for one in CANDIDS], np.array(CANDIDS), np.ones(3), np.ones(3, np.uint8), latents)
+    batch = NewEntries([f"o{one}" for one in CANDIDS], np.array(CANDIDS), np.ones(3), np.ones(3, np.uint8), latents)
     opened(server.address).remember(batch, {PLACE: 7})
     server.process.kill()
     server.process.wait()

@@ -13,7 +13,7 @@ from consumer.cli.runtime import load_inference
 from consumer.configuration.settings import ModelSettings
 from consumer.embedded import local_store
 from consumer.inference.models import Inference
-from consumer.store.sequences import Held, History, entry_dtype
+from consumer.store.sequences import SequencePrefix, StoredSequence, entry_dtype
 from tests.chaos.ground import Ground
 from tests.chaos.night import Sent, by_partition
 from tests.support.line import classifications, environment, estampa_here, state, write_tar
@@ -138,14 +138,14 @@ class Possible:
                 self._stream[one.packet.object_id].append(one.packet.candid)
                 self._object[one.packet.candid] = one.packet.object_id
         self._held = self._unpacked(reference)
-        self._known: dict[int, list[History]] = {}
+        self._known: dict[int, list[SequencePrefix]] = {}
 
-    def of(self, candid: int) -> list[History]:
+    def of(self, candid: int) -> list[SequencePrefix]:
         if candid not in self._known:
             self._known[candid] = list(self._histories(candid)) if candid in self._object else []
         return self._known[candid]
 
-    def _histories(self, candid: int) -> Iterator[History]:
+    def _histories(self, candid: int) -> Iterator[SequencePrefix]:
         stream, held = self._stream[self._object[candid]], self._held[self._object[candid]]
         row = held.candid.tolist().index(candid)
         seen = set[tuple[int, ...]]()
@@ -154,8 +154,11 @@ class Possible:
             if rows not in seen:
                 seen.add(rows)
                 at = list(rows)
-                yield History(held.latents[at], held.jd[at], held.band[at], truncated=False, late=False)
+                yield SequencePrefix(held.latents[at], held.jd[at], held.band[at], truncated=False, late=False)
 
-    def _unpacked(self, reference: Undisturbed) -> dict[str, Held]:
+    def _unpacked(self, reference: Undisturbed) -> dict[str, StoredSequence]:
         dtype = entry_dtype(reference.inference.checkpoint.encoder_config.latent, "float32")
-        return {key.decode().rpartition(":")[2]: Held.unpack(fields, dtype) for key, fields in reference.state.items()}
+        return {
+            key.decode().rpartition(":")[2]: StoredSequence.unpack(fields, dtype)
+            for key, fields in reference.state.items()
+        }

@@ -3,11 +3,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from consumer.classification import VERSION, Classification, Judge, classification
+from consumer.classification import VERSION, Classification, ModelInfo, classification
 from consumer.decoding.alert import read_alerts
 from consumer.decoding.stamps import Stamps
 from consumer.message import Message
-from consumer.store.sequences import History
+from consumer.store.sequences import SequencePrefix
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
 from schemas import load_schema
@@ -22,9 +22,11 @@ def judged(checkpoint: Checkpoint, flags: tuple[str, ...] = (), *, late: bool = 
     packet = Packet(candid=42, object_id="ZTF18abc", ssdistnr=1.0, ssnamenr="433", programid=2, fid=3)
     [alert] = read_alerts(packet.payload(), 2**20)
     stamps = Stamps(np.zeros((3, 21, 21), np.float32), 0.125, flags)
-    history = History(np.zeros((4, 42), np.float32), np.zeros(4), np.ones(4, np.int64), truncated=True, late=late)
+    history = SequencePrefix(
+        np.zeros((4, 42), np.float32), np.zeros(4), np.ones(4, np.int64), truncated=True, late=late
+    )
     message = Message(b"", "topic", 5, 77, 1_700_000_000_000)
-    return classification(Judge.of(checkpoint), message, alert, stamps, history, ALONE, SEQUENCE)  # type: ignore[arg-type]
+    return classification(ModelInfo.of(checkpoint), message, alert, stamps, history, ALONE, SEQUENCE)  # type: ignore[arg-type]
 
 
 def test_the_record_says_what_was_judged_by_whom_and_on_what(checkpoint: Checkpoint) -> None:
@@ -52,7 +54,7 @@ def test_an_alert_that_came_after_a_newer_one_is_flagged_late(checkpoint: Checkp
 
 def test_probabilities_of_another_number_of_classes_are_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(ValueError, match="zip"):
-        Judge.of(checkpoint).probabilities(np.zeros(4, np.float32))
+        ModelInfo.of(checkpoint).probabilities(np.zeros(4, np.float32))
 
 
 def test_latency_is_from_kafkas_time_and_unknown_in_a_replay() -> None:

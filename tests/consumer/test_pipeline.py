@@ -8,9 +8,9 @@ import structlog
 from prometheus_client import REGISTRY
 
 from consumer.configuration.settings import BatchSettings, Settings
-from consumer.errors import AccountError, ArchiveError, BrokerError, StoreError
+from consumer.errors import ArchiveError, BrokerError, StoreError, UnaccountedAlerts
 from consumer.message import Batch
-from consumer.monitoring.health import Pulse
+from consumer.monitoring.health import Heartbeat
 from consumer.results import Results
 from tests.support.loop import GOOD, NIGHT, Line
 from tests.support.packets import Packet, container
@@ -91,7 +91,7 @@ def test_a_batch_that_is_not_full_is_finished_before_the_source_is_asked_again()
 def test_a_run_whose_counts_do_not_come_out_even_ends_in_an_error() -> None:
     line = Line()
     line.pipeline.report.account.read += 1
-    with pytest.raises(AccountError, match="4 alerts were read and 3 came out"):
+    with pytest.raises(UnaccountedAlerts, match="4 alerts were read and 3 came out"):
         line.run(GOOD)
     assert line.candids() == [1, 2, 3]
 
@@ -103,21 +103,21 @@ def test_a_run_whose_counts_do_not_come_out_even_ends_in_an_error() -> None:
 def test_a_loop_that_moves_beats_at_every_batch_an_empty_one_too(messages: int) -> None:
     now, alive = [0.0], []
     line = Line()
-    pulse = line.pipeline._pulse = Pulse(60.0, lambda: now[0])
+    heartbeat = line.pipeline._heartbeat = Heartbeat(60.0, lambda: now[0])
 
     class Slow(MemorySource):
         def batches(self) -> Any:
             for batch in batches_of(GOOD, 1):
-                alive.append(pulse.alive())
+                alive.append(heartbeat.alive())
                 now[0] += 50.0
                 yield batch if messages else Batch(())
 
     line.source = line.pipeline._source = Slow([])
     line.pipeline.run()
     assert alive == [True] * 3
-    assert pulse.alive()
+    assert heartbeat.alive()
     now[0] += 60.0
-    assert not pulse.alive()
+    assert not heartbeat.alive()
 
 
 def test_a_run_logs_its_progress_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

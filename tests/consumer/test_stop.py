@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from consumer.decoding.layout import MAX_VALUES
 from consumer.embedded import free_port
 from consumer.message import Batch
-from consumer.monitoring.health import Pulse
+from consumer.monitoring.health import Heartbeat
 from tests.support.hostile import many_values
 from tests.support.line import consuming, new_topics, produce, start, unique, wait_until
 from tests.support.loop import GOOD, Line
@@ -57,16 +57,16 @@ def test_a_batch_that_is_decoded_in_time_is_finished() -> None:
     assert set(source.committed.values()) == {2}
 
 
-def test_the_pulse_beats_with_each_message_that_is_decoded() -> None:
+def test_the_heartbeat_beats_with_each_message_that_is_decoded() -> None:
     """A batch of slow packets is no wedged loop."""
     beats: list[float] = []
 
-    class Counted(Pulse):
+    class Counted(Heartbeat):
         def beat(self) -> None:
             beats.append(0.0)
 
     line = Line()
-    line.pipeline._pulse = Counted(60.0)
+    line.pipeline._heartbeat = Counted(60.0)
     line.pipeline.decode(batches_of(GOOD, 3)[0])
     assert len(beats) == 3
 

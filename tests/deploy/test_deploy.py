@@ -18,7 +18,7 @@ from consumer import metrics
 from consumer.__main__ import app
 from consumer.configuration.settings import LimitSettings, MonitorSettings, Settings, load_settings
 from consumer.errors import Reason
-from consumer.monitoring.health import Monitor, Pulse
+from consumer.monitoring.health import Heartbeat, Monitor
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -163,7 +163,7 @@ def test_ports_agree() -> None:
 
 
 def test_probes_ask_for_paths_that_are_served() -> None:
-    monitor = Monitor(MonitorSettings(port=0), Pulse(60.0), {})
+    monitor = Monitor(MonitorSettings(port=0), Heartbeat(60.0), {})
     try:
         [deployment] = documents(DEPLOY / "kubernetes/base/deployment.yaml")
         [container] = deployment["spec"]["template"]["spec"]["containers"]

@@ -9,8 +9,8 @@ from consumer.classification import Classification
 from consumer.configuration.settings import Settings
 from consumer.errors import Reason
 from consumer.inference.models import Inference
-from consumer.monitoring.health import Pulse
-from consumer.monitoring.report import Report
+from consumer.monitoring.health import Heartbeat
+from consumer.monitoring.report import RunReport
 from consumer.pipeline import Pipeline
 from tests.conftest import random_checkpoint
 from tests.support.packets import Packet, night
@@ -34,10 +34,10 @@ class Line:
     def __post_init__(self) -> None:
         self.source.events = self.sink.events = self.events
         store = MemoryStore(42, data=self.data, events=self.events)
-        pulse = Pulse(60.0)
-        self.pipeline = Pipeline(self.settings, self.source, self.inference, store, self.sink, pulse)
+        heartbeat = Heartbeat(60.0)
+        self.pipeline = Pipeline(self.settings, self.source, self.inference, store, self.sink, heartbeat)
 
-    def run(self, payloads: Payloads, size: int = 512) -> Report:
+    def run(self, payloads: Payloads, size: int = 512) -> RunReport:
         self.source.given = batches_of(payloads, size)
         return self.pipeline.run()
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from consumer.errors import StoreError
-from consumer.store.sequences import Entries, History
+from consumer.store.sequences import NewEntries, SequencePrefix
 
 MakeStore = Callable[..., Any]
 Fact = Callable[[MakeStore], None]
@@ -24,9 +24,9 @@ LATENT = 2
 HERE = ("topic", 0)
 
 
-def entries_of(*rows: Row, value: float = 0.5) -> Entries:
+def entries_of(*rows: Row, value: float = 0.5) -> NewEntries:
     """(key, candid, jd) each; latents are (candid, value)."""
-    return Entries(
+    return NewEntries(
         keys=[key for key, _, _ in rows],
         candid=np.array([candid for _, candid, _ in rows], np.int64),
         jd=np.array([jd for _, _, jd in rows], np.float64),
@@ -35,7 +35,7 @@ def entries_of(*rows: Row, value: float = 0.5) -> Entries:
     )
 
 
-def candids(history: History) -> list[int]:
+def candids(history: SequencePrefix) -> list[int]:
     return [int(latent[0]) for latent in history.latents]
 
 

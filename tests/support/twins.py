@@ -8,7 +8,7 @@ from consumer.deadletters.dead_letter import DeadLetter
 from consumer.errors import StoreError
 from consumer.message import Batch, Message, Partition
 from consumer.results import Results
-from consumer.store.sequences import Entries, Held, History, Window, entry_dtype
+from consumer.store.sequences import HistoryWindow, NewEntries, SequencePrefix, StoredSequence, entry_dtype
 
 TOPIC = "ztf_20260101_programid1"
 
@@ -86,17 +86,17 @@ class MemoryStore:
     ) -> None:
         self.data = data if data is not None else Data()
         self._dtype = entry_dtype(latent, dtype)
-        self._window = Window(max_history, history_days)
+        self._window = HistoryWindow(max_history, history_days)
         self._max_history = max_history
         self._surplus: dict[str, list[int]] = {}
         self._written: dict[Partition, int] = {}
         self._events = events if events is not None else []
 
-    def remember(self, entries: Entries, offsets: Mapping[Partition, int]) -> list[History]:
+    def remember(self, entries: NewEntries, offsets: Mapping[Partition, int]) -> list[SequencePrefix]:
         self._events.append("remember")
         self._advance(offsets)
         values = entries.packed(self._dtype)
-        histories: dict[int, History] = {}
+        histories: dict[int, SequencePrefix] = {}
         for key, rows in entries.rows_by_key().items():
             fields = self.data.sequences.setdefault(key, {})
             for candid in self._surplus.pop(key, []):
@@ -105,14 +105,14 @@ class MemoryStore:
             added = [name not in fields for name in names]
             for name, row in zip(names, rows, strict=True):
                 fields.setdefault(name, values[row])
-            held = Held.unpack(fields, self._dtype)
+            held = StoredSequence.unpack(fields, self._dtype)
             candids = [int(entries.candid[row]) for row in rows]
             histories |= zip(rows, self._window.histories(held, candids, added), strict=True)
             self._surplus[key] = [int(candid) for candid in held.candid[: -self._max_history]]
         return [histories[row] for row in range(len(entries))]
 
-    def sequence(self, key: str) -> Held:
-        return Held.unpack(self.data.sequences.get(key, {}), self._dtype)
+    def sequence(self, key: str) -> StoredSequence:
+        return StoredSequence.unpack(self.data.sequences.get(key, {}), self._dtype)
 
     def applied(self, partition: Partition) -> int | None:
         self._written.pop(partition, None)

@@ -31,7 +31,7 @@ from consumer.decoding.packet import PacketReader
 from consumer.decoding.stamps import Stamps, cut_stamps
 from consumer.embedded import local_store
 from consumer.inference.models import Inference
-from consumer.monitoring.health import Pulse
+from consumer.monitoring.health import Heartbeat
 from consumer.results import Results
 from model_zoo.preprocess import MASKED, Preprocessing, cut, source_pixel
 from tests.support.line import state
@@ -111,7 +111,7 @@ def results(settings: Settings, inference: Inference, paths: Sequence[Path], bat
     """Replay archives in batches of `batch`."""
     store = open_store(settings, inference, "identity")
     source, sink = ArchiveSource(find_archives(paths), batch), Kept()
-    loop.Pipeline(settings, source, inference, store, sink, Pulse(60)).run()
+    loop.Pipeline(settings, source, inference, store, sink, Heartbeat(60)).run()
     store.close()
     return sink
 

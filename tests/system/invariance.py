@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from consumer.inference.models import Inference
-from consumer.store.sequences import History
+from consumer.store.sequences import SequencePrefix
 from model_zoo import checkpoint as checkpoints
 
 MODEL = "estampa-serve-metadata"  # the encoder of both shipped models, and heads of either kind
@@ -20,13 +20,13 @@ ALERTS = 130
 Answers = dict[str, NDArray[np.float32]]
 
 
-def sample() -> tuple[list[NDArray[np.float32]], list[tuple[float, ...]], list[History]]:
+def sample() -> tuple[list[NDArray[np.float32]], list[tuple[float, ...]], list[SequencePrefix]]:
     """The same stamps, metadata (60 values) and histories in every process: uniform numbers."""
     random = np.random.default_rng(5)
     stamps = random.random((ALERTS, 3, 21, 21), np.float32)
     stamps[::10, 1] = np.nan
     histories = [
-        History(
+        SequencePrefix(
             latents=random.random((length, 42), np.float32),
             jd=2461000.5 + np.arange(length),
             band=random.integers(1, 4, length),

@@ -13,7 +13,7 @@ from consumer.decoding.packet import PacketReader
 from consumer.decoding.projection import wanted_fields
 from consumer.inference.batching import CPU_SHAPES
 from consumer.inference.models import Inference
-from consumer.store.sequences import History
+from consumer.store.sequences import SequencePrefix
 from model_zoo.checkpoint import Checkpoint
 from tests.support.packets import SCHEMA, Packet, night
 from tests.support.packets import container as made
@@ -38,7 +38,7 @@ def test_a_batch_is_one_pass_of_the_encoder_and_one_of_each_head(
     stamps = [np.random.default_rng(one).normal(size=(3, 21, 21)).astype(np.float32) for one in range(LARGEST)]
     latents, _ = inference.encode(stamps)
     histories = [
-        History(latents[: 1 + row % 9], np.arange(1.0 + row % 9), np.ones(1 + row % 9, np.int64), False, False)
+        SequencePrefix(latents[: 1 + row % 9], np.arange(1.0 + row % 9), np.ones(1 + row % 9, np.int64), False, False)
         for row in range(len(stamps))
     ]
     inference.classify(histories)

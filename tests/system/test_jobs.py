@@ -14,7 +14,7 @@ import fastavro
 import pytest
 from rich.console import Console
 
-from consumer.archive.sharding import Share
+from consumer.archive.sharding import Shard
 from consumer.cli.jobs import in_processes
 from consumer.cli.replay import Replay, replay
 from consumer.configuration.settings import load_settings
@@ -73,19 +73,19 @@ def test_two_processes_stopped_and_resumed_give_what_one_gives(checkpoint_folder
     assert not list(shared.glob("*.parts"))
 
 
-def refused(share: Share) -> None:
+def refused(share: Shard) -> None:
     if share.index:
         raise StoreError("store refuses us")
     time.sleep(3_600)  # until the other's failure ends it
 
 
-def killed(share: Share) -> int:
+def killed(share: Shard) -> int:
     if share.index:
         os.kill(os.getpid(), signal.SIGKILL)
     return share.of
 
 
-def killed_while_it_sends(share: Share) -> int:
+def killed_while_it_sends(share: Shard) -> int:
     if share.index:
         [pipe] = [one for one in gc.get_objects() if isinstance(one, Connection) and one.writable]
         os.write(pipe.fileno(), struct.pack("!i", 100) + b"the first of a hundred bytes")

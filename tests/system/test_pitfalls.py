@@ -20,7 +20,7 @@ from consumer.errors import BrokerError
 from consumer.kafka.source import KafkaSource
 from consumer.message import Batch, Message
 from consumer.store.redis_store import RedisStore
-from consumer.store.sequences import Entries
+from consumer.store.sequences import NewEntries
 from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
 from tests.support.front import start_behind
@@ -103,7 +103,7 @@ def test_a_group_that_never_answers_ends_the_run_and_a_member_without_a_part_wai
         kafka = {"group": unique("g"), "session_timeout_ms": SESSION_MS, "patience_s": 4.0}
         kafka |= {"topics": (new_topic(server.address, unique("night")),), "brokers": proxy.address}
         source = KafkaSource(load_settings(None, {"kafka": kafka}), MemoryLedger())
-        with pytest.raises(BrokerError, match="gave us no part of 1 partitions"):
+        with pytest.raises(BrokerError, match="assigned none of its 1 partitions"):
             list(source.batches())
         source.close()
     finally:
@@ -179,9 +179,9 @@ def test_a_store_that_is_away_when_it_is_asked_is_asked_again(store_url: str) ->
     proxy.close()
 
 
-def one_alert(candid: int) -> Entries:
+def one_alert(candid: int) -> NewEntries:
     ones = np.ones(1)
-    return Entries(["a"], np.array([candid]), ones * candid, ones.astype(np.uint8), np.zeros((1, 2), np.float32))
+    return NewEntries(["a"], np.array([candid]), ones * candid, ones.astype(np.uint8), np.zeros((1, 2), np.float32))
 
 
 def test_the_model_takes_as_many_threads_as_it_is_given(checkpoint_folder: Path) -> None:

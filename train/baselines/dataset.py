@@ -54,7 +54,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class SplitTensors:
     """classes: names in label order. channels: names of the planes, in order."""
 
     train: Split
@@ -68,7 +68,7 @@ class Material:
         return found
 
 
-def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> Material:
+def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> SplitTensors:
     """Choose the channels, cut the middle `size` pixels and put everything on `device`.
 
     A model of single stamps takes each stamp of a sequence as an example of its own.
@@ -109,7 +109,7 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> M
             f"batches of {experiment.batch} leave one of {examples} examples alone, and columns are normalised over a "
             "batch; give another --set batch"
         )
-    return Material(**parts, classes=stamps.classes, channels=experiment.channels)
+    return SplitTensors(**parts, classes=stamps.classes, channels=experiment.channels)
 
 
 def class_weights(label: torch.Tensor, classes: int) -> torch.Tensor:

@@ -14,10 +14,10 @@ from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig
 from model_zoo.baselines.stamp_sequence import StampSequence, StampSequenceConfig
 from model_zoo.baselines.vae import Vae, divergence
 from model_zoo.classifier.encoder import EncoderConfig, freeze
-from train.baselines.dataset import Material, Split, balanced_rows, class_weights
+from train.baselines.dataset import Split, SplitTensors, balanced_rows, class_weights
 from train.experiments.experiment import Experiment
 from train.training.augment import Copies
-from train.training.loop import Objective, Progress, Schedule, Watching, load_best, train, unwatched
+from train.training.loop import Objective, TrainingProgress, TrainingSchedule, Watching, load_best, train, unwatched
 from train.training.probe import encode
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
@@ -28,11 +28,13 @@ class Fit:
     """One finished fit. model: with the best weights. progress: of its epochs. folder: its weights and metrics."""
 
     model: nn.Module
-    progress: Progress
+    progress: TrainingProgress
     folder: Path
 
 
-def fit_reconstruction(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
+def fit_reconstruction(
+    experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching = unwatched
+) -> Fit:
     """An autoencoder, a VAE or seed 000's reconstructor.
 
     The seeds keep the last weights; `Fit.model` has the best, and `last.pt` of its folder the last.
@@ -102,7 +104,7 @@ def reconstruction_losses(model: nn.Module, stamps: torch.Tensor, kind: str) -> 
     return [loss.sqrt() if kind == "rmse" else loss]
 
 
-def fit_classifier(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
+def fit_classifier(experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching = unwatched) -> Fit:
     """A classifier of stamps or of sequences, its encoder pretrained and frozen as the experiment says."""
     generator = _seeded(experiment.seed)
     model = ready(classifying_model(experiment, material), experiment, material.train.stamps.device)
@@ -136,7 +138,7 @@ def fit_classifier(experiment: Experiment, material: Material, folder: Path, wat
     return Fit(freeze(model), progress, folder)
 
 
-def classifying_model(experiment: Experiment, material: Material) -> nn.Module:
+def classifying_model(experiment: Experiment, material: SplitTensors) -> nn.Module:
     channels, classes = len(experiment.channels), len(material.classes)
     if experiment.kind == "alerce":
         return Alerce(AlerceConfig(channels, material.train.metadata.shape[1], classes))
@@ -169,13 +171,15 @@ def split_latents(model: nn.Module, split: Split) -> torch.Tensor:
     return encode(encoder_of(model), split.stamps)
 
 
-def schedule(experiment: Experiment) -> Schedule:
-    return Schedule(
+def schedule(experiment: Experiment) -> TrainingSchedule:
+    return TrainingSchedule(
         experiment.epochs, experiment.batch, experiment.rate, experiment.decay, experiment.patience, experiment.mixed
     )
 
 
-def _pretrain(model: nn.Module, experiment: Experiment, material: Material, folder: Path, watching: Watching) -> None:
+def _pretrain(
+    model: nn.Module, experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching
+) -> None:
     """Reconstruction before classification: of the stamps alone, and for a staged sequence then of the states too."""
     if not experiment.pretrained:
         return

@@ -9,11 +9,11 @@ from train.baselines.dataset import prepare
 from train.baselines.progress import progress_bar, tensorboard
 from train.baselines.report import write_report
 from train.baselines.run import is_finished, run
-from train.data.source import Source
+from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import Experiment
 from train.reporting.page import REPORT
-from train.training.loop import Progress, Watch, Watching
+from train.training.loop import TrainingProgress, Watch, Watching
 from train.training.provenance import SUMMARY
 
 
@@ -29,7 +29,7 @@ class Trial:
     tensorboard: bool = False
 
 
-def launch(experiment: Experiment, stamps: StampSet, source: Source, folder: Path, trial: Trial) -> None:
+def launch(experiment: Experiment, stamps: StampSet, source: StampSource, folder: Path, trial: Trial) -> None:
     """Run `experiment` with a bar on a terminal and write its report into `folder`; nothing where all that is there."""
     if is_finished(folder, experiment, source) and _is_drawn(folder, umap=trial.umap):
         return
@@ -51,7 +51,7 @@ def _both(one: Watching, other: Watching) -> Watching:
     def watching(phase: str, epochs: int) -> Watch:
         watches = one(phase, epochs), other(phase, epochs)
 
-        def watch(training: Progress) -> None:
+        def watch(training: TrainingProgress) -> None:
             for told in watches:
                 told(training)
 

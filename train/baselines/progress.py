@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from train.experiments.experiment import Experiment, ExperimentError
 from train.terminal import console
-from train.training.loop import Progress as Training
+from train.training.loop import TrainingProgress as Training
 from train.training.loop import Watch, Watching
 
 

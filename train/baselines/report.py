@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.baselines.dataset import Material
+from train.baselines.dataset import SplitTensors
 from train.baselines.reconstruction import Remake, errors, remade, remakers
 from train.baselines.run import Outcome
 from train.files import write_text
 from train.reporting import figures
 from train.reporting.learning_curves import curves, pretraining
-from train.reporting.page import Picture, Section, Table, write_page
+from train.reporting.page import PageSection, PageTable, Picture, write_page
 from train.reporting.page import picture as _picture
 from train.reporting.tables import class_rows
 from train.training.provenance import CONFIG, PREDICTIONS
@@ -33,17 +33,17 @@ SEQUENCE: Final = 5
 """Dimensions of a batch of sequences of stamps."""
 
 
-def write_report(outcome: Outcome, material: Material, folder: Path, *, umap: bool = True) -> None:
+def write_report(outcome: Outcome, material: SplitTensors, folder: Path, *, umap: bool = True) -> None:
     """Write table.md, figures/*.png and report.html of a finished run into `folder`."""
     summary, config = outcome.summary, (folder / CONFIG).read_text(encoding="utf-8")
     settings = json.loads(config)
     made = _remade(outcome, material, settings)
     sections = [
-        Section("Against the seed, by its own protocol", _scale(summary), _parity_parts(outcome, material)),
-        Section("Learning", LEARNED, _learning_parts(outcome, settings)),
-        Section("By the honest protocol", HONEST, _honest_parts(outcome, material)),
-        *([Section("Reconstructions", RECONSTRUCTED, _reconstruction_parts(made, material))] if made else []),
-        Section("The latent space", LATENT, _latent_parts(outcome, material, folder, umap=umap)),
+        PageSection("Against the seed, by its own protocol", _scale(summary), _parity_parts(outcome, material)),
+        PageSection("Learning", LEARNED, _learning_parts(outcome, settings)),
+        PageSection("By the honest protocol", HONEST, _honest_parts(outcome, material)),
+        *([PageSection("Reconstructions", RECONSTRUCTED, _reconstruction_parts(made, material))] if made else []),
+        PageSection("The latent space", LATENT, _latent_parts(outcome, material, folder, umap=umap)),
     ]
     facts = {
         "title": summary["run"],
@@ -137,22 +137,22 @@ def _honest_rows(summary: Mapping[str, Any], split: str) -> list[tuple[str, str,
     return rows
 
 
-def _parity_parts(outcome: Outcome, material: Material) -> list[Table | Picture]:
+def _parity_parts(outcome: Outcome, material: SplitTensors) -> list[PageTable | Picture]:
     summary = outcome.summary
     rows = [[cell.removeprefix("parity: ") for cell in row] for row in _parity_rows(summary)]
-    parts: list[Table | Picture] = [Table("Parity", rows)]
+    parts: list[PageTable | Picture] = [PageTable("Parity", rows)]
     if summary["pooled"]:
         drawn = figures.confusion(np.array(summary["pooled"]), material.classes, "Validation, pooled over probe epochs")
         parts.append(_picture("confusion_pooled", drawn, "What the seed's table is made of: no test result."))
     return parts
 
 
-def _honest_parts(outcome: Outcome, material: Material) -> list[Table | Picture]:
+def _honest_parts(outcome: Outcome, material: SplitTensors) -> list[PageTable | Picture]:
     true, probability = material.test.true, outcome.probability["test"]
     matrix, error = score(true, probability).confusion, calibration_error(true, probability)
     return [
-        Table("Scores, %", _score_rows(outcome.summary)),
-        Table("Test, by class, %", class_rows(true, probability, material.classes, "stamps")),
+        PageTable("Scores, %", _score_rows(outcome.summary)),
+        PageTable("Test, by class, %", class_rows(true, probability, material.classes, "stamps")),
         _picture("confusion_test", figures.confusion(matrix, material.classes, "Test, best weights")),
         _picture("classes", figures.class_table(true, probability, material.classes)),
         _picture(
@@ -172,10 +172,10 @@ def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [*rows, ("macro-F1 of PCA", *(f"{100 * one:.1f}" for one in pca))]
 
 
-def _latent_parts(outcome: Outcome, material: Material, folder: Path, *, umap: bool) -> list[Table | Picture]:
+def _latent_parts(outcome: Outcome, material: SplitTensors, folder: Path, *, umap: bool) -> list[PageTable | Picture]:
     found = outcome.summary["clustering"]
     rows = [(name, *(f"{one[key]:.3f}" for key in ("purity", "ari", "nmi"))) for name, one in found.items()]
-    table = Table("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
+    table = PageTable("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
     if not umap:
         return [table]
     true, classes = material.test.true, material.classes
@@ -189,9 +189,9 @@ def _latent_parts(outcome: Outcome, material: Material, folder: Path, *, umap: b
     ]
 
 
-def _learning_parts(outcome: Outcome, settings: Mapping[str, Any]) -> list[Table | Picture]:
+def _learning_parts(outcome: Outcome, settings: Mapping[str, Any]) -> list[PageTable | Picture]:
     """The stages in the order in which they were learned."""
-    parts: list[Table | Picture] = [
+    parts: list[PageTable | Picture] = [
         _picture(f"learning_curves_{name}", figures.learning_curves(panels), _worded(name))
         for name, panels in pretraining(outcome.fit.folder).items()
     ]
@@ -203,7 +203,7 @@ def _worded(name: str) -> str:
     return STAGES.get(name, name)
 
 
-def _remade(outcome: Outcome, material: Material, settings: Mapping[str, Any]) -> list[Remade]:
+def _remade(outcome: Outcome, material: SplitTensors, settings: Mapping[str, Any]) -> list[Remade]:
     first, classes = outcome.fit.folder, len(material.classes)
     folders = [first.with_name(f"seed-{settings['seed'] + place}") for place in range(settings["seeds"])]
     seeds = [remakers(outcome.fit.model, settings, folder) for folder in folders]
@@ -213,7 +213,7 @@ def _remade(outcome: Outcome, material: Material, settings: Mapping[str, Any]) -
     ]
 
 
-def _error_rows(made: list[Remade], material: Material) -> list[tuple[str, str, str, str]]:
+def _error_rows(made: list[Remade], material: SplitTensors) -> list[tuple[str, str, str, str]]:
     """Rows of `table_rows`: the honest error beside the seed's, which is over its training batches."""
     names = ("", *(f", {name}" for name in material.classes))
     places = (len(material.classes), *range(len(material.classes)))
@@ -224,18 +224,18 @@ def _error_rows(made: list[Remade], material: Material) -> list[tuple[str, str, 
     ]
 
 
-def _reconstruction_parts(made: list[Remade], material: Material) -> list[Table | Picture]:
+def _reconstruction_parts(made: list[Remade], material: SplitTensors) -> list[PageTable | Picture]:
     """The errors, and two test stamps of each class."""
     rows = [
         (name, *(one.shown(place) for one in made)) for place, name in enumerate((*material.classes, "all test stamps"))
     ]
     return [
-        Table("Mean squared error on test", [("", *(_worded(one.name) for one in made)), *rows]),
+        PageTable("Mean squared error on test", [("", *(_worded(one.name) for one in made)), *rows]),
         *(_reconstruction_picture(one, material) for one in made),
     ]
 
 
-def _reconstruction_picture(one: Remade, material: Material) -> Picture:
+def _reconstruction_picture(one: Remade, material: SplitTensors) -> Picture:
     true = material.test.true
     rows = np.concatenate([np.flatnonzero(true == place)[:EXAMPLES] for place in range(len(material.classes))])
     stamps = material.test.stamps[torch.from_numpy(rows)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from model_zoo.classifier.encoder import freeze
-from train.baselines.dataset import Material
+from train.baselines.dataset import SplitTensors
 from train.baselines.fit import (
     Fit,
     answers,
@@ -23,7 +23,7 @@ from train.baselines.fit import (
     split_latents,
 )
 from train.data.pickles.layouts import LAYOUTS
-from train.data.source import Source
+from train.data.source import StampSource
 from train.experiments.bounds import RECONSTRUCTING
 from train.experiments.experiment import Experiment, ExperimentError, altered, changed
 from train.files import write_arrays, write_json
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def run(
-    experiment: Experiment, material: Material, source: Source, folder: Path, watching: Watching = unwatched
+    experiment: Experiment, material: SplitTensors, source: StampSource, folder: Path, watching: Watching = unwatched
 ) -> Outcome:
     """Fit `experiment` with each of its seeds and write the run's folder; goes on where a run before was stopped.
 
@@ -91,7 +91,7 @@ def run(
     return Outcome(summary, fit, probability)
 
 
-def is_finished(folder: Path, experiment: Experiment, source: Source) -> bool:
+def is_finished(folder: Path, experiment: Experiment, source: StampSource) -> bool:
     """Whether `folder` has the summary of this very run, as long as is asked for. Raises ExperimentError as `run`."""
     _check_same(folder, experiment, source)
     summary = _read_json(folder / SUMMARY)
@@ -99,7 +99,7 @@ def is_finished(folder: Path, experiment: Experiment, source: Source) -> bool:
     return all(summary.get(key) == value for key, value in asked.items())
 
 
-def other_data(experiment: Experiment, material: Material) -> str:
+def other_data(experiment: Experiment, material: SplitTensors) -> str:
     """Why no figure on this data stands beside the seed's, in words; empty where it may."""
     known = LAYOUTS[experiment.layout]
     if material.classes != known.classes:
@@ -109,7 +109,7 @@ def other_data(experiment: Experiment, material: Material) -> str:
 
 
 def parity(
-    experiment: Experiment, material: Material, fit: Fit, watching: Watching = unwatched
+    experiment: Experiment, material: SplitTensors, fit: Fit, watching: Watching = unwatched
 ) -> tuple[dict[str, float], list[list[int]]]:
     """The seed's own figures by the seed's own protocol, in its units: percent, and losses per pixel.
 
@@ -143,7 +143,9 @@ def parity(
     return figures, pooled.tolist()
 
 
-def honest(material: Material, runs: list[Mapping[str, NDArray[np.float64]]], seed: int) -> dict[str, dict[str, Any]]:
+def honest(
+    material: SplitTensors, runs: list[Mapping[str, NDArray[np.float64]]], seed: int
+) -> dict[str, dict[str, Any]]:
     """Best weights on validation and test: mean and deviation over the seeds, and an interval over the objects.
 
     The interval is of that mean: it holds what other objects would change, the deviation what other seeds would.
@@ -159,7 +161,7 @@ def honest(material: Material, runs: list[Mapping[str, NDArray[np.float64]]], se
     return found
 
 
-def baseline(experiment: Experiment, material: Material) -> dict[str, dict[str, float]]:
+def baseline(experiment: Experiment, material: SplitTensors) -> dict[str, dict[str, float]]:
     """A converged logistic regression on as many principal components of the pixels as the latent is long."""
     fit = material.train.stamps.flatten(1).cpu().numpy()
     found = {}
@@ -172,14 +174,14 @@ def baseline(experiment: Experiment, material: Material) -> dict[str, dict[str, 
     return found
 
 
-def clusters(material: Material, fit: Fit, seed: int) -> dict[str, dict[str, float]]:
+def clusters(material: SplitTensors, fit: Fit, seed: int) -> dict[str, dict[str, float]]:
     """How the classes lie in the latent space of the test stamps, nobody having told it of them."""
     latents = split_latents(fit.model, material.test).cpu().numpy().astype(np.float64)
     return clustering(latents, material.test.true, seed)
 
 
 def _one_seed(
-    experiment: Experiment, material: Material, folder: Path, watching: Watching
+    experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching
 ) -> tuple[Fit, dict[str, NDArray[np.float64]]]:
     """The fit, and what it answers of the validation and the test; a converged probe is not made again."""
     fit = _fit(experiment, material, folder, watching)
@@ -193,25 +195,25 @@ def _one_seed(
         return fit, dict(kept)
 
 
-def _fit(experiment: Experiment, material: Material, folder: Path, watching: Watching = unwatched) -> Fit:
+def _fit(experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching = unwatched) -> Fit:
     fit = fit_reconstruction if experiment.kind in RECONSTRUCTING else fit_classifier
     return fit(experiment, material, folder / f"seed-{experiment.seed}", watching)
 
 
-def _read(experiment: Experiment, material: Material, folder: Path) -> Outcome:
+def _read(experiment: Experiment, material: SplitTensors, folder: Path) -> Outcome:
     """A finished run: its last epoch is reached, so that to fit it again is to load it."""
     with np.load(folder / PREDICTIONS) as kept:
         probability = {name: kept[f"{name}_probability"][0] for name in HELD}
     return Outcome(_read_json(folder / SUMMARY), _fit(experiment, material, folder), probability)
 
 
-def _probed(fit: Fit, material: Material) -> dict[str, NDArray[np.float64]]:
+def _probed(fit: Fit, material: SplitTensors) -> dict[str, NDArray[np.float64]]:
     latents = {name: split_latents(fit.model, material.split(name)).cpu().numpy() for name in ("train", *HELD)}
     true, classes = material.train.true, len(material.classes)
     return {name: converged_probe(latents["train"], true, latents[name], classes) for name in HELD}
 
 
-def _kept(experiment: Experiment, material: Material, fit: Fit) -> nn.Module:
+def _kept(experiment: Experiment, material: SplitTensors, fit: Fit) -> nn.Module:
     """The model with the weights that the seed's protocol scores."""
     if experiment.keeps == "best":
         return fit.model
@@ -226,7 +228,7 @@ def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _save_predictions(
-    folder: Path, material: Material, fit: Fit, runs: list[Mapping[str, NDArray[np.float64]]]
+    folder: Path, material: SplitTensors, fit: Fit, runs: list[Mapping[str, NDArray[np.float64]]]
 ) -> None:
     """What `compare` and the figures need: truth, objects, probabilities (S, N, C), test latents of the first seed."""
     arrays: dict[str, NDArray[Any]] = {f"{name}_label": material.split(name).true for name in HELD}
@@ -243,7 +245,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _check_same(folder: Path, experiment: Experiment, source: Source) -> None:
+def _check_same(folder: Path, experiment: Experiment, source: StampSource) -> None:
     """More epochs, patience or seeds of a run begun before are a continuation; any other change is another run."""
     for name, now in ((CONFIG, asdict(experiment)), (DATA, asdict(source))):
         before = _read_json(folder / name)

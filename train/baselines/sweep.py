@@ -9,7 +9,7 @@ from rich.table import Table
 from train.baselines.grid import Point, read_grid
 from train.baselines.launch import Trial, launch
 from train.baselines.run import is_finished
-from train.data.source import Source
+from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import Experiment, ExperimentError, changed, unread
 from train.terminal import console
@@ -19,7 +19,7 @@ __all__ = ["read_grid", "sweep"]
 
 
 def sweep(
-    experiment: Experiment, stamps: StampSet, source: Source, points: Sequence[Point], out: Path, trial: Trial
+    experiment: Experiment, stamps: StampSet, source: StampSource, points: Sequence[Point], out: Path, trial: Trial
 ) -> Table:
     """Run every point that is not finished yet, each in a folder of `out`; a table of all, best on validation first.
 

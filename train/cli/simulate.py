@@ -151,10 +151,10 @@ def realism(
     try:
         check_there([*real, labels])
         check_free(out)
-        from train.simulation.realism.discriminator import JudgeTraining
+        from train.simulation.realism.discriminator import DiscriminatorTraining
         from train.simulation.realism.realism import Effort, assess
 
-        brief = JudgeTraining(epochs=3)
+        brief = DiscriminatorTraining(epochs=3)
         out.mkdir()
         assess(real, labels, out, Effort(60, brief, brief, brief) if quick else Effort(), seed)
     except (ValueError, OSError, EstampaError) as error:

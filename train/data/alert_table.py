@@ -24,7 +24,7 @@ FIELDS: Final = metadata_fields(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class AlertTable:
     """N alerts, in (jd, candid) order.
 
     stamps: (N, 3, size, size) float32, raw, NaN where there is nothing. jd: (N,) float64 days. band: (N,) int64.
@@ -58,16 +58,16 @@ class Observed:
         return np.isin(np.arange(len(self)), first)
 
 
-def joined(parts: Sequence[Observed]) -> Observed:
+def joined(parts: Sequence[AlertTable]) -> AlertTable:
     """Several tables as one, in (jd, candid) order."""
-    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in Observed.__dataclass_fields__)
-    whole = Observed(*columns)
+    columns = (np.concatenate([getattr(part, name) for part in parts]) for name in AlertTable.__dataclass_fields__)
+    whole = AlertTable(*columns)
     return whole.only(np.lexsort((whole.candid, whole.jd)))
 
 
-def read_observed(
+def read_alert_table(
     archives: Sequence[Path], labels: Mapping[int, int], size: int = STAMP_SIDE
-) -> tuple[Observed, dict[str, int]]:
+) -> tuple[AlertTable, dict[str, int]]:
     """Every alert that can be classified, once a candid, cut to `size`, and how many could not be, by reason.
 
     Raises ValueError naming an archive that cannot be read, or where no alert can be.
@@ -94,10 +94,10 @@ def _row(alert: Alert | BadAlert, full: Preprocessing) -> tuple[int, tuple[Alert
     return alert.candid, (alert, cut_stamps(alert, full, MAX_BYTES).pixels)
 
 
-def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: Mapping[int, int]) -> Observed:
+def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: Mapping[int, int]) -> AlertTable:
     rows.sort(key=lambda row: (row[0].jd, row[0].candid))
     alerts = [alert for alert, _ in rows]
-    return Observed(
+    return AlertTable(
         stamps=np.stack([pixels for _, pixels in rows]),
         jd=np.array([alert.jd for alert in alerts], np.float64),
         band=np.array([alert.fid for alert in alerts], np.int64),

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from train.files import finished
+from train.files import atomic_write
 
 Arrays = dict[str, NDArray[Any]]
 REQUIRED = ("images", "labels", "classes", "channels", "split", "split_names", "oid", "candid", "jd", "fid")
@@ -30,7 +30,7 @@ class Summary:
 
 def save(arrays: Arrays, path: Path) -> None:
     """Write the arrays to `path` by way of a file beside it."""
-    with finished(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # arrays by name
 
 

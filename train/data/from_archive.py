@@ -45,7 +45,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ArchiveCounts:
     """What went into a data set: alerts read, kept, repeated, without a label, and refused by reason."""
 
     read: int
@@ -103,7 +103,7 @@ def feature_values(candidate: dict[str, Any]) -> NDArray[np.float64]:
 
 def collect(
     archives: Sequence[Path], labels: dict[int, int], preprocessing: Preprocessing
-) -> tuple[list[Example], Report]:
+) -> tuple[list[Example], ArchiveCounts]:
     """The labelled alerts, once a candid, in (jd, candid) order, and what became of the others.
 
     Raises ValueError where no alert has a label.
@@ -123,7 +123,9 @@ def collect(
             f"none of the {counts['read']} alerts read has a label: do archives and labels belong together?"
         )
     examples = sorted(found.values(), key=lambda example: (example.alert.jd, example.alert.candid))
-    return examples, Report(counts["read"], len(examples), counts["repeated"], counts["unlabelled"], dict(refused))
+    return examples, ArchiveCounts(
+        counts["read"], len(examples), counts["repeated"], counts["unlabelled"], dict(refused)
+    )
 
 
 def split_by_object(keys: Sequence[str], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

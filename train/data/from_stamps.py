@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model_zoo.classes import CLASSES
 from model_zoo.preprocess import CHANNELS
-from train.data.alert_table import FIELDS, Observed
+from train.data.alert_table import FIELDS, AlertTable
 from train.data.stamp_set import DatasetError, StampSet
 
 EPOCH: Final = 2_451_545.0
@@ -25,18 +25,18 @@ OWN: Final = ("validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class StampAlerts:
     """train: of the set's train rows, once each distinct image. own: its validation and test, row by row, if any.
 
     repeats: train rows that say again what another row said.
     """
 
-    train: Observed
-    own: dict[str, Observed]
+    train: AlertTable
+    own: dict[str, AlertTable]
     repeats: int
 
 
-def adopt(stamps: StampSet, size: int) -> Adopted:
+def adopt(stamps: StampSet, size: int) -> StampAlerts:
     """Planes in the order that serves, cut to the middle `size` pixels; classes by their names.
 
     A row is one object's: named by `oid` where rows have one, else by its content, so that a row that was written
@@ -54,7 +54,7 @@ def adopt(stamps: StampSet, size: int) -> Adopted:
     _, first = np.unique(contents[learnt], return_index=True)
     kept = learnt[np.sort(first)]
     rows = {split: stamps.rows(split) for split in OWN}
-    return Adopted(
+    return StampAlerts(
         train=_observed(stamps, kept, contents, keys, size),
         own={split: _observed(stamps, some, contents, keys, size) for split, some in rows.items() if len(some)},
         repeats=len(learnt) - len(kept),
@@ -63,7 +63,7 @@ def adopt(stamps: StampSet, size: int) -> Adopted:
 
 def _observed(
     stamps: StampSet, rows: NDArray[np.int64], contents: NDArray[np.int64], keys: NDArray[np.str_], size: int
-) -> Observed:
+) -> AlertTable:
     length = stamps.images.shape[1] if stamps.images.ndim == 5 else 1
     start = (stamps.images.shape[-2] - size) // 2
     window = slice(start, start + size)
@@ -72,7 +72,7 @@ def _observed(
     position = np.tile(np.arange(length), len(rows))
     row = rows.repeat(length)
     count = len(row)
-    whole = Observed(
+    whole = AlertTable(
         stamps=np.ascontiguousarray(cut.reshape(count, len(CHANNELS), size, size), np.float32),
         jd=EPOCH + row + position * STEP,
         band=np.full(count, UNKNOWN_BAND, np.int64),

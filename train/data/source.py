@@ -8,7 +8,7 @@ from train.data.stamp_set import UNSTATED, DatasetError, StampSet
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StampSource:
     """A run's data. name: of the file. fingerprint: of its content. origin: one of ORIGINS."""
 
     name: str
@@ -21,11 +21,11 @@ def load_stamps(path: Path) -> StampSet:
     return StampSet.load(path) if path.suffix == ".npz" else read_layout(path)
 
 
-def source_of(path: Path, stamps: StampSet, origin: str | None) -> Source:
+def source_of(path: Path, stamps: StampSet, origin: str | None) -> StampSource:
     """What a run says of its data; its origin is the file's own mark, or `origin` where the file bears none.
 
     Raises DatasetError where the two contradict each other.
     """
     if origin and stamps.origin not in {origin, UNSTATED}:
         raise DatasetError(f"--origin {origin}: {path} says itself that it is {stamps.origin}; leave --origin out")
-    return Source(path.name, stamps.fingerprint, origin or stamps.origin)
+    return StampSource(path.name, stamps.fingerprint, origin or stamps.origin)

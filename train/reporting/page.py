@@ -43,7 +43,7 @@ PAGE: Final = """<!doctype html>
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """caption: above it. rows: of text, the first is the head."""
 
     caption: str
@@ -61,12 +61,12 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A heading, a line of explanation, and what stands below it: tables side by side, then pictures."""
 
     title: str
     text: str
-    parts: Sequence[Table | Picture]
+    parts: Sequence[PageTable | Picture]
 
 
 def picture(name: str, figure: Figure, caption: str = "") -> Picture:
@@ -78,7 +78,7 @@ def picture(name: str, figure: Figure, caption: str = "") -> Picture:
     return Picture(name, png, round(width / PIXELS_A_POINT), caption)
 
 
-def write_page(folder: Path, facts: Mapping[str, str], sections: Sequence[Section]) -> None:
+def write_page(folder: Path, facts: Mapping[str, str], sections: Sequence[PageSection]) -> None:
     """Write the page into `folder`, and its pictures beside it as figures/*.png."""
     (folder / "figures").mkdir(exist_ok=True)
     for part in [part for section in sections for part in section.parts if isinstance(part, Picture)]:
@@ -86,20 +86,20 @@ def write_page(folder: Path, facts: Mapping[str, str], sections: Sequence[Sectio
     write_text(folder / REPORT, page(facts, sections))
 
 
-def page(facts: Mapping[str, str], sections: Sequence[Section]) -> str:
+def page(facts: Mapping[str, str], sections: Sequence[PageSection]) -> str:
     """The whole page. facts: its title, subtitle, source and settings, as plain text."""
     plain = {name: html.escape(text) for name, text in facts.items()}
     return PAGE.format(style=STYLE, sections="\n".join(map(_section, sections)), **plain)
 
 
-def _section(section: Section) -> str:
-    tables = "".join(_table(part) for part in section.parts if isinstance(part, Table))
+def _section(section: PageSection) -> str:
+    tables = "".join(_table(part) for part in section.parts if isinstance(part, PageTable))
     pictures = "".join(_picture(part) for part in section.parts if isinstance(part, Picture))
     head = f"<h2>{html.escape(section.title)}</h2><p>{html.escape(section.text)}</p>"
     return f'{head}<div class="row">{tables}</div><div class="row">{pictures}</div>'
 
 
-def _table(table: Table) -> str:
+def _table(table: PageTable) -> str:
     head, *body = table.rows
     lines = [f"<tr>{_cells(head, 'th')}</tr>", *(f"<tr>{_cells(row, 'td')}</tr>" for row in body)]
     return f"<table><caption>{html.escape(table.caption)}</caption>{''.join(lines)}</table>"

@@ -8,11 +8,11 @@ import numpy as np
 
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
-from train.data.alert_table import Observed
+from train.data.alert_table import AlertTable
 from train.serving.dataset import Alerts
 from train.serving.evaluate import OwnSplit
-from train.serving.inputs import Given, Lessons
-from train.serving.model_selection import Plan
+from train.serving.inputs import Given, TrainingInputs
+from train.serving.model_selection import EncoderChoice
 
 PROTOCOL: Final = (
     "{origin} alerts, folds by object, nested: a fold's settings were chosen on other folds, by models that saw "
@@ -20,7 +20,7 @@ PROTOCOL: Final = (
 )
 
 
-def described(alerts: Alerts, given: Given, lessons: Lessons) -> dict[str, Any]:
+def described(alerts: Alerts, given: Given, lessons: TrainingInputs) -> dict[str, Any]:
     """What was trained on: counts, names and a fingerprint of (candid, label).
 
     judged: what the folds are made of, of the origin that stands beside it; simulated: what only helps.
@@ -38,7 +38,7 @@ def described(alerts: Alerts, given: Given, lessons: Lessons) -> dict[str, Any]:
     }
 
 
-def card(shown: Mapping[str, Any], chosen: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
+def card(shown: Mapping[str, Any], chosen: EncoderChoice, data: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint tells of itself. shown: its held-out scores. data: what it was trained on, see `described`."""
     protocol = PROTOCOL.format(origin=data["data"]["origin"])
     return {"held_out": {"protocol": protocol, **shown}, **_settings(chosen), **data}
@@ -60,7 +60,7 @@ def own_scores(own: Mapping[str, OwnSplit]) -> dict[str, dict[str, float]]:
     }
 
 
-def _settings(plan: Plan) -> dict[str, Any]:
+def _settings(plan: EncoderChoice) -> dict[str, Any]:
     """The settings of the model that serves, and what each fold chose for itself."""
     final = asdict(plan.final)
     changed = [{name: value for name, value in asdict(one).items() if value != final[name]} for one in plan.outer]
@@ -111,5 +111,5 @@ def _by_length(kind: str, found: Mapping[str, Mapping[str, float]]) -> list[str]
     return lines
 
 
-def _counts(alerts: Observed) -> dict[str, int]:
+def _counts(alerts: AlertTable) -> dict[str, int]:
     return {name: int((alerts.label == place).sum()) for place, name in enumerate(CLASSES)}

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing, encoder_input
-from train.data.alert_table import Observed, joined
+from train.data.alert_table import AlertTable, joined
 from train.experiments.experiment import ExperimentError
 from train.serving.heads import balanced
 from train.serving.sequence import Sequences, prefixes
@@ -26,7 +26,7 @@ SIMULATED: Final = "simulated "
 class Alerts:
     """table: real and simulated. simulated: (N,) whether each is. inputs: (N, C, S, S) of the encoder."""
 
-    table: Observed
+    table: AlertTable
     simulated: NDArray[np.bool_]
     inputs: torch.Tensor
     sequences: Sequences
@@ -68,7 +68,7 @@ class Alerts:
         return replace(self, inputs=torch.from_numpy(encoder_input(self.table.stamps, preprocessing)))
 
 
-def gather(real: Observed, simulated: Sequence[Observed], preprocessing: Preprocessing) -> Alerts:
+def gather(real: AlertTable, simulated: Sequence[AlertTable], preprocessing: Preprocessing) -> Alerts:
     """Real alerts and simulated skies as one. Objects of a simulated sky are marked, so that none can meet."""
     table = joined([real, *(marked(sky, f"{SIMULATED}{place} ") for place, sky in enumerate(simulated))])
     return Alerts(
@@ -95,10 +95,10 @@ def weights(alerts: Alerts, rows: NDArray[np.int64], simulated: float, balance: 
     return (weight / weight.mean()).float()
 
 
-def marked(sky: Observed, mark: str) -> Observed:
+def marked(sky: AlertTable, mark: str) -> AlertTable:
     """`sky` with `mark` before its objects' names, so that none is taken for another sky's of the same name."""
-    columns = {name: getattr(sky, name) for name in Observed.__dataclass_fields__}
-    return Observed(**(columns | {name: np.char.add(mark, columns[name]) for name in ("object_id", "key")}))
+    columns = {name: getattr(sky, name) for name in AlertTable.__dataclass_fields__}
+    return AlertTable(**(columns | {name: np.char.add(mark, columns[name]) for name in ("object_id", "key")}))
 
 
 Held = tuple[int, ...]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import Preprocessing, encoder_input
-from train.data.alert_table import FIELDS, Observed, joined
+from train.data.alert_table import FIELDS, AlertTable, joined
 from train.experiments.experiment import ExperimentError
 from train.serving.dataset import Alerts, gather, marked
-from train.serving.fit import Models, Serving, fit_heads
+from train.serving.fit import Models, ServingConfig, fit_heads
 from train.serving.heads import mean_of_alerts, mlp_logits, recurrent_logits, trimmed, view_latents
 from train.serving.inputs import find_given, read_archives
 from train.serving.model_selection import Probabilities, answers
@@ -27,10 +27,10 @@ SEQUENCES_AT_ONCE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ModelScores:
     """A checkpoint's answers. sequences: S, one for each labelled alert. The rest: (S, classes) probabilities."""
 
-    table: Observed
+    table: AlertTable
     sequences: Sequences
     single: NDArray[np.float64]
     sequence: NDArray[np.float64]
@@ -58,7 +58,7 @@ def score_checkpoint(checkpoint: Checkpoint, archives: Sequence[Path]) -> str:
     return "\n".join([*lines, ""])
 
 
-def read_labelled(archives: Sequence[Path], size: int) -> dict[str, Observed]:
+def read_labelled(archives: Sequence[Path], size: int) -> dict[str, AlertTable]:
     """The alerts of archives with the labels that lie beside them, by origin, real and simulated; none without any."""
     given = find_given(archives)
     if given.stamps:
@@ -73,7 +73,7 @@ def read_labelled(archives: Sequence[Path], size: int) -> dict[str, Observed]:
     return tables
 
 
-def answered(checkpoint: Checkpoint, table: Observed) -> Told:
+def answered(checkpoint: Checkpoint, table: AlertTable) -> ModelScores:
     """What the checkpoint says of every labelled alert, alone and at the end of its object's sequence so far."""
     sequences = prefixes(table)
     inputs = torch.from_numpy(encoder_input(table.stamps, checkpoint.preprocessing))
@@ -81,7 +81,7 @@ def answered(checkpoint: Checkpoint, table: Observed) -> Told:
     with torch.inference_mode():
         latents = torch.cat([checkpoint.encoder(part) for part in inputs.split(ROWS_AT_ONCE)])
         every = checkpoint.mlp(latents, seen).double().softmax(1)
-    return Told(
+    return ModelScores(
         table=table,
         sequences=sequences,
         single=every[sequences.judged].numpy(),
@@ -90,7 +90,7 @@ def answered(checkpoint: Checkpoint, table: Observed) -> Told:
     )
 
 
-def _metadata(checkpoint: Checkpoint, table: Observed) -> torch.Tensor | None:
+def _metadata(checkpoint: Checkpoint, table: AlertTable) -> torch.Tensor | None:
     config = checkpoint.mlp.config
     places = [FIELDS.index(name) for name in config.fields]
     return torch.from_numpy(metadata_input(table.metadata[:, places], config.metadata)) if config.metadata else None
@@ -101,7 +101,7 @@ def _sequence_logits(checkpoint: Checkpoint, latents: torch.Tensor, sequences: S
     return torch.cat([recurrent_logits(checkpoint.recurrent, latents, trimmed(sequences.only(part))) for part in parts])
 
 
-def _section(told: Told, origin: str) -> list[str]:
+def _section(told: ModelScores, origin: str) -> list[str]:
     names = told.table.object_id[told.sequences.judged.numpy()]
     lines = [f"{len(told.label):,} labelled **{origin}** alerts of {len(np.unique(names)):,} objects.", ""]
     lines += ["| judge | on | alerts | macro-F1 (95 %) | accuracy | calibration error |", "|---|---|--:|--:|--:|--:|"]
@@ -113,7 +113,7 @@ def _section(told: Told, origin: str) -> list[str]:
     return [*lines, "|--:|--:|--:|--:|", *_by_length(told)]
 
 
-def _by_length(told: Told) -> list[str]:
+def _by_length(told: ModelScores) -> list[str]:
     lines = []
     for length in LENGTHS:
         rows = (told.sequences.lengths == length).numpy()
@@ -151,12 +151,12 @@ class OwnSplit:
         return {judge: score(self.label, probability) for judge, probability in self.probabilities.items()}
 
 
-def judge_own(models: Models, own: Mapping[str, Observed], preprocessing: Preprocessing) -> dict[str, OwnSplit]:
+def judge_own(models: Models, own: Mapping[str, AlertTable], preprocessing: Preprocessing) -> dict[str, OwnSplit]:
     """What the heads that see images, calibrated, say of each split."""
     return {split: _judged(models, some, preprocessing) for split, some in own.items()}
 
 
-def _judged(models: Models, some: Observed, preprocessing: Preprocessing) -> OwnSplit:
+def _judged(models: Models, some: AlertTable, preprocessing: Preprocessing) -> OwnSplit:
     alerts = gather(some, [], preprocessing)
     judged = alerts.sequences.judged.numpy()
     _, from_the_end = np.unique(alerts.table.key[::-1], return_index=True)
@@ -173,7 +173,7 @@ def _judged(models: Models, some: Observed, preprocessing: Preprocessing) -> Own
 
 
 def sequence_scores(
-    models: Models, alerts: Alerts, held: NDArray[np.bool_], serving: Serving
+    models: Models, alerts: Alerts, held: NDArray[np.bool_], serving: ServingConfig
 ) -> dict[str, dict[str, float]]:
     """Macro-F1 after 1, 2, 3, 5 and 10 alerts of held-out simulated objects, beside two baselines to beat.
 

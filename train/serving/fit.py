@@ -22,20 +22,20 @@ from model_zoo.classifier.mlp import Mlp, MlpConfig
 from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
 from model_zoo.classifier.supervised import Supervised
 from model_zoo.preprocess import Preprocessing
-from train.files import finished
+from train.files import atomic_write
 from train.serving.dataset import Alerts, Held, weights
 from train.serving.encoder import CPU, EncoderTraining, Examples, averaged_answers, fit_encoder
-from train.serving.heads import HeadTraining, MetadataTraining, Table, Target, fit_mlp, fit_recurrent, view_latents
+from train.serving.heads import HeadTable, HeadTraining, MetadataTraining, Target, fit_mlp, fit_recurrent, view_latents
 from train.serving.sequence import Sequences
 from train.training.losses import listening
-from train.training.metrics_log import Journal
+from train.training.metrics_log import MetricsLog
 
 HEAD_VIEWS: Final = (0, 5)
 """The heads learn on a stamp as it is and turned and mirrored: the encoder has seen all eight, and two suffice."""
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServingConfig:
     """How a served model is made. teachers: encoders averaged over eight views and distilled, 0 to learn from labels.
 
     taught: share of the teachers' answer in a labelled alert's target. simulated: share of simulated alerts in
@@ -95,7 +95,7 @@ class Encoders:
 
     folder: Path
     device: torch.device = CPU
-    journal: Journal = field(default_factory=Journal)
+    journal: MetricsLog = field(default_factory=MetricsLog)
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, stage: str) -> Self:
@@ -106,7 +106,9 @@ class Encoders:
         """The same, to tell the journal which folds, counted from 1, a fit is made without."""
         return replace(self, about={**self.about, "without_folds": [fold + 1 for fold in held]})
 
-    def fit(self, alerts: Alerts, serving: Serving, kept: NDArray[np.bool_]) -> tuple[Supervised, list[Supervised]]:
+    def fit(
+        self, alerts: Alerts, serving: ServingConfig, kept: NDArray[np.bool_]
+    ) -> tuple[Supervised, list[Supervised]]:
         """From the labelled alerts that are `kept` (N,), or from teachers of these and from what has no label too."""
         labelled = torch.from_numpy(np.flatnonzero(kept & alerts.table.labelled))
         weight = weights(alerts, labelled.numpy(), serving.simulated, serving.balance)
@@ -125,7 +127,7 @@ class Encoders:
 
         return self._kept(serving, key, distil), teachers
 
-    def _kept(self, serving: Serving, key: str, make: Callable[[], Supervised]) -> Supervised:
+    def _kept(self, serving: ServingConfig, key: str, make: Callable[[], Supervised]) -> Supervised:
         model = Supervised(serving.config, len(CLASSES), serving.encoder.dropout)
         made = {
             "normalisation": serving.preprocessing.normalisation,
@@ -145,7 +147,7 @@ class Encoders:
             self.folder.mkdir(parents=True, exist_ok=True)
             with listening() as curves:
                 tensors = {key: tensor.contiguous() for key, tensor in make().state_dict().items()}
-            with finished(path) as whole:
+            with atomic_write(path) as whole:
                 whole.write_bytes(safetensors.torch.save(tensors, {"loss": json.dumps(curves.sampled())}))
         with safetensors.safe_open(path, "pt") as kept:
             losses = json.loads((kept.metadata() or {}).get("loss", "{}"))
@@ -153,7 +155,7 @@ class Encoders:
         return safetensors.torch.load_file(path)
 
 
-def fit_models(alerts: Alerts, serving: Serving, out: NDArray[np.int64], encoders: Encoders) -> Models:
+def fit_models(alerts: Alerts, serving: ServingConfig, out: NDArray[np.int64], encoders: Encoders) -> Models:
     """Encoder and both heads that see images, from all alerts but those of the objects of the sequences `out`."""
     kept = alerts.without(out)
     supervised, teachers = encoders.fit(alerts, serving, kept)
@@ -171,7 +173,7 @@ def fit_models(alerts: Alerts, serving: Serving, out: NDArray[np.int64], encoder
 
 
 def fit_heads(
-    latents: torch.Tensor, alerts: Alerts, chosen: torch.Tensor, serving: Serving, generator: torch.Generator
+    latents: torch.Tensor, alerts: Alerts, chosen: torch.Tensor, serving: ServingConfig, generator: torch.Generator
 ) -> tuple[Mlp, Recurrent]:
     """Both heads on the chosen sequences of rows of latents (N, V, L)."""
     some = alerts.sequences.only(chosen)
@@ -185,28 +187,28 @@ def fit_heads(
     return mlp, recurrent
 
 
-def _mlp(serving: Serving) -> MlpConfig:
+def _mlp(serving: ServingConfig) -> MlpConfig:
     return MlpConfig(latent=serving.latent, classes=len(CLASSES))
 
 
-def _recurrent(serving: Serving) -> RecurrentConfig:
+def _recurrent(serving: ServingConfig) -> RecurrentConfig:
     return RecurrentConfig(latent=serving.latent, classes=len(CLASSES))
 
 
-def metadata_table(alerts: Alerts, kept: NDArray[np.bool_], serving: Serving) -> Table:
+def metadata_table(alerts: Alerts, kept: NDArray[np.bool_], serving: ServingConfig) -> HeadTable:
     """The real labelled alerts that are `kept`. The simulator's metadata misleads: its classes are told apart by
     columns whose real values lie elsewhere.
     """
     rows = np.flatnonzero(kept & alerts.table.labelled & ~alerts.simulated)
     target = F.one_hot(torch.from_numpy(alerts.table.label[rows]), len(CLASSES)).float()
-    return Table(alerts.table.metadata[rows], target, weights(alerts, rows, 0.0, serving.balance))
+    return HeadTable(alerts.table.metadata[rows], target, weights(alerts, rows, 0.0, serving.balance))
 
 
-def _fitted(examples: Examples, serving: Serving, device: torch.device) -> Supervised:
+def _fitted(examples: Examples, serving: ServingConfig, device: torch.device) -> Supervised:
     return fit_encoder(examples, serving.config, serving.encoder, serving.generator, device)
 
 
-def _taught(plain: Examples, spare: torch.Tensor, teachers: list[Supervised], serving: Serving) -> Examples:
+def _taught(plain: Examples, spare: torch.Tensor, teachers: list[Supervised], serving: ServingConfig) -> Examples:
     """Targets blended with the teachers' answers, and alerts without a label that only the teachers speak of."""
     said = averaged_answers(teachers, plain.stamps)
     blended = plain.target * (1 - serving.taught) + said * serving.taught

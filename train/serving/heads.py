@@ -192,7 +192,7 @@ class MetadataTraining:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class HeadTable:
     """values: (N, F) float64, the `metadata_fields` of COLUMNS. target: (N, classes). weight: (N,), of the draw."""
 
     values: NDArray[np.float64]
@@ -207,7 +207,7 @@ def fit_columns(values: NDArray[np.float64]) -> tuple[Column, ...]:
 
 
 def fit_members(
-    table: Table, columns: Sequence[Column], training: MetadataTraining, generator: torch.Generator
+    table: HeadTable, columns: Sequence[Column], training: MetadataTraining, generator: torch.Generator
 ) -> list[nn.Sequential]:
     """MLPs of metadata alone, (N, 2M) → logits: so many of each kind, in order."""
     members = []
@@ -218,7 +218,7 @@ def fit_members(
     return members
 
 
-def taught(table: Table, training: MetadataTraining, generator: torch.Generator) -> Table:
+def taught(table: HeadTable, training: MetadataTraining, generator: torch.Generator) -> HeadTable:
     """`table` with targets half of the labels and half of a forest's out-of-bag answers, and crossed rows after it.
 
     A crossed row takes a random share of its values from one alert and the rest from another; the forest alone says
@@ -243,7 +243,7 @@ def taught(table: Table, training: MetadataTraining, generator: torch.Generator)
     target = torch.from_numpy(answers)
     target[: len(weight)] = (target[: len(weight)] + table.target) / 2
     even = torch.full((len(said),), float(table.weight.mean()) / training.crossed)
-    return Table(np.concatenate([table.values, crossed]), target, torch.cat([table.weight, even]))
+    return HeadTable(np.concatenate([table.values, crossed]), target, torch.cat([table.weight, even]))
 
 
 def members_logits(members: Sequence[nn.Sequential], inputs: torch.Tensor) -> torch.Tensor:
@@ -301,7 +301,7 @@ def _linear(layers: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
 
 
 def _member(
-    inputs: torch.Tensor, table: Table, training: MetadataTraining, generator: torch.Generator
+    inputs: torch.Tensor, table: HeadTable, training: MetadataTraining, generator: torch.Generator
 ) -> nn.Sequential:
     classes = table.target.shape[1]
     layers = nn.Linear(inputs.shape[1], training.hidden), nn.ReLU(), nn.Dropout(training.dropout)

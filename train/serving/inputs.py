@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from train.data.alert_table import Observed, joined, read_observed
+from train.data.alert_table import AlertTable, joined, read_alert_table
 from train.data.from_stamps import OWN, adopt
 from train.data.labels import labels_beside, truth_beside
 from train.data.source import load_stamps, source_of
@@ -35,17 +35,17 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class TrainingInputs:
     """judged: what the folds are made of, real unless there is nothing real. origin: real, simulated or unstated.
 
     skies: simulated alerts beside it, never judged. own: validation and test of the sets of stamps, never learned
     from. sets: of each set of stamps, what to tell. faint: brightness is lost, for stamps were scaled before.
     """
 
-    judged: Observed
+    judged: AlertTable
     origin: str
-    skies: tuple[Observed, ...] = ()
-    own: Mapping[str, Observed] = field(default_factory=dict)
+    skies: tuple[AlertTable, ...] = ()
+    own: Mapping[str, AlertTable] = field(default_factory=dict)
     sets: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -72,7 +72,7 @@ def find_given(paths: Sequence[Path]) -> Given:
     return Given(tuple(real), tuple(tuple(nights) for nights in skies.values()), tuple(stamps))
 
 
-def read_given(given: Given, size: int, origin: str | None = None) -> Lessons:
+def read_given(given: Given, size: int, origin: str | None = None) -> TrainingInputs:
     """Everything, cut to `size` pixels. origin: of the sets of stamps; archives tell their own.
 
     Simulated alerts help real ones, or those of an unstated origin, and are judged themselves where they are alone.
@@ -106,19 +106,19 @@ def read_given(given: Given, size: int, origin: str | None = None) -> Lessons:
     judged = joined(real)
     if not judged.labelled.any():
         raise ExperimentError("no real alert has a label: put labels.csv (candid, label) beside its archive")
-    return Lessons(judged, " and ".join(dict.fromkeys(kinds)) or "simulated", tuple(skies), apart, tuple(told))
+    return TrainingInputs(judged, " and ".join(dict.fromkeys(kinds)) or "simulated", tuple(skies), apart, tuple(told))
 
 
-def read_archives(archives: Sequence[Path], size: int) -> Observed:
+def read_archives(archives: Sequence[Path], size: int) -> AlertTable:
     """Alerts of archives with the labels that lie beside them. Raises ExperimentError on one that cannot be read."""
     try:
         labels = {candid: label for archive in archives for candid, label in labels_beside(archive).items()}
-        return read_observed(archives, labels, size)[0]
+        return read_alert_table(archives, labels, size)[0]
     except ValueError as error:
         raise ExperimentError(str(error)) from error
 
 
-def _unseen(some: Observed, own: Mapping[str, Observed]) -> Observed:
+def _unseen(some: AlertTable, own: Mapping[str, AlertTable]) -> AlertTable:
     """`some` without objects and images of validation and test, which nothing is learned from."""
     if not own:
         return some

@@ -16,7 +16,7 @@ from model_zoo.metadata import Column, metadata_input
 from model_zoo.preprocess import Preprocessing
 from train.serving.dataset import Alerts, Folds, Held
 from train.serving.encoder import averaged_answers
-from train.serving.fit import Encoders, Models, Serving, fit_models, metadata_table
+from train.serving.fit import Encoders, Models, ServingConfig, fit_models, metadata_table
 from train.serving.heads import (
     KINDS,
     balanced,
@@ -43,14 +43,14 @@ TAUGHT: Final = (("labels",), ("forest",), KINDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EncoderChoice:
     """outer: the settings that serve each fold's score. final: those of the model that serves, chosen on all folds."""
 
-    outer: tuple[Serving, ...]
-    final: Serving
+    outer: tuple[ServingConfig, ...]
+    final: ServingConfig
 
 
-def encoder_candidates(serving: Serving, steps: int) -> list[Serving]:
+def encoder_candidates(serving: ServingConfig, steps: int) -> list[ServingConfig]:
     """What is tried for the encoder, at `steps` of training: its input, and how much of it is simulated.
 
     Where `serving` says minmax, stamps were scaled before, and their noise is not to be had.
@@ -66,7 +66,9 @@ def encoder_candidates(serving: Serving, steps: int) -> list[Serving]:
     ]
 
 
-def choose_encoder(alerts: Alerts, folds: Folds, serving: Serving, steps: int, encoders: Encoders, say: Say) -> Plan:
+def choose_encoder(
+    alerts: Alerts, folds: Folds, serving: ServingConfig, steps: int, encoders: Encoders, say: Say
+) -> EncoderChoice:
     """Input and share of simulation for each fold, from short fits. With no `steps`, what `serving` says."""
     candidates = encoder_candidates(serving, steps) if steps else [serving]
     if serving.preprocessing.normalisation == "minmax" and not alerts.simulated.any():
@@ -80,7 +82,9 @@ def choose_encoder(alerts: Alerts, folds: Folds, serving: Serving, steps: int, e
     return _plan([whole] * (folds.count + 1), _best(alerts, folds, answers))
 
 
-def choose_head(alerts: Alerts, folds: Folds, plan: Plan, steps: int, encoders: Encoders, say: Say) -> Plan:
+def choose_head(
+    alerts: Alerts, folds: Folds, plan: EncoderChoice, steps: int, encoders: Encoders, say: Say
+) -> EncoderChoice:
     """For each fold: what the head that sees metadata learned from, and the image head's share, from the short fits."""
     settings = [(kinds, share) for kinds in TAUGHT for share in SHARES]
     answers: list[Answers] = [{} for _ in settings]
@@ -101,7 +105,7 @@ def choose_head(alerts: Alerts, folds: Folds, plan: Plan, steps: int, encoders: 
     return _plan(changed, _best(alerts, folds, answers))
 
 
-def fit_fused(alerts: Alerts, kept: NDArray[np.bool_], image: Mlp, serving: Serving, encoders: Encoders) -> Mlp:
+def fit_fused(alerts: Alerts, kept: NDArray[np.bool_], image: Mlp, serving: ServingConfig, encoders: Encoders) -> Mlp:
     """The head that sees metadata, from the real labelled alerts that are `kept` (N,) and an image head of the same."""
     members, columns = _members(alerts, kept, serving, encoders)
     return folded(image, members, columns, serving.share)
@@ -114,9 +118,9 @@ def regret(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> f
     return float((F.cross_entropy(cooled, label, reduction="none") * even).mean())
 
 
-def _plan(candidates: Sequence[Sequence[Serving]], best: Sequence[int]) -> Plan:
+def _plan(candidates: Sequence[Sequence[ServingConfig]], best: Sequence[int]) -> EncoderChoice:
     *outer, final = [some[place] for some, place in zip(candidates, best, strict=True)]
-    return Plan(tuple(outer), final)
+    return EncoderChoice(tuple(outer), final)
 
 
 def _best(alerts: Alerts, folds: Folds, answers: Sequence[Answers]) -> list[int]:
@@ -134,7 +138,7 @@ def _least(alerts: Alerts, folds: Folds, answers: Sequence[Answers], keys: Seque
     return int(np.argmin([regret(logits, some.label, some.weight) for logits in pooled]))
 
 
-def _encoder_answers(alerts: Alerts, folds: Folds, serving: Serving, encoders: Encoders) -> Answers:
+def _encoder_answers(alerts: Alerts, folds: Folds, serving: ServingConfig, encoders: Encoders) -> Answers:
     found: Answers = {}
     for pair in folds.pairs():
         apart = encoders.without(pair)
@@ -156,7 +160,7 @@ def _image_logits(model: Supervised, alerts: Alerts, folds: Folds, pair: Held) -
 
 
 def _head_logits(
-    alerts: Alerts, folds: Folds, pair: Held, serving: Serving, encoders: Encoders
+    alerts: Alerts, folds: Folds, pair: Held, serving: ServingConfig, encoders: Encoders
 ) -> dict[str, torch.Tensor]:
     """Logits of a pair's sequences by what learned from images, and by members of each kind; none saw the pair."""
     apart, out = serving.without(pair), folds.within(pair)
@@ -172,7 +176,7 @@ def _head_logits(
 
 
 def _members(
-    alerts: Alerts, kept: NDArray[np.bool_], serving: Serving, encoders: Encoders
+    alerts: Alerts, kept: NDArray[np.bool_], serving: ServingConfig, encoders: Encoders
 ) -> tuple[list[nn.Sequential], tuple[Column, ...]]:
     """Members that see metadata alone, from what is `kept` (N,), and their columns."""
     table = metadata_table(alerts, kept, serving)
@@ -207,7 +211,9 @@ class HeldOut:
     latents: torch.Tensor
 
 
-def held_out(alerts: Alerts, folds: Folds, plan: Plan, fused: Plan | None, encoders: Encoders, say: Say) -> HeldOut:
+def held_out(
+    alerts: Alerts, folds: Folds, plan: EncoderChoice, fused: EncoderChoice | None, encoders: Encoders, say: Say
+) -> HeldOut:
     """What each fold's models, fitted here, say of its sequences."""
     found, latents = Logits(), torch.zeros(len(folds.rows), plan.final.latent)
     for place, serving in enumerate(plan.outer):
@@ -294,7 +300,7 @@ def served_temperature(alerts: Alerts, folds: Folds, logits: torch.Tensor) -> fl
 
 
 def _fused_logits(
-    alerts: Alerts, out: NDArray[np.int64], models: Models, serving: Serving, encoders: Encoders
+    alerts: Alerts, out: NDArray[np.int64], models: Models, serving: ServingConfig, encoders: Encoders
 ) -> torch.Tensor:
     head = fit_fused(alerts, alerts.without(out), models.mlp, serving, encoders)
     judged = alerts.sequences.judged[out]

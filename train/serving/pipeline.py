@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
-from train.data.alert_table import Observed
+from train.data.alert_table import AlertTable
 from train.experiments.experiment import Experiment
 from train.serving.card import card, of_interest, own_scores
 from train.serving.dataset import Alerts, Folds
 from train.serving.evaluate import OwnSplit, judge_own, sequence_scores
-from train.serving.fit import Encoders, Models, Serving, fit_models
+from train.serving.fit import Encoders, Models, ServingConfig, fit_models
 from train.serving.model_selection import (
     HeldOut,
     Probabilities,
@@ -34,7 +34,7 @@ SERVED = "the model that serves"
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedModels:
     """checkpoints: of images, and of metadata too where there is any. alerts: as the models see them.
 
     held, probabilities: of the folds' sequences, calibrated. lengths: scores by length, real and simulated.
@@ -53,13 +53,13 @@ class Served:
 
 def fit_served(
     experiment: Experiment,
-    serving: Serving,
+    serving: ServingConfig,
     alerts: Alerts,
-    own: Mapping[str, Observed],
+    own: Mapping[str, AlertTable],
     encoders: Encoders,
     data: Mapping[str, Any],
     say: Say,
-) -> Served:
+) -> ServedModels:
     """Cross-validate, then fit on all but some simulated objects: the checkpoints that serve, scores in their cards.
 
     own: validation and test of the stamps given, scored last. data: of the card, as it describes what was trained on.
@@ -95,10 +95,10 @@ def fit_served(
             shown = of_interest(found, name) | (own_scores(judged) if name == "mlp" else {}) | lengths
             run = experiment.run if name == "mlp" else f"{experiment.run}-{METADATA}"
             made.append(Checkpoint(run, *parts, heads[name], models.recurrent, card(shown, chosen, data)))
-    return Served(made, alerts, folds, models, held, probabilities, lengths, judged)
+    return ServedModels(made, alerts, folds, models, held, probabilities, lengths, judged)
 
 
-def simulated_held(alerts: Alerts, serving: Serving) -> NDArray[np.bool_]:
+def simulated_held(alerts: Alerts, serving: ServingConfig) -> NDArray[np.bool_]:
     """(S,): the sequences of the simulated objects, one in seven, that no model learns from."""
     groups = alerts.groups[alerts.sequences.judged.numpy()]
     simulated = np.unique(groups[~alerts.judged_real])

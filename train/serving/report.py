@@ -14,14 +14,14 @@ from model_zoo.classes import CLASSES
 from train.experiments.experiment import Experiment
 from train.reporting import figures
 from train.reporting.figures import COLOURS
-from train.reporting.page import Picture, Section, Table, picture, write_page
+from train.reporting.page import PageSection, PageTable, Picture, picture, write_page
 from train.reporting.tables import class_rows
 from train.serving.card import origins
 from train.serving.heads import view_latents
 from train.serving.model_selection import JUDGES, first_alerts
-from train.serving.pipeline import SERVED, Served
+from train.serving.pipeline import SERVED, ServedModels
 from train.training.losses import EVERY
-from train.training.metrics_log import Journal
+from train.training.metrics_log import MetricsLog
 from train.training.provenance import CONFIG
 from train.training.scores import calibration_error, clustering, score
 
@@ -49,16 +49,18 @@ LATENT: Final = (
 )
 
 
-def write_serve_report(served: Served, journal: Journal, experiment: Experiment, folder: Path, *, umap: bool) -> None:
+def write_serve_report(
+    served: ServedModels, journal: MetricsLog, experiment: Experiment, folder: Path, *, umap: bool
+) -> None:
     """Write figures/*.png and report.html of a finished run into `folder`."""
     first = first_alerts(served.alerts, served.folds.rows)
     data = served.checkpoints[0].metadata["data"]
     sections = [
         *(_held(served, head, first, data["origin"]) for head in HEADS if head in served.probabilities),
         *(_own(served, split, origins(data)) for split in served.own),
-        Section("By number of alerts", LENGTHS, _by_length(served, data["origin"])),
-        Section("How the models that serve learned", LEARNING, _learning(journal)),
-        Section("The latent space", LATENT, _latents(served, first, experiment.seed, umap=umap)),
+        PageSection("By number of alerts", LENGTHS, _by_length(served, data["origin"])),
+        PageSection("How the models that serve learned", LEARNING, _learning(journal)),
+        PageSection("The latent space", LATENT, _latents(served, first, experiment.seed, umap=umap)),
     ]
     facts = {
         "title": f"{experiment.run} ({served.checkpoints[0].model_id})",
@@ -79,14 +81,14 @@ def names_of(data: Mapping[str, Sequence[str | Mapping[str, str]]]) -> list[str]
     ]
 
 
-def _held(served: Served, head: str, first: NDArray[np.bool_], origin: str) -> Section:
+def _held(served: ServedModels, head: str, first: NDArray[np.bool_], origin: str) -> PageSection:
     label = served.alerts.sequences.label.numpy()[served.folds.rows][first]
     probability = served.probabilities[head][first]
     text = HELD.format(judge=JUDGES[head].capitalize(), origin=origin)
-    return Section(f"{HEADS[head]}, first alerts held out", text, _answers(label, probability, head))
+    return PageSection(f"{HEADS[head]}, first alerts held out", text, _answers(label, probability, head))
 
 
-def _own(served: Served, split: str, origin: str) -> Section:
+def _own(served: ServedModels, split: str, origin: str) -> PageSection:
     own = served.own[split]
     text = OWN.format(split=split.capitalize(), origin=origin)
     parts = _answers(own.label, own.probabilities[own.judge], split)
@@ -94,27 +96,29 @@ def _own(served: Served, split: str, origin: str) -> Section:
         (JUDGES[judge], *(f"{100 * value:.1f}" for value in (one.f1, one.accuracy, one.calibration_error)))
         for judge, one in own.scores.items()
     ]
-    return Section(
-        f"The set's own {split}", text, [Table("All judges, %", [("", "macro-F1", "accuracy", "error"), *rows]), *parts]
+    return PageSection(
+        f"The set's own {split}",
+        text,
+        [PageTable("All judges, %", [("", "macro-F1", "accuracy", "error"), *rows]), *parts],
     )
 
 
-def _answers(label: NDArray[np.int64], probability: NDArray[np.float64], name: str) -> list[Table | Picture]:
+def _answers(label: NDArray[np.int64], probability: NDArray[np.float64], name: str) -> list[PageTable | Picture]:
     """Scores and the three pictures of a head's answers (N, classes)."""
     found, error = score(label, probability), calibration_error(label, probability)
     shown = {"macro-F1": found.f1, "accuracy": found.accuracy, "calibration error": error}
     return [
-        Table("Scores, %", [("", "all"), *((what, f"{100 * value:.1f}") for what, value in shown.items())]),
-        Table("By class, %", class_rows(label, probability, CLASSES, "examples")),
+        PageTable("Scores, %", [("", "all"), *((what, f"{100 * value:.1f}") for what, value in shown.items())]),
+        PageTable("By class, %", class_rows(label, probability, CLASSES, "examples")),
         picture(f"confusion_{name}", figures.confusion(found.confusion, CLASSES, f"{len(label)} examples")),
         picture(f"classes_{name}", figures.class_table(label, probability, CLASSES)),
         picture(f"calibration_{name}", figures.calibration(label, probability, error)),
     ]
 
 
-def _by_length(served: Served, origin: str) -> list[Table | Picture]:
-    tables: list[Table | Picture] = []
-    pictures: list[Table | Picture] = []
+def _by_length(served: ServedModels, origin: str) -> list[PageTable | Picture]:
+    tables: list[PageTable | Picture] = []
+    pictures: list[PageTable | Picture] = []
     for kind, found in served.lengths.items():
         if not found:
             continue
@@ -124,13 +128,13 @@ def _by_length(served: Served, origin: str) -> list[Table | Picture]:
             (length, f"{row['objects']:.0f}", *(f"{value:.3f}" for name, value in row.items() if name != "objects"))
             for length, row in found.items()
         ]
-        tables.append(Table(title, [head, *rows]))
+        tables.append(PageTable(title, [head, *rows]))
         if len(found) > 1:
             pictures.append(picture(kind, score_by_length(found, title)))
     return tables + pictures
 
 
-def _learning(journal: Journal) -> list[Picture]:
+def _learning(journal: MetricsLog) -> list[Picture]:
     """One picture for each kind of fit; a kind's several fits, such as teachers, are lines of it."""
     kinds: dict[str, dict[str, Sequence[tuple[int, float]]]] = {}
     for line in journal.lines:
@@ -143,7 +147,7 @@ def _learning(journal: Journal) -> list[Picture]:
     return [picture(f"learning_{kind}", losses(curves, FITS.get(kind, kind))) for kind, curves in kinds.items()]
 
 
-def _latents(served: Served, first: NDArray[np.bool_], seed: int, *, umap: bool) -> list[Table | Picture]:
+def _latents(served: ServedModels, first: NDArray[np.bool_], seed: int, *, umap: bool) -> list[PageTable | Picture]:
     label = served.alerts.sequences.label.numpy()[served.folds.rows]
     latents, fold = served.held.latents.numpy(), served.folds.fold
     found = [
@@ -154,7 +158,7 @@ def _latents(served: Served, first: NDArray[np.bool_], seed: int, *, umap: bool)
         (name, *(f"{np.mean([one[name][key] for one in found]):.3f}" for key in ("purity", "ari", "nmi")))
         for name in found[0]
     ]
-    table = Table("Grouping of held-out latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
+    table = PageTable("Grouping of held-out latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
     if not umap:
         return [table]
     judged = served.alerts.sequences.judged[torch.from_numpy(served.folds.rows[first])]

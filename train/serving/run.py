@@ -18,14 +18,14 @@ from train.files import write_arrays, write_json, write_text
 from train.serving.card import card_table, described
 from train.serving.dataset import gather
 from train.serving.encoder import CPU, EncoderTraining
-from train.serving.fit import Encoders, Serving
+from train.serving.fit import Encoders, ServingConfig
 from train.serving.heads import HeadTraining
-from train.serving.inputs import Lessons, find_given, read_given
+from train.serving.inputs import TrainingInputs, find_given, read_given
 from train.serving.model_selection import Say, first_alerts
-from train.serving.pipeline import METADATA, Served, fit_served
+from train.serving.pipeline import METADATA, ServedModels, fit_served
 from train.serving.report import write_serve_report
 from train.training.loop import METRICS
-from train.training.metrics_log import Journal
+from train.training.metrics_log import MetricsLog
 from train.training.probe import pca_probe
 from train.training.provenance import CONFIG, DATA, PREDICTIONS, SUMMARY, environment
 from train.training.scores import bootstrap_interval, clustering, score
@@ -41,9 +41,9 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
-def serving_of(experiment: Experiment, normalisation: str = "noise") -> Serving:
+def serving_of(experiment: Experiment, normalisation: str = "noise") -> ServingConfig:
     """The settings of a served model that an experiment names."""
-    return Serving(
+    return ServingConfig(
         preprocessing=Preprocessing(experiment.size, experiment.channels, normalisation),
         latent=experiment.latent,
         teachers=experiment.teachers,
@@ -82,7 +82,7 @@ def run_serving(
     write_json(folder / CONFIG, asdict(experiment))
     write_json(folder / "environment.json", data["environment"])
     write_json(folder / DATA, data["data"] | _source(lessons, data["data"]))
-    encoders = Encoders(folder / "encoders", device, Journal(folder / METRICS))
+    encoders = Encoders(folder / "encoders", device, MetricsLog(folder / METRICS))
     served = fit_served(experiment, serving, alerts, lessons.own, encoders, data, say)
     for checkpoint in served.checkpoints:
         place = folder / METADATA if checkpoint.mlp.config.metadata else folder
@@ -97,7 +97,7 @@ def run_serving(
     return served.checkpoints
 
 
-def summary(experiment: Experiment, served: Served, source: Mapping[str, Any]) -> dict[str, Any]:
+def summary(experiment: Experiment, served: ServedModels, source: Mapping[str, Any]) -> dict[str, Any]:
     """What `compare` and `scoreboard` read, of a run on a set with a validation and a test of its own.
 
     Of one seed there is no deviation. epochs: how often the encoder that serves drew all that it learned from, rounded.
@@ -141,7 +141,7 @@ def _other_classes(label: NDArray[np.int64]) -> str:
     return f"the test has no {' and no '.join(absent)}" if absent else ""
 
 
-def save_predictions(path: Path, served: Served) -> None:
+def save_predictions(path: Path, served: ServedModels) -> None:
     """Held-out truth, folds, calibrated probabilities and latents; and those of a set's own validation and test."""
     rows = served.folds.rows
     arrays: dict[str, NDArray[Any]] = {
@@ -171,7 +171,7 @@ def export(run: Path, to: Path) -> Checkpoint:
     return load(to)
 
 
-def _source(lessons: Lessons, data: Mapping[str, Any]) -> dict[str, Any]:
+def _source(lessons: TrainingInputs, data: Mapping[str, Any]) -> dict[str, Any]:
     """The run's data as other runs tell it: of sets of stamps where there are any, for they have a test."""
     if lessons.sets:
         return {name: " and ".join(dict.fromkeys(one[name] for one in lessons.sets)) for name in SOURCE}

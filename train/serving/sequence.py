@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.data.alert_table import Observed
+from train.data.alert_table import AlertTable
 
 LENGTHS: Final = (1, 2, 3, 5, 10)
 """Numbers of alerts after which a sequence is scored."""
@@ -40,7 +40,7 @@ class Sequences:
         return self.rows[torch.arange(len(self)), self.lengths - 1]
 
 
-def prefixes(alerts: Observed, *, longest: int = 128, days: float = 365.0) -> Sequences:
+def prefixes(alerts: AlertTable, *, longest: int = 128, days: float = 365.0) -> Sequences:
     """One sequence for every labelled alert: itself and up to `longest` - 1 before it, none older than `days`.
 
     Keys, order by (jd, candid) and both bounds are those of `consumer.store.sequences`.
@@ -54,7 +54,7 @@ def prefixes(alerts: Observed, *, longest: int = 128, days: float = 365.0) -> Se
     return _padded(found, alerts)
 
 
-def _padded(found: list[NDArray[np.int64]], alerts: Observed) -> Sequences:
+def _padded(found: list[NDArray[np.int64]], alerts: AlertTable) -> Sequences:
     lengths = np.array([len(rows) for rows in found])
     rows = np.zeros((len(found), lengths.max()), np.int64)
     for place, one in enumerate(found):

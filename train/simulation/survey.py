@@ -28,7 +28,7 @@ def crowding(latitude: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class SurveyFields:
     """The grid of fields: number, centre, galactic and ecliptic latitude in degrees; arrays of shape (F,)."""
 
     number: Ints
@@ -39,14 +39,14 @@ class Fields:
 
 
 @lru_cache(maxsize=1)
-def fields() -> Fields:
+def fields() -> SurveyFields:
     """Rows of constant declination from -25 to 83 degrees, numbered from 245 as ZTF's primary grid."""
     rows = np.arange(FIRST_ROW_DEG, 84.0, ROW_SPACING_DEG)
     counts = np.ceil(360.0 * np.cos(np.radians(rows)) / (ROW_SPACING_DEG * 0.97)).astype(int)
     ra = np.concatenate([np.arange(count) * 360.0 / count for count in counts])
     dec = np.repeat(rows, counts)
     number = FIRST_FIELD + np.arange(len(ra), dtype=np.int64)
-    return Fields(number, ra, dec, galactic(ra, dec)[1], ecliptic(ra, dec)[1])
+    return SurveyFields(number, ra, dec, galactic(ra, dec)[1], ecliptic(ra, dec)[1])
 
 
 def position(field: Ints, channel: Ints, column: Floats, row: Floats) -> tuple[Floats, Floats]:

@@ -12,20 +12,20 @@ import torch
 from torch import nn
 
 from train.errors import TrainingError
-from train.files import finished
+from train.files import atomic_write
 from train.training.step import Captured, Step, Update, eager
 
 BEST: Final = "best.pt"
 LAST: Final = "last.pt"
 METRICS: Final = "metrics.jsonl"
 
-Watch = Callable[["Progress"], None]
+Watch = Callable[["TrainingProgress"], None]
 Watching = Callable[[str, int], Watch]
 """From the name of a phase of a run, such as seed-1, and its epochs at most, to what is told of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class TrainingSchedule:
     """How long and how fast. epochs: at most. patience: epochs without a better validation. rate, decay: Adam's.
 
     mixed: convolutions in bfloat16.
@@ -40,7 +40,7 @@ class Schedule:
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingProgress:
     """Where a training stands. records: one a finished epoch, as in metrics.jsonl. part: of the running epoch, done."""
 
     epoch: int = 0
@@ -80,10 +80,10 @@ def unwatched(_phase: str, _epochs: int) -> Watch:
 def train(
     model: nn.Module,
     objective: Objective,
-    schedule: Schedule,
+    schedule: TrainingSchedule,
     folder: Path,
     generator: torch.Generator,
-) -> Progress:
+) -> TrainingProgress:
     """Train `model` in place to its last weights; `folder` gets best.pt, last.pt and metrics.jsonl.
 
     A folder that was begun is gone on with, and ends with the very weights of an undisturbed run (on CPU). Raises
@@ -142,7 +142,7 @@ def batches(
     yield from torch.randperm(examples, generator=generator).to(device or "cpu").split(size)
 
 
-def optimiser_of(model: nn.Module, step: Step, schedule: Schedule) -> tuple[torch.optim.Optimizer, Update]:
+def optimiser_of(model: nn.Module, step: Step, schedule: TrainingSchedule) -> tuple[torch.optim.Optimizer, Update]:
     """Adam, and what takes one step of it: on a GPU a CUDA graph."""
     on_gpu = next(model.parameters()).is_cuda
     optimiser = torch.optim.Adam(
@@ -157,9 +157,9 @@ def _epoch(
     model: nn.Module,
     update: Update,
     objective: Objective,
-    schedule: Schedule,
+    schedule: TrainingSchedule,
     generator: torch.Generator,
-    progress: Progress,
+    progress: TrainingProgress,
 ) -> float:
     """Mean loss over the epoch's mini-batches. Summed on the device: to ask for it is to wait for it."""
     model.train()
@@ -175,7 +175,7 @@ def _epoch(
 
 
 def _state(
-    model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, progress: Progress
+    model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, progress: TrainingProgress
 ) -> dict[str, Any]:
     return {
         "model": model.state_dict(),
@@ -191,9 +191,11 @@ def _state(
     }
 
 
-def _resumed(model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, folder: Path) -> Progress:
+def _resumed(
+    model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, folder: Path
+) -> TrainingProgress:
     if not (folder / LAST).exists():
-        return Progress()
+        return TrainingProgress()
     state = _load(folder / LAST)
     try:
         model.load_state_dict(state["model"])
@@ -202,7 +204,7 @@ def _resumed(model: nn.Module, optimiser: torch.optim.Optimizer, generator: torc
         raise TrainingError(f"{folder / LAST} is of another model: {error}; give another --out") from error
     generator.set_state(state["generator"])
     torch.set_rng_state(state["torch"])
-    return Progress(**state["progress"])
+    return TrainingProgress(**state["progress"])
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -216,7 +218,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _save(path: Path, state: dict[str, Any]) -> None:
     """Whole or not at all: a full disk or a kill leaves the file of the epoch before."""
     try:
-        with finished(path) as partial:
+        with atomic_write(path) as partial:
             content = io.BytesIO()  # writing by itself, torch says of a full disk that a position is unexpected
             torch.save(state, content)
             partial.write_bytes(content.getbuffer())
@@ -229,7 +231,7 @@ def _save(path: Path, state: dict[str, Any]) -> None:
 def _write_metrics(folder: Path, records: list[dict[str, Any]]) -> None:
     lines = "".join(json.dumps(record) + "\n" for record in records)
     try:
-        with finished(folder / METRICS) as partial:
+        with atomic_write(folder / METRICS) as partial:
             partial.write_text(lines, encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"{folder / METRICS} cannot be written: {error.strerror}; is the disk full?") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Journal:
+class MetricsLog:
     """Lines of one run, in memory and, with a `path`, in its file: begun anew, for a run goes through all its fits."""
 
     def __init__(self, path: Path | None = None) -> None:

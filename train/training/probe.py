@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from model_zoo.baselines.linear_probe import LinearProbe, ProbeConfig
-from train.training.loop import Progress, Watch, batches
+from train.training.loop import TrainingProgress, Watch, batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def pooled_probe(
     matrix (classes, classes) of that second pass, epochs × len(held) predictions in all, truth on rows. watch: told of
     the epochs of both.
     """
-    progress = Progress()
+    progress = TrainingProgress()
     probe = LinearProbe(ProbeConfig(fit.values.shape[1], classes)).to(fit.values.device)
     pooled = torch.zeros(classes * classes, dtype=torch.int64)
     for _ in range(2):

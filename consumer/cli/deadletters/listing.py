@@ -10,7 +10,7 @@ from typing import Any, Final
 from rich.console import RenderableType
 
 from consumer import terminal
-from consumer.cli.deadletters.reader import Slip
+from consumer.cli.deadletters.reader import DeadLetterInfo
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.decoding.alert import read_alerts
 from consumer.errors import BadAlert, ConfigError, OutputError
@@ -20,7 +20,7 @@ NAME_LENGTH: Final = 100
 """Characters of a source in the name of a file: a file system takes 255 bytes."""
 
 
-def by_reason(slips: Iterable[Slip], *, recovered: bool = False) -> list[dict[str, Any]]:
+def by_reason(slips: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[dict[str, Any]]:
     """One row a reason, the most frequent first: letters, first and last time, the last one's explanation.
 
     recovered: say also how many were recovered.
@@ -34,7 +34,7 @@ def by_reason(slips: Iterable[Slip], *, recovered: bool = False) -> list[dict[st
     return sorted(rows.values(), key=lambda row: -row["letters"])
 
 
-def each(slips: Iterable[Slip], *, recovered: bool = False) -> list[dict[str, Any]]:
+def each(slips: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[dict[str, Any]]:
     """One row a letter: its place, as `show` takes it, and why. recovered: say also when it was recovered, if ever."""
     return [
         {
@@ -111,7 +111,7 @@ def file_name(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", source)[:NAME_LENGTH].lstrip(".-") or "_"
 
 
-def table(rows: Sequence[dict[str, Any]], title: str) -> RenderableType:
+def letters_table(rows: Sequence[dict[str, Any]], title: str) -> RenderableType:
     """Rows of like keys as a table; times in milliseconds are shown as UTC."""
     names = list(rows[0]) if rows else ["no dead letters"]
     cells = ([_clock(value) if name in TIMES else str(value) for name, value in row.items()] for row in rows)

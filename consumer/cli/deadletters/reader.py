@@ -15,7 +15,7 @@ from consumer.configuration.settings import Settings
 from consumer.deadletters.dead_letter import HEADER, DeadLetter
 from consumer.deadletters.recovered import RECOVERED, DeadLetterOffset, Packet, Recovered, Recoveries, read_beside
 from consumer.errors import BrokerError, ConfigError, OutputError, Reason
-from consumer.kafka.reader import TopicScan
+from consumer.kafka.reader import TopicReader
 from consumer.message import Batch, Message
 
 NO_LETTERS: Final = (
@@ -26,7 +26,7 @@ NO_LETTERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Slip:
+class DeadLetterInfo:
     """A dead letter without its bytes, as all of a night's can be held at once. size: of the bytes; None for none.
 
     letters: where it lies, the last place first, where several are of one alert. recovered_ms: when it was recovered,
@@ -52,7 +52,7 @@ class Slip:
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
+class DeadLetterReader:
     """Which dead letters are meant. file: an Avro file, None for the dead-letter topic. reasons: empty for all.
 
     recovered: also those that were recovered since. Raises ConfigError for a reason that is not known.
@@ -66,31 +66,31 @@ class Letters:
         if unknown := sorted(set(self.reasons) - set(Reason)):
             raise ConfigError(f"--reason {unknown[0]} is none; known are {', '.join(Reason)}")
 
-    def slips(self, settings: Settings) -> list[Slip]:
+    def slips(self, settings: Settings) -> list[DeadLetterInfo]:
         """Those of the letters that are meant, as `every` gives them."""
         return [one for one in self.every(settings)[0] if self.means(one)]
 
-    def every(self, settings: Settings) -> tuple[list[Slip], Recoveries]:
+    def every(self, settings: Settings) -> tuple[list[DeadLetterInfo], Recoveries]:
         """All letters in order of arrival, each alert's last one only, and what is known of recovered ones.
 
         A batch seen twice leaves two letters of an alert. Raises OutputError or BrokerError where they cannot be read.
         """
-        last: dict[tuple[str, int, int, int], Slip] = {}
+        last: dict[tuple[str, int, int, int], DeadLetterInfo] = {}
         recoveries = Recoveries()
         for at, found in self._all(settings):
             if isinstance(found, Recovered):
                 recoveries.add(found)
             else:
                 before = last.get(found.place)
-                last[found.place] = Slip.of((at, *(before.letters if before else ())), found)
+                last[found.place] = DeadLetterInfo.of((at, *(before.letters if before else ())), found)
         slips = [replace(one, recovered_ms=recoveries.time_ms(one.packet, one.letters)) for one in last.values()]
         return slips, recoveries
 
-    def means(self, slip: Slip) -> bool:
+    def means(self, slip: DeadLetterInfo) -> bool:
         named = not self.reasons or slip.reason in self.reasons
         return named and (self.recovered or slip.recovered_ms is None)
 
-    def whole(self, settings: Settings, slips: Iterable[Slip]) -> Iterator[DeadLetter]:
+    def whole(self, settings: Settings, slips: Iterable[DeadLetterInfo]) -> Iterator[DeadLetter]:
         """Those letters with their bytes, read once more, one at a time. Raises OutputError or BrokerError."""
         last = {slip.letters[0] for slip in slips}
         return (one for at, one in self._all(settings) if at in last and isinstance(one, DeadLetter))
@@ -106,7 +106,7 @@ def in_topic(settings: Settings) -> Iterator[tuple[DeadLetterOffset, DeadLetter 
     BrokerError for a message without any, as the topic is then another.
     """
     topic = settings.output.dead_letter_topic
-    with closing(TopicScan(settings.kafka)) as scan:
+    with closing(TopicReader(settings.kafka)) as scan:
         for one in scan.messages([topic]):
             at = int(one.partition() or 0), int(one.offset() or 0)
             here = Message(one.value(), topic, *at, max(one.timestamp()[1], 0))
@@ -142,7 +142,7 @@ def in_file(path: Path) -> Iterator[tuple[DeadLetterOffset, DeadLetter | Recover
         yield (0, -1), one
 
 
-class LettersSource:
+class DeadLetterSource:
     """The packets of dead letters as the loop reads them, each once, under the names of where they first stood.
 
     done: the places of those that have been through. A tombstone, and a private alert whose bytes stayed where they

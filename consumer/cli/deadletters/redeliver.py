@@ -9,16 +9,16 @@ from typing import Any
 
 import structlog
 
-from consumer.archive.journal import Journal
+from consumer.archive.journal import ReplayJournal
 from consumer.archive.sink import FileSink
-from consumer.cli.deadletters.reader import Letters, LettersSource, Slip
+from consumer.cli.deadletters.reader import DeadLetterInfo, DeadLetterReader, DeadLetterSource
 from consumer.cli.deadletters.recovery_log import RecoveryFile, RecoveryTopic
 from consumer.cli.runtime import load_inference, open_store, stopping, store_at_hand
 from consumer.configuration.settings import Settings
 from consumer.deadletters.recovered import Packet, Recovered, Recoveries
 from consumer.kafka.sink import KafkaSink
 from consumer.message import Batch
-from consumer.monitoring.health import Pulse
+from consumer.monitoring.health import Heartbeat
 from consumer.pipeline import Pipeline
 from consumer.results import Results
 
@@ -37,14 +37,14 @@ class Redelivery:
 
     def __init__(
         self,
-        source: LettersSource,
+        source: DeadLetterSource,
         outer: FileSink | KafkaSink,
         written: RecoveryFile | RecoveryTopic,
-        letters: Sequence[Slip],
+        letters: Sequence[DeadLetterInfo],
         recoveries: Recoveries,
     ) -> None:
         self._source, self._outer, self._written, self._recoveries = source, outer, written, recoveries
-        self._of_packet: defaultdict[Packet, list[Slip]] = defaultdict(list)
+        self._of_packet: defaultdict[Packet, list[DeadLetterInfo]] = defaultdict(list)
         for slip in letters:
             self._of_packet[slip.packet].append(slip)
         self._unknown: set[Packet] = set()  # something of them failed that has no letter
@@ -88,7 +88,7 @@ class Redelivery:
         self._outer.close()
         self._written.close()
 
-    def is_dead(self, slip: Slip) -> bool:
+    def is_dead(self, slip: DeadLetterInfo) -> bool:
         """Whether a letter whose packet went through stays: it failed again, or something of its packet failed that
         has no letter, so that this one still stands for it.
         """
@@ -105,7 +105,7 @@ class Redelivery:
         self._unwritten = []
 
 
-def redeliver(settings: Settings, asked: Letters, out: Path | None) -> dict[str, Any]:
+def redeliver(settings: Settings, asked: DeadLetterReader, out: Path | None) -> dict[str, Any]:
     """Put letters through the pipeline again, into the output topic or the file `out`.
 
     Returns the run's summary with, under `letters`, what became of each: all = recovered + still dead + without bytes +
@@ -115,7 +115,7 @@ def redeliver(settings: Settings, asked: Letters, out: Path | None) -> dict[str,
     every, recoveries = asked.every(settings)
     slips = [slip for slip in every if asked.means(slip)]
     packets = {slip.packet for slip in slips}
-    source = LettersSource(
+    source = DeadLetterSource(
         asked.whole(settings, [slip for slip in every if slip.packet in packets]), settings.batch.size
     )
     log.info("letters_found", letters=len(slips), packets=len(packets), recovered_before=_recovered_before(every))
@@ -125,7 +125,7 @@ def redeliver(settings: Settings, asked: Letters, out: Path | None) -> dict[str,
         store = open_store(stored, inference, "replay")
         outer = _to_file(settings, out) if out else KafkaSink(settings)
         both = Redelivery(source, outer, written, every, recoveries)
-        pipeline = Pipeline(_unbounded(stored), both, inference, store, both, Pulse(settings.monitor.stalled_s))
+        pipeline = Pipeline(_unbounded(stored), both, inference, store, both, Heartbeat(settings.monitor.stalled_s))
         try:
             with stopping(source.stop, pipeline.stop):
                 pipeline.run()
@@ -135,12 +135,12 @@ def redeliver(settings: Settings, asked: Letters, out: Path | None) -> dict[str,
     return pipeline.report.summary() | {"letters": _reconciled(slips, source.done, both)}
 
 
-def _recovered_before(slips: Sequence[Slip]) -> int:
+def _recovered_before(slips: Sequence[DeadLetterInfo]) -> int:
     return sum(slip.recovered_ms is not None for slip in slips)
 
 
 def _to_file(settings: Settings, out: Path) -> FileSink:
-    journal = Journal(out.with_name(f"{out.name}.parts"), {"dead_letters": str(out)})
+    journal = ReplayJournal(out.with_name(f"{out.name}.parts"), {"dead_letters": str(out)})
     journal.begin()
     return FileSink(settings.output, journal, out, None)
 
@@ -151,7 +151,7 @@ def _unbounded(settings: Settings) -> Settings:
     return settings.model_copy(update={"limits": limits})
 
 
-def _reconciled(slips: Sequence[Slip], done: set[Packet], both: Redelivery) -> dict[str, Any]:
+def _reconciled(slips: Sequence[DeadLetterInfo], done: set[Packet], both: Redelivery) -> dict[str, Any]:
     fates = [(slip, _fate(slip, done, both)) for slip in slips]
     dead = Counter(both.still_dead.get(slip.place, str(slip.reason)) for slip, fate in fates if fate == "still_dead")
     counts = Counter(fate for _, fate in fates)
@@ -159,7 +159,7 @@ def _reconciled(slips: Sequence[Slip], done: set[Packet], both: Redelivery) -> d
     return {"all": len(slips), "still_dead": dict(dead), **counted}
 
 
-def _fate(slip: Slip, done: set[Packet], both: Redelivery) -> str:
+def _fate(slip: DeadLetterInfo, done: set[Packet], both: Redelivery) -> str:
     if slip.packet not in done:
         return "without_bytes" if slip.size is None else "not_tried"
     return "still_dead" if both.is_dead(slip) else "recovered"

@@ -1,17 +1,17 @@
-from consumer.archive.sharding import WHOLE, Share
+from consumer.archive.sharding import SINGLE, Shard
 from consumer.decoding.alert import read_alerts
 from consumer.message import Message
 from tests.support.packets import Packet, night
 
 MAX = 10**7
-SHARES = [Share(index, 3) for index in range(3)]
+SHARES = [Shard(index, 3) for index in range(3)]
 
 
 def takers(payload: bytes, offset: int) -> list[int]:
     """Which of three shares take a packet's record."""
     [outcome] = read_alerts(payload, MAX)
     message = Message(payload, "night", 0, offset)
-    assert WHOLE.has(message, outcome)
+    assert SINGLE.has(message, outcome)
     return [share.index for share in SHARES if share.has(message, outcome)]
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from consumer.archive.journal import Journal
+from consumer.archive.journal import ReplayJournal
 from consumer.archive.sink import DiscardSink, FileSink, check_writable
 from consumer.configuration.settings import OutputSettings
 from consumer.errors import OutputError, Reason
@@ -23,7 +23,7 @@ NAMES = [field["name"] for field in load_schema("classification/1/classification
 def sink_at(out: Path | None, dead_letters: Path | None = None, *, part: int = 1, resume: bool = False) -> FileSink:
     target = out or dead_letters
     assert target is not None
-    journal = Journal(target.with_name(f"{target.name}.parts"), {"of": "a test"})
+    journal = ReplayJournal(target.with_name(f"{target.name}.parts"), {"of": "a test"})
     earlier = journal.resume() if resume else journal.begin()
     return FileSink(OutputSettings(part_messages=part, part_s=3_600), journal, out, dead_letters, earlier)
 

@@ -19,7 +19,7 @@ from consumer.configuration.settings import Settings, load_settings
 from consumer.errors import ConfigError
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
-from consumer.monitoring.health import Pulse
+from consumer.monitoring.health import Heartbeat
 from consumer.pipeline import Pipeline
 from model_zoo.checkpoint import Checkpoint, save
 from tests.conftest import random_checkpoint
@@ -159,7 +159,7 @@ class Serving:
         inference = load_inference(settings.model)
         self._store = open_store(settings, inference, settings.kafka.group)
         self._source = KafkaSource(settings, self._store)
-        self._pipeline = Pipeline(settings, self._source, inference, self._store, KafkaSink(settings), Pulse(60))
+        self._pipeline = Pipeline(settings, self._source, inference, self._store, KafkaSink(settings), Heartbeat(60))
         self._pool = ThreadPoolExecutor(1)
         self._run = self._pool.submit(self._pipeline.run)
 

@@ -12,12 +12,12 @@ import fastavro
 import pytest
 
 from consumer.cli.deadletters.listing import each, export
-from consumer.cli.deadletters.reader import Letters, LettersSource
+from consumer.cli.deadletters.reader import DeadLetterReader, DeadLetterSource
 from consumer.configuration.settings import KafkaSettings, Settings
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.embedded import create_topics
 from consumer.errors import BadAlert, Reason
-from consumer.kafka.reader import CHUNK, TopicScan
+from consumer.kafka.reader import CHUNK, TopicReader
 from consumer.message import Message
 from schemas import load_schema
 from tests.support.line import (
@@ -47,7 +47,7 @@ def test_a_letter_comes_back_from_its_headers_and_from_its_record(payload: bytes
 
 
 def test_each_packet_goes_again_once_and_one_without_bytes_not_at_all() -> None:
-    source = LettersSource([letter(b"x"), letter(b"x"), letter(None, 4), letter(b"y", 5)], batch_size=1)
+    source = DeadLetterSource([letter(b"x"), letter(b"x"), letter(None, 4), letter(b"y", 5)], batch_size=1)
     batches = list(source.batches())
     assert [one.payload for batch in batches for one in batch.messages] == [b"x", b"y"]
     assert [batch.offsets for batch in batches] == [{}, {}]
@@ -67,7 +67,7 @@ def test_of_an_alert_s_letters_the_last_one_says_why_and_is_the_one_that_is_read
     told = [letter(b"old"), letter(b"other", 4), letter(b"new", reason=Reason.CORRUPT)]
     file = letter_file(tmp_path / "dead.avro", told)
     for reasons, kept in (((), [b"other", b"new"]), (("empty_message",), [b"other"])):
-        asked = Letters(file, reasons)
+        asked = DeadLetterReader(file, reasons)
         slips = asked.slips(Settings())
         assert sorted(slip.size or 0 for slip in slips) == sorted(map(len, kept))
         assert [one.payload for one in asked.whole(Settings(), slips)] == kept
@@ -76,13 +76,13 @@ def test_of_an_alert_s_letters_the_last_one_says_why_and_is_the_one_that_is_read
 def test_no_more_letters_are_in_memory_than_go_through_at_once(tmp_path: Path) -> None:
     size, count = 100_000, 200
     file = letter_file(tmp_path / "dead.avro", (letter(bytes(size), offset) for offset in range(count)))
-    asked = Letters(file)
+    asked = DeadLetterReader(file)
     tracemalloc.start()
     try:
         slips = asked.slips(Settings())
         rows = each(slips)
         exported = export(asked.whole(Settings(), slips), tmp_path / "out")
-        source = LettersSource(asked.whole(Settings(), slips), batch_size=2)
+        source = DeadLetterSource(asked.whole(Settings(), slips), batch_size=2)
         replayed = sum(len(batch.messages) for batch in source.batches())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -99,7 +99,7 @@ def test_whoever_reads_a_topic_s_letters_slowly_is_not_taken_for_a_broker_that_i
     monkeypatch.setattr("consumer.kafka.reader.time", SimpleNamespace(monotonic=lambda: time.monotonic() + read_for))
     create_topics(broker, {topic: 1})
     produce(broker, topic, [b"x"] * (CHUNK + 100))
-    with closing(TopicScan(settings := KafkaSettings(brokers=broker))) as scan:
+    with closing(TopicReader(settings := KafkaSettings(brokers=broker))) as scan:
         found = scan.messages([topic])
         next(found)
         read_for = 2 * settings.patience_s

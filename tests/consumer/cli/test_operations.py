@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
 from consumer.cli import doctor
-from consumer.cli.audit import Night, Told, account
+from consumer.cli.audit import Night, NightCounts, account
 from consumer.configuration.settings import OutputSettings
 from consumer.decoding.alert import Alert
 from consumer.embedded import start_store
@@ -48,7 +48,7 @@ def held(*outcomes: list[Alert | BadAlert]) -> Night:
 def test_an_audit_puts_every_alert_under_one_heading_and_names_the_missing() -> None:
     bad = BadAlert(Reason.CORRUPT, "why")
     night = held([alert(1), bad], [alert(1)], [alert(2)], [alert(3)], [bad], [alert(4)])
-    told = Told(dead={("t", 0, 0, 1): "corrupt_container"})
+    told = NightCounts(dead={("t", 0, 0, 1): "corrupt_container"})
     told.published.update({(1, "m"): 2, (99, "m"): 1})
     told.elsewhere.add(3)
     found = account(night, told, {("t", 0): 5})
@@ -209,7 +209,7 @@ def test_a_doctor_shows_brackets_of_what_it_found_and_what_to_do() -> None:
     guarded = doctor._guarded("store", lambda: raising("it failed"))
     found = [*guarded, doctor.Finding("broker", "warn", "topic [red] is empty", "see [kafka.librdkafka]")]
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(doctor.table(found))
+    console.print(doctor.findings_table(found))
     shown = console.export_text()
     assert "check the settings under [store]" in shown
     assert "topic [red] is empty" in shown

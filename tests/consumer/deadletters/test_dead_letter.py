@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer.deadletters.dead_letter import RATIO_OVER, Bound, DeadLetter
+from consumer.deadletters.dead_letter import RATIO_OVER, DeadLetter, DeadLetterLimit
 from consumer.errors import BadAlert, Reason, TooManyBadAlerts
 from consumer.message import Message
 from schemas import load_schema
@@ -81,7 +81,7 @@ def test_reasons_are_words_of_a_fixed_list() -> None:
 
 def stops_after(outcomes: Outcomes, ratio: float = 1.0, run: int = 10_000) -> int | None:
     """How many outcomes are taken before the bound stops the run; None where it does not."""
-    bound = Bound(ratio, run)
+    bound = DeadLetterLimit(ratio, run)
     for count, outcome in enumerate(outcomes, 1):
         try:
             bound.check([outcome])
@@ -99,7 +99,7 @@ def test_a_good_alert_ends_a_run() -> None:
 
 
 def test_a_run_goes_on_from_batch_to_batch() -> None:
-    bound = Bound(1.0, 5)
+    bound = DeadLetterLimit(1.0, 5)
     bound.check([BAD, BAD, BAD])
     with pytest.raises(TooManyBadAlerts, match="5 alerts in a row"):
         bound.check([BAD, BAD])
@@ -125,7 +125,7 @@ def test_alerts_of_programs_that_are_not_admitted_are_no_fault() -> None:
 
 def test_the_message_says_how_many_the_last_reason_and_the_setting() -> None:
     with pytest.raises(TooManyBadAlerts) as caught:
-        Bound(1.0, 3).check([BAD, BAD, Reason.BAD_FIELD])
+        DeadLetterLimit(1.0, 3).check([BAD, BAD, Reason.BAD_FIELD])
     said = str(caught.value)
     assert "3 alerts in a row" in said
     assert "the last for bad_field" in said

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from consumer.decoding.alert import Alert, read_alerts
 from consumer.decoding.container import BLOCK_BYTES, Cursor, limit_blocks, read_blocks, read_header
 from consumer.decoding.layout import Body, layout, read_record
-from consumer.decoding.packet import Fields, PacketReader
+from consumer.decoding.packet import PacketFields, PacketReader
 from consumer.errors import BadAlert, Reason
 from tests.support.packets import SCHEMA, Packet
 from tests.support.packets import container as container_of_packets
@@ -26,7 +26,7 @@ TINY = Packet(stamps={"science": b"s", "template": b"t", "difference": b"d"})
 """Stamps that are none: for what looks at containers only."""
 
 
-def records(payload: bytes) -> list[Fields]:
+def records(payload: bytes) -> list[PacketFields]:
     return list(PacketReader().read(payload))
 
 

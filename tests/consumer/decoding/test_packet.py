@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.decoding import packet
-from consumer.decoding.packet import PLAIN, Fields, PacketReader
+from consumer.decoding.packet import PLAIN, PacketFields, PacketReader
 from consumer.errors import BadAlert
 from tests.support.packets import Packet
 from tests.support.raw import FastavroReader, block, body, changed_schema, written
@@ -20,7 +20,7 @@ SEEN = ("magpsf", "srmag1", "xpos", "jd")
 """Metadata: one field that is read for it alone, one that the schema lacks, two that are read anyway."""
 
 
-def told(fields: Fields) -> str:
+def told(fields: PacketFields) -> str:
     """As text, in which NaN equals itself, and a view its bytes."""
     return str([bytes(value) if isinstance(value, memoryview) else value for value in fields])
 

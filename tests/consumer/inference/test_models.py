@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from consumer.errors import ConfigError
 from consumer.inference.models import Inference, choose_device
-from consumer.store.sequences import History
+from consumer.store.sequences import SequencePrefix
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.preprocess import normalise
 from tests.conftest import random_checkpoint
@@ -34,9 +34,9 @@ def whole(inference: Inference, stamps: list[Pixels]) -> Sequence[Pixels]:
     return inference.encode(stamps)
 
 
-def history(length: int, seed: int) -> History:
+def history(length: int, seed: int) -> SequencePrefix:
     random = np.random.default_rng(seed)
-    return History(
+    return SequencePrefix(
         latents=random.normal(0, 1, (length, 42)).astype(np.float32),
         jd=2461000.5 + random.uniform(0, 2, length).cumsum(),
         band=random.integers(1, 4, length),

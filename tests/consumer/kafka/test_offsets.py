@@ -14,7 +14,7 @@ from consumer.configuration.settings import Settings, load_settings
 from consumer.embedded import create_topics
 from consumer.errors import BrokerError, StoreError
 from consumer.kafka import KafkaSource
-from consumer.kafka.watchdog import Watch
+from consumer.kafka.watchdog import Watchdog
 from tests.consumer.kafka.test_source import FETCH, MemoryLedger, drain, settings
 from tests.support.front import Front, Stream, start_behind
 from tests.support.line import produce, unique
@@ -204,6 +204,6 @@ def test_records_of_transactions_that_were_not_committed_are_not_asked_for(fetch
 
 @pytest.mark.parametrize("fatal", [True, False])
 def test_an_error_that_the_client_does_not_survive_ends_the_run_whatever_its_code(fatal: bool) -> None:
-    watch = Watch(Settings())
-    watch.hear(KafkaError(KafkaError._INCONSISTENT, "gone for good", fatal))
-    assert isinstance(watch.fault, BrokerError) == fatal
+    watch = Watchdog(Settings())
+    watchdog.on_error(KafkaError(KafkaError._INCONSISTENT, "gone for good", fatal))
+    assert isinstance(watchdog.fault, BrokerError) == fatal

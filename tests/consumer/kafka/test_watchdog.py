@@ -7,7 +7,7 @@ import pytest
 
 from consumer.configuration.settings import Settings
 from consumer.errors import BrokerError
-from consumer.kafka.watchdog import Watch
+from consumer.kafka.watchdog import Watchdog
 
 PATIENCE_S = 90
 """Two sessions: more than `kafka.patience_s`."""
@@ -18,13 +18,13 @@ class Looking:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.watch = Watch(Settings())
+        self.watch = Watchdog(Settings())
 
     def look(self, seconds: int, *, waiting: int = 0, partitions: int = 1) -> None:
         for _ in range(seconds):
             self.now += 1
-            self.watch.check_group(lambda: partitions)
-            self.watch.check_flow(0, lambda: waiting)
+            self.watchdog.check_group(lambda: partitions)
+            self.watchdog.check_flow(0, lambda: waiting)
 
 
 @pytest.fixture
@@ -42,22 +42,22 @@ def test_messages_that_wait_and_do_not_come_end_the_run(looking: Looking) -> Non
 
 def test_a_part_given_after_a_long_silence_has_time_for_its_first_message(looking: Looking) -> None:
     looking.look(PATIENCE_S)
-    looking.watch.answered()
+    looking.watchdog.assigned()
     looking.look(PATIENCE_S, waiting=5)
     with pytest.raises(BrokerError, match="messages wait for us"):
         looking.look(1, waiting=5)
 
 
 def test_a_group_that_does_not_answer_ends_the_run(looking: Looking) -> None:
-    looking.watch.waits()
+    looking.watchdog.expect_assignment()
     looking.look(PATIENCE_S)
-    with pytest.raises(BrokerError, match="gave us no part of 1 partitions"):
+    with pytest.raises(BrokerError, match="assigned none of its 1 partitions"):
         looking.look(1)
 
 
-@pytest.mark.parametrize("owed", [Watch.waits, Watch.answered], ids=["an answer", "messages"])
-def test_a_machine_that_stood_still_was_not_silent(looking: Looking, owed: Callable[[Watch], None]) -> None:
-    owed(looking.watch)
+@pytest.mark.parametrize("owed", [Watchdog.waits, Watchdog.answered], ids=["an answer", "messages"])
+def test_a_machine_that_stood_still_was_not_silent(looking: Looking, owed: Callable[[Watchdog], None]) -> None:
+    owed(looking.watchdog)
     looking.look(PATIENCE_S - 10, waiting=5)
     looking.now += 2 * PATIENCE_S
     looking.look(PATIENCE_S, waiting=5)

@@ -6,7 +6,7 @@ import pytest
 
 from consumer.configuration.settings import MonitorSettings
 from consumer.errors import ConfigError
-from consumer.monitoring.health import Monitor, Pulse
+from consumer.monitoring.health import Heartbeat, Monitor
 
 
 class Clock:
@@ -29,7 +29,7 @@ def ready() -> dict[str, bool]:
 @pytest.fixture
 def monitor(clock: Clock, ready: dict[str, bool]) -> Iterator[Monitor]:
     checks = {"kafka": lambda: ready["kafka"], "store": lambda: ready["store"]}
-    monitor = Monitor(MonitorSettings(port=0), Pulse(60.0, clock), checks)
+    monitor = Monitor(MonitorSettings(port=0), Heartbeat(60.0, clock), checks)
     yield monitor
     monitor.close()
 
@@ -43,14 +43,14 @@ def get(monitor: Monitor, path: str) -> tuple[int, str, str]:
             return error.code, error.headers["Content-Type"], error.read().decode()
 
 
-def test_a_pulse_stops_when_it_does_not_beat(clock: Clock) -> None:
-    pulse = Pulse(60.0, clock)
+def test_a_heartbeat_stops_when_it_does_not_beat(clock: Clock) -> None:
+    heartbeat = Heartbeat(60.0, clock)
     clock.now = 59.9
-    assert pulse.alive()
+    assert heartbeat.alive()
     clock.now = 60.0
-    assert not pulse.alive()
-    pulse.beat()
-    assert pulse.alive()
+    assert not heartbeat.alive()
+    heartbeat.beat()
+    assert heartbeat.alive()
 
 
 def test_a_loop_that_moves_is_healthy_and_one_that_is_wedged_is_not(monitor: Monitor, clock: Clock) -> None:
@@ -82,4 +82,4 @@ def test_another_path_says_which_there_are(monitor: Monitor) -> None:
 
 def test_a_port_that_is_taken_is_one_clear_line(monitor: Monitor) -> None:
     with pytest.raises(ConfigError, match=f"monitor cannot listen on 127.0.0.1:{monitor.port}: .*; set monitor.port"):
-        Monitor(MonitorSettings(port=monitor.port), Pulse(1.0), {})
+        Monitor(MonitorSettings(port=monitor.port), Heartbeat(1.0), {})

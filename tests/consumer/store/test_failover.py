@@ -16,7 +16,7 @@ import consumer.store.connection
 from consumer.embedded import free_port, start_store
 from consumer.errors import StoreError
 from consumer.store.redis_store import RedisStore
-from consumer.store.sequences import Entries
+from consumer.store.sequences import NewEntries
 from tests.chaos.proxy import Proxy
 from tests.consumer.store.test_redis_store import LATENT, entries, store
 from tests.support.line import wait_until
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 Change = Callable[[redis.Redis, Path], None]
 NOWHERE = ("127.0.0.1", 1)
 """A primary that is never there."""
-NO_ENTRIES = Entries([], *(np.empty(0, kind) for kind in ("i8", "f8", "u1")), np.empty((0, LATENT), "f4"))
+NO_ENTRIES = NewEntries([], *(np.empty(0, kind) for kind in ("i8", "f8", "u1")), np.empty((0, LATENT), "f4"))
 
 
 def follow_nobody(client: redis.Redis, _: Path) -> None:

@@ -17,7 +17,7 @@ from consumer.embedded import start_store
 from consumer.errors import ConfigError, StoreError
 from consumer.store.connection import SOCKET_TIMEOUT_S
 from consumer.store.redis_store import RedisStore
-from consumer.store.sequences import Entries, entry_dtype
+from consumer.store.sequences import NewEntries, entry_dtype
 from tests.support.cluster import Cluster
 from tests.support.cluster import cluster as started
 from tests.support.line import wait_until
@@ -35,10 +35,10 @@ def store(url: str, encoder_id: str = "enc", group: str = "g", **changes: object
     return RedisStore(settings(url, **changes), encoder_id, LATENT, group)
 
 
-def entries(*alerts: tuple[str, int, float], seed: int = 0) -> Entries:
+def entries(*alerts: tuple[str, int, float], seed: int = 0) -> NewEntries:
     """Entries of (key, candid, jd); a latent follows from its candid and `seed`."""
     latents = np.stack([np.random.default_rng([seed, candid]).normal(size=LATENT) for _, candid, _ in alerts])
-    return Entries(
+    return NewEntries(
         keys=[key for key, _, _ in alerts],
         candid=np.array([candid for _, candid, _ in alerts], np.int64),
         jd=np.array([jd for _, _, jd in alerts], np.float64),

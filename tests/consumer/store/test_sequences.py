@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.store.sequences import Entries, Held, History, Window, entry_dtype
+from consumer.store.sequences import HistoryWindow, NewEntries, SequencePrefix, StoredSequence, entry_dtype
 from tests.support.store_contract import LATENT, candids, entries_of
 from tests.support.twins import MemoryStore
 
 
-def held_of(*rows: tuple[int, float]) -> Held:
+def held_of(*rows: tuple[int, float]) -> StoredSequence:
     """(candid, jd) each, as a store would give them back."""
     entries = entries_of(*(("a", candid, jd) for candid, jd in rows))
     dtype = entry_dtype(LATENT, "float32")
     names = [b"%d" % candid for candid, _ in rows]
-    return Held.unpack(dict(zip(names, entries.packed(dtype), strict=True)), dtype)
+    return StoredSequence.unpack(dict(zip(names, entries.packed(dtype), strict=True)), dtype)
 
 
 # Packing
@@ -29,7 +29,7 @@ def test_an_entry_is_packed_without_padding(dtype: str, size: int) -> None:
 
 
 def test_an_entry_is_packed_little_endian_whatever_the_machine() -> None:
-    entries = Entries(
+    entries = NewEntries(
         ["a"], np.array([1]), np.array([1.0]), np.array([3], np.uint8), np.array([[1.0, -2.0]], np.float32)
     )
     [packed] = entries.packed(entry_dtype(2, "float32"))
@@ -45,12 +45,12 @@ def test_what_is_held_comes_back_in_the_order_of_time_then_candid(rows: list[tup
 
 def test_a_value_of_another_size_is_refused_by_its_field() -> None:
     with pytest.raises(ValueError, match="field b'5' holds 3 bytes; an entry here has 17"):
-        Held.unpack({b"5": b"abc"}, entry_dtype(LATENT, "float32"))
+        StoredSequence.unpack({b"5": b"abc"}, entry_dtype(LATENT, "float32"))
 
 
 def test_a_field_that_is_no_candid_is_refused() -> None:
     with pytest.raises(ValueError, match="name"):
-        Held.unpack({b"name": b"\0" * 17}, entry_dtype(LATENT, "float32"))
+        StoredSequence.unpack({b"name": b"\0" * 17}, entry_dtype(LATENT, "float32"))
 
 
 def test_rows_are_found_by_key_in_stream_order() -> None:
@@ -61,14 +61,14 @@ def test_rows_are_found_by_key_in_stream_order() -> None:
 
 
 def test_a_redelivered_alert_sees_what_was_held_but_nothing_later_than_itself() -> None:
-    [history] = Window().histories(held_of((1, 1.0), (2, 2.0), (3, 3.0)), [2], [False])
+    [history] = HistoryWindow().histories(held_of((1, 1.0), (2, 2.0), (3, 3.0)), [2], [False])
     assert candids(history) == [1, 2]
     assert not history.late
 
 
 def test_a_history_never_holds_more_than_the_window() -> None:
     held = held_of(*((one, float(one)) for one in range(10)))
-    histories = Window(alerts=3).histories(held, range(10), [True] * 10)
+    histories = HistoryWindow(alerts=3).histories(held, range(10), [True] * 10)
     assert [len(one) for one in histories] == [1, 2, 3, 3, 3, 3, 3, 3, 3, 3]
     assert candids(histories[-1]) == [7, 8, 9]
     assert [one.truncated for one in histories] == [False] * 3 + [True] * 7
@@ -76,7 +76,7 @@ def test_a_history_never_holds_more_than_the_window() -> None:
 
 def test_an_alert_exactly_as_old_as_the_window_counts() -> None:
     held = held_of((1, 0.0), (2, 365.0), (3, 365.5))
-    assert [candids(one) for one in Window().histories(held, [2, 3], [True, True])] == [[1, 2], [2, 3]]
+    assert [candids(one) for one in HistoryWindow().histories(held, [2, 3], [True, True])] == [[1, 2], [2, 3]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ SKY = st.lists(
 )
 
 
-def naive(stream: Sequence[Seen], at: int, window: Window) -> tuple[list[int], bool, bool]:
+def naive(stream: Sequence[Seen], at: int, window: HistoryWindow) -> tuple[list[int], bool, bool]:
     """candids, truncated, late of alert `at`, by the words of architecture.md, decision 7."""
     one = stream[at]
     before = [other for other in stream[:at] if other.key == one.key]
@@ -105,7 +105,7 @@ def naive(stream: Sequence[Seen], at: int, window: Window) -> tuple[list[int], b
     return recent, len(recent) < len(past), len(past) < len(before) + 1
 
 
-def told(history: History) -> tuple[list[int], bool, bool]:
+def told(history: SequencePrefix) -> tuple[list[int], bool, bool]:
     return candids(history), history.truncated, history.late
 
 
@@ -114,11 +114,11 @@ def test_histories_are_those_of_the_naive_reference_wherever_batches_end(
     stream: list[Seen], sizes: list[int], days: float
 ) -> None:
     store = MemoryStore(LATENT, history_days=days)
-    found: list[History] = []
+    found: list[SequencePrefix] = []
     while len(found) < len(stream):
         batch = stream[len(found) : len(found) + (sizes.pop() if sizes else 7)]
         found += store.remember(entries_of(*((one.key, one.candid, one.jd) for one in batch)), {})
-    assert [told(one) for one in found] == [naive(stream, at, Window(128, days)) for at in range(len(stream))]
+    assert [told(one) for one in found] == [naive(stream, at, HistoryWindow(128, days)) for at in range(len(stream))]
 
 
 @given(SKY, st.integers(1, 4))
@@ -126,7 +126,7 @@ def test_the_newest_of_a_history_are_those_of_the_naive_reference(stream: list[S
     found = MemoryStore(LATENT, max_history=alerts).remember(
         entries_of(*((one.key, one.candid, one.jd) for one in stream)), {}
     )
-    assert [told(one) for one in found] == [naive(stream, at, Window(alerts)) for at in range(len(stream))]
+    assert [told(one) for one in found] == [naive(stream, at, HistoryWindow(alerts)) for at in range(len(stream))]
 
 
 @given(SKY, st.randoms(use_true_random=False))

@@ -18,11 +18,11 @@ from train.baselines.fit import reconstruction_losses
 from train.baselines.report import markdown, table_rows
 from train.baselines.run import parity, run
 from train.cli.experiments import app
-from train.data.source import Source
+from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.device import choose_device
 from train.experiments.experiment import ExperimentError, names, read_experiment
-from train.training.loop import Progress, Watch
+from train.training.loop import TrainingProgress, Watch
 from train.training.scores import score
 
 SMALL = ["epochs=1", "probe_epochs=1", "seeds=1", "rows=15"]
@@ -35,7 +35,7 @@ def test_every_experiment_runs_to_its_end(name: str, sets: dict[str, StampSet], 
     settings = SMALL + (["pretrained=1"] if plain[0].pretrained else [])
     for experiment in read_experiment(name, settings):
         material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-        summary = run(experiment, material, Source("test", "0"), tmp_path / experiment.run).summary
+        summary = run(experiment, material, StampSource("test", "0"), tmp_path / experiment.run).summary
         assert set(experiment.reference) <= set(summary["parity"])
         assert 0 <= summary["honest"]["test"]["f1"]["mean"] <= 1
         assert (tmp_path / experiment.run / "seed-1" / "metrics.jsonl").read_text(encoding="utf-8").count("\n") == 1
@@ -62,7 +62,7 @@ def test_the_command_leaves_one_folder_to_read_and_says_that_the_data_was_simula
 def test_the_error_of_a_vae_is_without_its_divergence(sets: dict[str, StampSet], tmp_path: Path) -> None:
     experiment = read_experiment("seed001-vae", [*SMALL, "epochs=2"])[0]
     material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-    outcome = run(experiment, material, Source("test", "0"), tmp_path)
+    outcome = run(experiment, material, StampSource("test", "0"), tmp_path)
     found, records = outcome.summary["parity"], outcome.fit.progress.records
     assert found["divergence"] > 0
     assert found["mse"] + found["divergence"] == pytest.approx(np.mean([one["train"] for one in records]))
@@ -79,7 +79,7 @@ def test_the_parity_figure_is_of_the_weights_that_the_seed_keeps(sets: dict[str,
     """The last weights are made to answer the first class, the best ones the second; the truth is the first."""
     experiment = read_experiment("seed000-clasificador-v1", SMALL)[0]
     material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-    fit = run(experiment, material, Source("test", "0"), tmp_path).fit
+    fit = run(experiment, material, StampSource("test", "0"), tmp_path).fit
     state = torch.load(fit.folder / "last.pt")
     for name in state["model"]:
         state["model"][name].zero_()
@@ -112,7 +112,7 @@ def test_a_seed_s_figure_stands_only_beside_its_own_settings_and_data(
     shortened = [] if "pretrained=0" in settings or not name.endswith("staged") else ["pretrained=1"]
     experiment = read_experiment(name, [*SMALL, *shortened, *settings])[0]
     material = prepare(sets[layout], experiment, torch.device("cpu"))
-    outcome = run(experiment, material, Source("test", "0", "simulated"), tmp_path)
+    outcome = run(experiment, material, StampSource("test", "0", "simulated"), tmp_path)
     summary = outcome.summary
     assert summary["unlike"].startswith(reason)
     assert bool(summary["unlike"]) == bool(reason)
@@ -127,7 +127,7 @@ def test_a_seed_s_figure_stands_only_beside_its_own_settings_and_data(
 def test_predictions_of_every_seed_are_kept(sets: dict[str, StampSet], tmp_path: Path) -> None:
     experiment = read_experiment("seed000-clasificador-v1", [*SMALL, "seeds=2"])[0]
     material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-    outcome = run(experiment, material, Source("test", "0"), tmp_path)
+    outcome = run(experiment, material, StampSource("test", "0"), tmp_path)
     kept = np.load(tmp_path / "predictions.npz")
     assert kept["test_probability"].shape == (2, len(material.test), 5)
     np.testing.assert_array_equal(kept["test_probability"][0], outcome.probability["test"])
@@ -143,7 +143,7 @@ def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
     def again(setting: str, fingerprint: str = "0") -> int:
         experiment = read_experiment("seed000-reconstructor-v1", [*SMALL, setting])[0]
         material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-        return run(experiment, material, Source("test", fingerprint), tmp_path).fit.progress.epoch
+        return run(experiment, material, StampSource("test", fingerprint), tmp_path).fit.progress.epoch
 
     assert [again("epochs=1"), again("epochs=3")] == [1, 3]
     with pytest.raises(ExperimentError, match=r"holds a run with rate = 0\.001, and 0\.01 is asked for"):
@@ -168,7 +168,7 @@ def test_every_phase_that_takes_long_is_watched_to_its_last_epoch(
     found: dict[str, tuple[int, int]] = {}
 
     def watching(phase: str, epochs: int) -> Watch:
-        def watch(training: Progress) -> None:
+        def watch(training: TrainingProgress) -> None:
             found[phase] = training.epoch, epochs
 
         return watch
@@ -176,7 +176,7 @@ def test_every_phase_that_takes_long_is_watched_to_its_last_epoch(
     settings = [*SMALL, "pretrained=1"] if name == "seed001-staged" else SMALL
     experiment = read_experiment(name, settings)[0]
     material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-    run(experiment, material, Source("test", "0"), tmp_path, watching)
+    run(experiment, material, StampSource("test", "0"), tmp_path, watching)
     assert found == {phase: (epochs, epochs) for phase, epochs in phases.items()}
 
 
@@ -185,10 +185,10 @@ def test_a_finished_run_is_read_and_not_probed_again(
 ) -> None:
     experiment = read_experiment("seed001-ae", SMALL)[0]
     material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-    first = run(experiment, material, Source("test", "0"), tmp_path)
+    first = run(experiment, material, StampSource("test", "0"), tmp_path)
     for name in ("pooled_probe", "converged_probe", "pca_probe"):
         monkeypatch.delattr(f"train.baselines.run.{name}")
-    again = run(experiment, material, Source("test", "0"), tmp_path)
+    again = run(experiment, material, StampSource("test", "0"), tmp_path)
     assert again.summary == json.loads(json.dumps(first.summary))
     assert all((again.probability[name] == first.probability[name]).all() for name in ("validation", "test"))
     weights = again.fit.model.state_dict()
@@ -199,7 +199,7 @@ def test_a_seed_that_was_probed_is_not_probed_again_when_others_follow(
     sets: dict[str, StampSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = Counter[str]()
-    source = Source("test", "0")
+    source = StampSource("test", "0")
     probe = "converged probe"
 
     def watching(phase: str, epochs: int) -> Watch:
@@ -238,6 +238,6 @@ def test_compiled_and_eager_learn_the_same(sets: dict[str, StampSet], tmp_path: 
     for compiled in ("false", "true"):
         (experiment,) = read_experiment("seed001-ae", [*SMALL, f"compiled={compiled}"])
         material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-        outcome = run(experiment, material, Source("test", "0"), tmp_path / compiled)
+        outcome = run(experiment, material, StampSource("test", "0"), tmp_path / compiled)
         losses.append(outcome.fit.progress.records[0]["train"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

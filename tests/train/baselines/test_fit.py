@@ -9,14 +9,14 @@ import torch
 
 from tests.train.conftest import FLOAT64
 from train.baselines import fit
-from train.baselines.dataset import Material, Split, balanced_rows
+from train.baselines.dataset import Split, SplitTensors, balanced_rows
 from train.baselines.fit import fit_classifier, fit_reconstruction
 from train.experiments.experiment import changed, read_experiment
 
 SMALL = {"epochs": 3, "batch": 8, "rate": 1e-3}
 
 
-def material(stamps: int = 10) -> Material:
+def material(stamps: int = 10) -> SplitTensors:
     """Round sources whose width is their class."""
     draw = torch.Generator().manual_seed(6)
     label = torch.arange(stamps) % 2
@@ -25,7 +25,7 @@ def material(stamps: int = 10) -> Material:
     source = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * width**2))
     seen = (source[:, None] + 0.2 * torch.rand(stamps, 3, 21, 21, generator=draw)).clamp(0, 1)
     split = Split(seen, label, torch.empty(stamps, 0))
-    return Material(split, split, split, ("star", "galaxy"), ("science", "template", "difference"))
+    return SplitTensors(split, split, split, ("star", "galaxy"), ("science", "template", "difference"))
 
 
 @pytest.mark.usefixtures("float64")

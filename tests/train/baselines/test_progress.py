@@ -7,7 +7,7 @@ from rich.console import Console
 
 from train.baselines import progress
 from train.experiments.experiment import read_experiment
-from train.training.loop import Progress
+from train.training.loop import TrainingProgress
 
 EXPERIMENT = read_experiment("seed001-ae", ["epochs=4"])[0]
 
@@ -17,7 +17,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
     monkeypatch.setattr(progress, "console", Console(file=out, force_terminal=terminal, width=120))
     with progress.progress_bar(EXPERIMENT) as watching:
         seen = watching("seed-2/pretrained-alone", 4)
-        training = Progress()
+        training = TrainingProgress()
         training.part = 0.5
         seen(training)
         training.seen({"train": 0.25, "validation": 0.125})

@@ -12,12 +12,12 @@ from matplotlib.colors import to_rgb
 
 from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig
 from tests.train.seeds import sequences, single, write
-from train.baselines.dataset import Material, prepare
+from train.baselines.dataset import SplitTensors, prepare
 from train.baselines.reconstruction import remade, remakers
 from train.baselines.report import write_report
 from train.baselines.run import Outcome, run
 from train.data.pickles.layouts import read_layout
-from train.data.source import Source
+from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import read_experiment
 from train.reporting import figures
@@ -40,10 +40,10 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
     }
 
 
-def finished_run(sets: dict[str, StampSet], folder: Path, name: str, *settings: str) -> tuple[Outcome, Material]:
+def finished_run(sets: dict[str, StampSet], folder: Path, name: str, *settings: str) -> tuple[Outcome, SplitTensors]:
     (experiment,) = read_experiment(name, [*SMALL, *settings])
     material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-    outcome = run(experiment, material, Source("test", "0"), folder)
+    outcome = run(experiment, material, StampSource("test", "0"), folder)
     write_report(outcome, material, folder, umap=False)
     return outcome, material
 

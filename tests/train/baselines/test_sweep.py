@@ -11,12 +11,12 @@ from train.baselines import sweep as sweeping
 from train.baselines.launch import Trial
 from train.baselines.sweep import read_grid, sweep
 from train.data.pickles.layouts import read_layout
-from train.data.source import Source
+from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import Experiment, ExperimentError, changed, read_experiment
 
 GRID = ["rate=1e-3,1e-4", "batch=20,30"]
-SOURCE = Source("test", "0", "simulated")
+SOURCE = StampSource("test", "0", "simulated")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,9 @@ def experiment() -> Experiment:
     return read_experiment("seed000-clasificador-v1", ["seeds=1", "epochs=2"])[0]
 
 
-def search(experiment: Experiment, stamps: StampSet, grid: list[str], out: Path, source: Source = SOURCE) -> list[str]:
+def search(
+    experiment: Experiment, stamps: StampSet, grid: list[str], out: Path, source: StampSource = SOURCE
+) -> list[str]:
     """Names of the points in the table's order."""
     table = sweep(experiment, stamps, source, read_grid(grid, None, 1), out, Trial(torch.device("cpu"), umap=False))
     return list(table.columns[0].cells)
@@ -86,7 +88,7 @@ def test_points_of_other_data_or_settings_are_refused_and_not_passed_off(
 ) -> None:
     search(experiment, stamps, GRID[:1], tmp_path)
     with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0', and '1' is asked for; give another"):
-        search(experiment, stamps, GRID[:1], tmp_path, Source("test", "1", "simulated"))
+        search(experiment, stamps, GRID[:1], tmp_path, StampSource("test", "1", "simulated"))
     with pytest.raises(ExperimentError, match="holds a run with batch = 64, and 30 is asked for; give another --out"):
         search(changed(experiment, {"batch": 30}), stamps, GRID[:1], tmp_path)
 

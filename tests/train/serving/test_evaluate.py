@@ -17,7 +17,7 @@ from tests.conftest import random_checkpoint
 from train.cli.experiments import app
 from train.data.alert_table import FIELDS
 from train.experiments.experiment import ExperimentError
-from train.serving.evaluate import Told, answered, read_labelled, score_checkpoint
+from train.serving.evaluate import ModelScores, answered, read_labelled, score_checkpoint
 from train.serving.sequence import prefixes
 from train.simulation.nights.night import NightRequest, write
 from train.simulation.nights.sink import TarSink
@@ -44,11 +44,11 @@ def judge() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def told(nights: Path, judge: Checkpoint) -> Told:
+def told(nights: Path, judge: Checkpoint) -> ModelScores:
     return answered(judge, read_labelled([nights], judge.preprocessing.size)["simulated"])
 
 
-def test_an_alert_alone_is_answered_as_the_service_answers_it(told: Told, judge: Checkpoint) -> None:
+def test_an_alert_alone_is_answered_as_the_service_answers_it(told: ModelScores, judge: Checkpoint) -> None:
     judged = told.sequences.judged.numpy()
     places = [FIELDS.index(name) for name in judge.mlp.config.fields]
     values = [tuple(row) for row in told.table.metadata[judged][:, places]]
@@ -56,7 +56,7 @@ def test_an_alert_alone_is_answered_as_the_service_answers_it(told: Told, judge:
     np.testing.assert_allclose(told.single, probabilities, atol=1e-4)
 
 
-def test_the_mean_of_one_alert_is_that_alert_and_of_two_their_mean(told: Told) -> None:
+def test_the_mean_of_one_alert_is_that_alert_and_of_two_their_mean(told: ModelScores) -> None:
     lengths, rows = told.sequences.lengths.numpy(), told.sequences.rows.numpy()
     of_row = dict(zip(told.sequences.judged.tolist(), told.single, strict=True))
     assert (lengths == 2).any()
@@ -65,7 +65,7 @@ def test_the_mean_of_one_alert_is_that_alert_and_of_two_their_mean(told: Told) -
         np.testing.assert_allclose(told.mean[place], np.mean(alone, axis=0), atol=1e-6)
 
 
-def test_the_report_says_what_scikit_learn_says_of_the_truth(nights: Path, told: Told, tmp_path: Path) -> None:
+def test_the_report_says_what_scikit_learn_says_of_the_truth(nights: Path, told: ModelScores, tmp_path: Path) -> None:
     save(random_checkpoint(metadata=COLUMNS), tmp_path)
     answer = CliRunner().invoke(app, ["score", str(tmp_path), "--data", str(nights)])
     assert answer.exit_code == 0, answer.output
@@ -78,7 +78,7 @@ def test_the_report_says_what_scikit_learn_says_of_the_truth(nights: Path, told:
     assert f"| {len(true)} | {expected:.3f} (" in line
 
 
-def test_two_skies_share_no_sequence(nights: Path, told: Told, tmp_path: Path) -> None:
+def test_two_skies_share_no_sequence(nights: Path, told: ModelScores, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(nights, other)
     both = read_labelled([nights, other], 21)["simulated"]
@@ -100,7 +100,7 @@ def test_real_alerts_and_simulated_ones_are_scored_apart(nights: Path, judge: Ch
     assert "labelled **simulated** alerts" in alone[1]
 
 
-def test_the_interval_of_every_alert_draws_objects_whole(nights: Path, told: Told, judge: Checkpoint) -> None:
+def test_the_interval_of_every_alert_draws_objects_whole(nights: Path, told: ModelScores, judge: Checkpoint) -> None:
     group = np.unique(told.table.object_id[told.sequences.judged.numpy()], return_inverse=True)[1]
     assert len(set(group)) < len(group)
     low, high = bootstrap_interval(told.label, told.single, np.random.default_rng(1), group)

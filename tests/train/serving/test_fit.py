@@ -15,7 +15,7 @@ from model_zoo.checkpoint import WEIGHTS, Checkpoint, load, save
 from model_zoo.metadata import COLUMNS, metadata_input
 from model_zoo.preprocess import encoder_input
 from tests.conftest import random_checkpoint
-from train.data.alert_table import FIELDS, Observed, read_observed
+from train.data.alert_table import FIELDS, AlertTable, read_alert_table
 from train.data.labels import labels_beside
 from train.experiments.experiment import ExperimentError, changed, read_experiment
 from train.serving.card import card_table
@@ -41,7 +41,7 @@ def few(real_alerts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_and_serving_see_the_same_stamps_latents_and_probabilities(name: str, few: Path) -> None:
     checkpoint = load(WEIGHTS / name)
     settings = checkpoint.preprocessing
-    table, refused = read_observed([few], {}, settings.size)
+    table, refused = read_alert_table([few], {}, settings.size)
     assert not refused
     served = Inference(checkpoint, torch.device("cpu"))
     reader = PacketReader(checkpoint.mlp.config.fields)
@@ -59,7 +59,7 @@ def test_training_and_serving_see_the_same_stamps_latents_and_probabilities(name
     np.testing.assert_allclose(probabilities, answers.numpy(), atol=1e-4)
 
 
-def seen_in_training(checkpoint: Checkpoint, table: Observed) -> torch.Tensor | None:
+def seen_in_training(checkpoint: Checkpoint, table: AlertTable) -> torch.Tensor | None:
     """The head's columns, from the values that training reads: those of all columns that there are."""
     columns = checkpoint.mlp.config.metadata
     if not columns:

@@ -7,8 +7,8 @@ from model_zoo.classifier.encoder import freeze
 from model_zoo.classifier.mlp import Mlp, MlpConfig
 from model_zoo.metadata import COLUMNS, metadata_fields, metadata_input
 from train.serving.heads import (
+    HeadTable,
     MetadataTraining,
-    Table,
     fit_columns,
     fit_members,
     folded,
@@ -21,14 +21,14 @@ FIELDS = metadata_fields(COLUMNS)
 SHORT = MetadataTraining(members=2, hidden=8, steps=60, trees=40)
 
 
-def table(count: int = 120, classes: int = 3) -> Table:
+def table(count: int = 120, classes: int = 3) -> HeadTable:
     """Classes that differ in brightness alone; a tenth of what is known is missing."""
     random = np.random.default_rng(0)
     label = np.arange(count) % classes
     values = random.normal(0, 1, (count, len(FIELDS)))
     values[:, FIELDS.index("magpsf")] = 18 + label + random.normal(0, 0.1, count)
     values[random.random(values.shape) < 0.1] = -999.0
-    return Table(values, torch.eye(classes)[torch.from_numpy(label)], torch.ones(count))
+    return HeadTable(values, torch.eye(classes)[torch.from_numpy(label)], torch.ones(count))
 
 
 def generator() -> torch.Generator:

@@ -7,26 +7,26 @@ import numpy as np
 import pytest
 import torch
 
-from train.data.alert_table import FIELDS, Observed
+from train.data.alert_table import FIELDS, AlertTable
 from train.experiments.experiment import changed, read_experiment
 from train.serving.dataset import Alerts, Folds, gather
 from train.serving.encoder import EncoderTraining
-from train.serving.fit import Encoders, Serving
+from train.serving.fit import Encoders, ServingConfig
 from train.serving.model_selection import choose_encoder, choose_head, encoder_candidates, regret
 from train.serving.run import serving_of
 
 COUNT = 60
 QUICK = replace(
-    Serving(),
+    ServingConfig(),
     encoder=EncoderTraining(steps=2, batch=8),
-    columns=replace(Serving().columns, members=1, steps=2, trees=40, hidden=4),
+    columns=replace(ServingConfig().columns, members=1, steps=2, trees=40, hidden=4),
 )
 
 
-def observed(first: int = 0, objects: int = 40) -> Observed:
+def observed(first: int = 0, objects: int = 40) -> AlertTable:
     random = np.random.default_rng(first)
     names = np.array([f"ZTF{first + place % objects:03d}" for place in range(COUNT)])
-    return Observed(
+    return AlertTable(
         stamps=random.normal(100, 5, (COUNT, 3, 21, 21)).astype(np.float32),
         jd=2461000.5 + np.arange(COUNT),
         band=np.ones(COUNT, np.int64),
@@ -40,7 +40,7 @@ def observed(first: int = 0, objects: int = 40) -> Observed:
 
 @pytest.fixture(scope="module")
 def alerts() -> Alerts:
-    return gather(observed(), [observed(1000)], Serving().preprocessing)
+    return gather(observed(), [observed(1000)], ServingConfig().preprocessing)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_what_chooses_learned_from_no_object_of_either_fold(alerts: Alerts, fold
 
 def test_every_set_of_folds_has_a_seed_of_its_own(folds: Folds) -> None:
     held = [(), *((one,) for one in range(5)), *folds.pairs()]
-    assert len({Serving().without(folds).seed for folds in held}) == len(held)
+    assert len({ServingConfig().without(folds).seed for folds in held}) == len(held)
 
 
 def test_labels_of_the_fold_that_is_scored_change_nothing_that_was_chosen_for_it(
@@ -79,7 +79,7 @@ def test_labels_of_the_fold_that_is_scored_change_nothing_that_was_chosen_for_it
     told = replace(alerts.table, label=alerts.table.label.copy())
     out = alerts.sequences.judged[folds.within((2,))].numpy()
     told.label[out] = (told.label[out] + 1) % 5
-    other = gather(told.only(~alerts.simulated), [observed(1000)], Serving().preprocessing)
+    other = gather(told.only(~alerts.simulated), [observed(1000)], ServingConfig().preprocessing)
     plans = []
     for number, some in enumerate((alerts, other)):
         encoders = Encoders(tmp_path / str(number))

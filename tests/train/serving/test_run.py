@@ -17,14 +17,14 @@ from train.baselines.compare import comparison, lines_to_beat
 from train.experiments.experiment import Experiment, read_experiment
 from train.serving import run
 from train.serving.encoder import EncoderTraining, Examples, fit_encoder
-from train.serving.fit import Serving
+from train.serving.fit import ServingConfig
 from train.serving.heads import HeadTraining
 from train.serving.run import run_serving
 
 WHOLE = run.serving_of
 
 
-def quick(experiment: Experiment, normalisation: str = "noise") -> Serving:
+def quick(experiment: Experiment, normalisation: str = "noise") -> ServingConfig:
     encoder, heads = EncoderTraining(steps=experiment.steps, batch=16), HeadTraining(steps=60, batch=16)
     return replace(WHOLE(experiment, normalisation), encoder=encoder, heads=heads)
 
@@ -167,7 +167,7 @@ def fitted_on(device: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     stamps = torch.rand(30, 3, 9, 9, generator=torch.Generator().manual_seed(2))
     examples = Examples(stamps, torch.eye(5)[torch.arange(30) % 5], torch.ones(30))
-    config, training = Serving().config, EncoderTraining(steps=4, batch=8, dropout=0.0)
+    config, training = ServingConfig().config, EncoderTraining(steps=4, batch=8, dropout=0.0)
     small = replace(config, size=9, latent=4)
     return fit_encoder(
         examples, small, training, torch.Generator().manual_seed(3), torch.device(device)

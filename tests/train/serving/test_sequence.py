@@ -4,17 +4,17 @@ import dataclasses
 
 import numpy as np
 
-from consumer.store.sequences import Held, Window
-from train.data.alert_table import FIELDS, Observed
+from consumer.store.sequences import HistoryWindow, StoredSequence
+from train.data.alert_table import FIELDS, AlertTable
 from train.serving.dataset import gather
-from train.serving.fit import Serving
+from train.serving.fit import ServingConfig
 from train.serving.pipeline import simulated_held
 from train.serving.sequence import prefixes
 
 
-def table(rows: int = 40, seed: int = 0) -> Observed:
+def table(rows: int = 40, seed: int = 0) -> AlertTable:
     draw = np.random.default_rng(seed)
-    return Observed(
+    return AlertTable(
         stamps=draw.normal(200, 5, (rows, 3, 21, 21)).astype(np.float32),
         jd=2460000 + draw.integers(0, 10, rows) / 2,
         band=draw.integers(1, 4, rows),
@@ -33,8 +33,10 @@ def test_an_alert_is_judged_on_what_the_consumer_would_judge_it_on() -> None:
     for place, row in enumerate(sequences.judged.tolist()):
         same = np.flatnonzero(alerts.key == alerts.key[row])
         same = same[np.lexsort((alerts.candid[same], alerts.jd[same]))]
-        held = Held(alerts.candid[same], alerts.jd[same], alerts.band[same], alerts.jd[same, None].astype(np.float32))
-        (wanted,) = Window(alerts=4, days=3.0).histories(held, [int(alerts.candid[row])], [False])
+        held = StoredSequence(
+            alerts.candid[same], alerts.jd[same], alerts.band[same], alerts.jd[same, None].astype(np.float32)
+        )
+        (wanted,) = HistoryWindow(alerts=4, days=3.0).histories(held, [int(alerts.candid[row])], [False])
         length = int(sequences.lengths[place])
         np.testing.assert_array_equal(sequences.jd[place, :length], wanted.jd)
         np.testing.assert_array_equal(sequences.band[place, :length], wanted.band)
@@ -49,7 +51,7 @@ def test_one_object_weighs_as_much_as_another() -> None:
 
 
 def test_a_simulated_object_never_meets_a_real_one_of_the_same_name() -> None:
-    alerts = gather(table(seed=1), [table(seed=1), table(seed=1)], Serving().preprocessing)
+    alerts = gather(table(seed=1), [table(seed=1), table(seed=1)], ServingConfig().preprocessing)
     real = set(alerts.table.key[~alerts.simulated])
     assert not real & set(alerts.table.key[alerts.simulated])
     assert alerts.simulated.sum() == 80
@@ -61,8 +63,8 @@ def test_a_simulated_object_never_meets_a_real_one_of_the_same_name() -> None:
 def test_held_out_simulated_objects_are_whole_and_never_real() -> None:
     names = np.array([f"ZTF{place // 4}" for place in range(400)])
     many = dataclasses.replace(table(400), object_id=names, key=names)
-    alerts = gather(table(seed=2), [many], Serving().preprocessing)
-    held = simulated_held(alerts, Serving())
+    alerts = gather(table(seed=2), [many], ServingConfig().preprocessing)
+    held = simulated_held(alerts, ServingConfig())
     assert held.any()
     assert not held[alerts.judged_real].any()
     assert not set(alerts.objects[held]) & set(alerts.objects[~held])
@@ -72,8 +74,8 @@ def test_a_moving_object_is_held_out_with_its_whole_history_under_whatever_names
     """Each of its alerts has an objectId of its own; the key of its history is one."""
     key = np.array([f"ssnamenr:{place % 40}" for place in range(400)])
     moving = dataclasses.replace(table(400), object_id=np.array([f"ZTF{place}" for place in range(400)]), key=key)
-    alerts = gather(table(seed=2), [moving], Serving().preprocessing)
-    held = simulated_held(alerts, Serving())
+    alerts = gather(table(seed=2), [moving], ServingConfig().preprocessing)
+    held = simulated_held(alerts, ServingConfig())
     kept = alerts.without(np.flatnonzero(held))
     heard = alerts.sequences.rows.numpy()[held]
     valid = np.arange(heard.shape[1]) < alerts.sequences.lengths.numpy()[held][:, None]

@@ -11,7 +11,7 @@ from model_zoo.preprocess import Preprocessing
 from train.data.from_archive import collect
 from train.data.labels import read_labels
 from train.simulation.realism.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
-from train.simulation.realism.discriminator import JudgeTraining
+from train.simulation.realism.discriminator import DiscriminatorTraining
 from train.simulation.realism.realism import Effort, assess, told_apart
 
 
@@ -27,13 +27,13 @@ def made() -> Gallery:
 
 def test_the_judge_sees_through_the_crude_control(made: Gallery) -> None:
     stars = made.of(CLASSES.index("VS"))
-    assert told_apart(stars, crude(1, stars.label), JudgeTraining(epochs=12), 0) >= 0.9
+    assert told_apart(stars, crude(1, stars.label), DiscriminatorTraining(epochs=12), 0) >= 0.9
 
 
 def test_the_judge_guesses_where_there_is_nothing_to_see(made: Gallery) -> None:
     stars = made.of(CLASSES.index("VS"))
     halves = [Gallery(stars.stamps[k::2], stars.label[k::2], stars.group[k::2], stars.fields[k::2]) for k in (0, 1)]
-    assert told_apart(*halves, JudgeTraining(epochs=6), 0) < 0.75
+    assert told_apart(*halves, DiscriminatorTraining(epochs=6), 0) < 0.75
 
 
 def test_distance_is_nought_for_the_same_and_one_for_the_apart() -> None:
@@ -75,7 +75,7 @@ def test_simulated_statistics_lie_near_the_real_ones(real_alerts: Path, made: Ga
 
 @pytest.mark.slow
 def test_the_report_is_written(real_alerts: Path, tmp_path: Path) -> None:
-    brief = JudgeTraining(epochs=1)
+    brief = DiscriminatorTraining(epochs=1)
     effort = Effort(40, brief, brief, brief)
     numbers = assess([real_alerts / "labelled.tar.gz"], real_alerts / "labels.csv", tmp_path, effort, 1)
     assert set(numbers["told apart"]) == set(CLASSES)

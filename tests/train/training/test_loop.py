@@ -6,7 +6,16 @@ import torch
 from torch import nn
 
 from tests.train.conftest import FLOAT64
-from train.training.loop import LAST, METRICS, Objective, Progress, Schedule, TrainingError, load_best, train
+from train.training.loop import (
+    LAST,
+    METRICS,
+    Objective,
+    TrainingError,
+    TrainingProgress,
+    TrainingSchedule,
+    load_best,
+    train,
+)
 
 EXAMPLES = 40
 
@@ -26,15 +35,15 @@ def objective(net: nn.Module, *, stop_after: int | None = None, validation: floa
     def validate() -> dict[str, float]:
         return {"validation": validation if validation is not None else float((net(values) - wanted).square().mean())}
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrainingProgress) -> None:
         if progress.epoch == stop_after:
             raise KeyboardInterrupt
 
     return Objective(step, validate, EXAMPLES, watch)
 
 
-def schedule(epochs: int = 6, patience: int = 15) -> Schedule:
-    return Schedule(epochs, 8, 1e-2, patience=patience)
+def schedule(epochs: int = 6, patience: int = 15) -> TrainingSchedule:
+    return TrainingSchedule(epochs, 8, 1e-2, patience=patience)
 
 
 def generator() -> torch.Generator:
@@ -71,7 +80,7 @@ def test_patience_counts_epochs_since_the_best_and_a_tie_is_better(tmp_path: Pat
     net = model()
     tied = train(net, objective(net, validation=1.0), schedule(9, patience=2), tmp_path / "tie", generator())
     assert tied.epoch == 9
-    progress = Progress()
+    progress = TrainingProgress()
     assert [progress.seen({"validation": loss}) for loss in (2.0, 1.0, 3.0, 3.0)] == [True, True, False, False]
     assert progress.since_best == 2
 
@@ -86,7 +95,7 @@ def test_the_best_weights_are_kept_apart_from_the_last(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_with_the_rate(tmp_path: Path) -> None:
     net = model()
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at a rate of"):
-        train(net, objective(net), Schedule(9, 8, 1e25), tmp_path, generator())
+        train(net, objective(net), TrainingSchedule(9, 8, 1e25), tmp_path, generator())
 
 
 def test_a_folder_of_another_model_is_refused(tmp_path: Path) -> None:

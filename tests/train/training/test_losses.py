@@ -8,7 +8,7 @@ import torch
 from model_zoo.classifier.encoder import EncoderConfig
 from train.serving.encoder import EncoderTraining, Examples, fit_encoder
 from train.training.losses import Losses, listening, telling
-from train.training.metrics_log import Journal
+from train.training.metrics_log import MetricsLog
 
 
 def fitted(steps: int) -> dict[str, torch.Tensor]:
@@ -45,7 +45,7 @@ def test_nothing_is_heard_outside_the_block() -> None:
 
 def test_a_journal_has_each_fit_once_and_begins_anew_with_each_run(tmp_path: Path) -> None:
     for _ in range(2):
-        journal = Journal(tmp_path / "metrics.jsonl")
+        journal = MetricsLog(tmp_path / "metrics.jsonl")
         for stage in ("trial", "fold"):
             journal.note("a", {"stage": stage})
         journal.note("b", {"stage": "fold"})

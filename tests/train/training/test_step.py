@@ -8,7 +8,7 @@ from torch import nn
 from train.baselines.fit import ready, reconstructing_model, reconstruction_loss
 from train.experiments.experiment import changed, read_experiment
 from train.training.augment import Copies
-from train.training.loop import Schedule, batches, optimiser_of
+from train.training.loop import TrainingSchedule, batches, optimiser_of
 from train.training.step import Captured, eager
 
 EXPERIMENT = changed(read_experiment("seed001-ae")[0], {"latent": 8})
@@ -29,7 +29,7 @@ def losses(
     optimiser, update = optimiser_of(
         model,
         lambda which: reconstruction_loss(model, copies.take(which)[0], "mse"),
-        Schedule(epochs, BATCH, 2e-4, mixed=mixed),
+        TrainingSchedule(epochs, BATCH, 2e-4, mixed=mixed),
     )
     if isinstance(update, Captured) and not captured:
         update = eager(lambda which: reconstruction_loss(model, copies.take(which)[0], "mse"), optimiser, mixed=mixed)

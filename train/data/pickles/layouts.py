@@ -56,7 +56,7 @@ FEATURES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PickleLayout:
     """channels: order of the last axis. side: of the images, pixels. length: stamps of an object.
 
     Where there are several they lie channel by channel, with one template for all. split: whether the file has Train,
@@ -75,11 +75,11 @@ class Layout:
 
 
 LAYOUTS: Final = {
-    "stamp_dataset_21_new": Layout(("difference", "science", "template"), 21),
-    "stamp_dataset_28": Layout(("difference", "science", "template"), 28),
-    "td_ztf_stamp_17_06_20": Layout(("science", "template", "difference"), 63),
-    "5stamps_dataset": Layout(SEQUENCE_CHANNELS, 21, LARGE_CLASSES, length=5),
-    "recurrent_dataset": Layout(SEQUENCE_CHANNELS, 27, LARGE_CLASSES, length=3, split=False),
+    "stamp_dataset_21_new": PickleLayout(("difference", "science", "template"), 21),
+    "stamp_dataset_28": PickleLayout(("difference", "science", "template"), 28),
+    "td_ztf_stamp_17_06_20": PickleLayout(("science", "template", "difference"), 63),
+    "5stamps_dataset": PickleLayout(SEQUENCE_CHANNELS, 21, LARGE_CLASSES, length=5),
+    "recurrent_dataset": PickleLayout(SEQUENCE_CHANNELS, 27, LARGE_CLASSES, length=3, split=False),
 }
 
 
@@ -164,7 +164,7 @@ def _layout_of(content: Mapping[str, Any], path: Path) -> str:
     )
 
 
-def _splits(content: Mapping[str, Any], layout: Layout, path: Path) -> dict[str, Mapping[str, Any]]:
+def _splits(content: Mapping[str, Any], layout: PickleLayout, path: Path) -> dict[str, Mapping[str, Any]]:
     missing = [name for name in SPLIT_NAMES if not isinstance(content.get(name), Mapping)]
     if not missing:
         return {name: content[name] for name in SPLIT_NAMES}
@@ -176,14 +176,14 @@ def _splits(content: Mapping[str, Any], layout: Layout, path: Path) -> dict[str,
     )
 
 
-def _part(content: Mapping[str, Any], layout: Layout, where: str) -> _Part:
+def _part(content: Mapping[str, Any], layout: PickleLayout, where: str) -> _Part:
     planes = (_sequences if layout.sequence else _images)(content, layout, where)
     if not planes[0].size:
         raise DatasetError(f"{where} is empty; give it some stamps of each class")
     return _Part(content, planes, where)
 
 
-def _images(part: Mapping[str, Any], layout: Layout, where: str) -> list[NDArray[Any]]:
+def _images(part: Mapping[str, Any], layout: PickleLayout, where: str) -> list[NDArray[Any]]:
     """The channels, each (N, S, S), as views of what the file holds."""
     images = _numbers(part, where, "images")
     wanted = (layout.side, layout.side, len(layout.channels))
@@ -192,7 +192,7 @@ def _images(part: Mapping[str, Any], layout: Layout, where: str) -> list[NDArray
     return list(np.moveaxis(images, -1, 0))
 
 
-def _sequences(part: Mapping[str, Any], layout: Layout, where: str) -> list[NDArray[Any]]:
+def _sequences(part: Mapping[str, Any], layout: PickleLayout, where: str) -> list[NDArray[Any]]:
     """The channels, each (N, T, S, S), the one template repeated along T, as views of what the file holds."""
     science, difference, template = (_numbers(part, where, name) for name in ("science", "difference", "template"))
     fits = science.ndim == 4 and science.shape[2:] == (layout.side, layout.side) and science.shape == difference.shape
@@ -215,7 +215,7 @@ def _joined(parts: Sequence[_Part]) -> NDArray[np.float32]:
     return whole
 
 
-def _labels(part: _Part, layout: Layout) -> NDArray[np.int64]:
+def _labels(part: _Part, layout: PickleLayout) -> NDArray[np.int64]:
     raw = np.asarray(_key(part.content, part.where, "class", "labels"))
     if raw.shape != (len(part),):
         raise DatasetError(f"{part.where}: labels are {raw.shape}; ({len(part)},) is needed")

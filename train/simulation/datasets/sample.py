@@ -3,7 +3,7 @@
 import numpy as np
 
 from train.simulation.images.observation import shoot, significance
-from train.simulation.nights.plan import DETECTION, Plan, concatenate, detections
+from train.simulation.nights.plan import DETECTION, NightPlan, concatenate, detections
 from train.simulation.packets.identity import MOST_KEYS
 from train.simulation.random import Dice
 from train.simulation.sources import population, supernova
@@ -21,19 +21,19 @@ def _night_of(block: int) -> int:
     return FIRST_NIGHT + block * NIGHT_STRIDE % NIGHTS
 
 
-def _once(dice: Dice, rows: Plan) -> Plan:
+def _once(dice: Dice, rows: NightPlan) -> NightPlan:
     """One alert an object, any of its own."""
     order = np.argsort(dice.uniform("which alert", rows.key, rows.cycle, rows.band), kind="stable")
     _, first = np.unique(np.stack([rows.key, rows.cycle // 2])[:, order], axis=1, return_index=True)
     return rows.take(np.sort(order[first]))
 
 
-def alerts(dice: Dice, label: str, wanted: int) -> Plan:
+def alerts(dice: Dice, label: str, wanted: int) -> NightPlan:
     """`wanted` alerts of as many objects of a class, each on a night of its own block.
 
     Raises ValueError where the class has too few objects.
     """
-    parts: list[Plan] = []
+    parts: list[NightPlan] = []
     for block in range(MOST_KEYS[label] // SAMPLE_KEYS):
         key = np.arange(block * SAMPLE_KEYS, (block + 1) * SAMPLE_KEYS)
         parts.append(_once(dice, detections(dice, label, key, _night_of(block))))
@@ -42,7 +42,7 @@ def alerts(dice: Dice, label: str, wanted: int) -> Plan:
     raise ValueError(f"the sky holds fewer than {wanted} objects of class {label}: ask for a smaller --scale")
 
 
-def _runs(rows: Plan, length: int) -> Plan:
+def _runs(rows: NightPlan, length: int) -> NightPlan:
     """The first `length` alerts of each object that has as many, objects together, in time order."""
     order = np.lexsort((rows.jd, rows.cycle, rows.key))
     rows = rows.take(order)
@@ -59,7 +59,7 @@ def _lasting(dice: Dice, label: str, block: int, start: int) -> Sources:
     return population.draw(dice, np.full(len(keys), LABELS.index(label)), keys, np.repeat(np.array(cycles), len(key)))
 
 
-def block_sequences(seed: int, label: str, block: int, length: int) -> Plan:
+def block_sequences(seed: int, label: str, block: int, length: int) -> NightPlan:
     """Sequences of `length` alerts of the AGN, SN or VS of one small block, within 64 nights."""
     dice, start = Dice(seed), _night_of(block)
     sources = _lasting(dice, label, block, start)
@@ -67,7 +67,7 @@ def block_sequences(seed: int, label: str, block: int, length: int) -> Plan:
     row, back, red = np.nonzero(np.isfinite(jd))
     met = sources.take(row)
     shots = shoot(dice, met, start + back, red + 1, jd[row, back, red])
-    rows = Plan(met.label, met.key, met.cycle, start + back, red + 1, jd[row, back, red])
+    rows = NightPlan(met.label, met.key, met.cycle, start + back, red + 1, jd[row, back, red])
     return _runs(rows.take(np.flatnonzero(np.abs(significance(shots)) >= DETECTION)), length)
 
 

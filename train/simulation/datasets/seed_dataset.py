@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from train.files import finished
+from train.files import atomic_write
 from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.datasets import sample
 from train.simulation.datasets.seed_layout import (
@@ -22,8 +22,8 @@ from train.simulation.datasets.seed_layout import (
     layout,
     scaled,
 )
-from train.simulation.datasets.stampset import StampSet, draw_set
-from train.simulation.nights.plan import Plan, concatenate
+from train.simulation.datasets.stampset import SimulatedStamps, draw_set
+from train.simulation.nights.plan import NightPlan, concatenate
 from train.simulation.random import Dice
 from train.simulation.sources.source import LABELS
 from train.simulation.workforce import ordered
@@ -32,22 +32,22 @@ CHUNK_ALERTS = 120  # a multiple of the sequences' 3 and 5 alerts
 PICKLE_PROTOCOL = 4  # Python 3.4 and later read it
 Split = dict[str, Any]
 Progress = Callable[[str, int, int], None]
-DrawTask = tuple[int, Plan, int, bool]
+DrawTask = tuple[int, NightPlan, int, bool]
 BlockTask = tuple[int, str, int, int]
 
 
-def _draw(task: DrawTask) -> StampSet:
+def _draw(task: DrawTask) -> SimulatedStamps:
     seed, plan, side, with_features = task
     return draw_set(seed, plan, side, with_features=with_features)
 
 
-def _look(task: BlockTask) -> Plan:
+def _look(task: BlockTask) -> NightPlan:
     return sample.block_sequences(*task)
 
 
 def _drawn(
-    seed: int, plan: Plan, side: int, processes: int, *, with_features: bool
-) -> Iterator[tuple[slice, StampSet]]:
+    seed: int, plan: NightPlan, side: int, processes: int, *, with_features: bool
+) -> Iterator[tuple[slice, SimulatedStamps]]:
     starts = range(0, len(plan), CHUNK_ALERTS)
     tasks = [(seed, plan.take(slice(s, s + CHUNK_ALERTS)), side, with_features) for s in starts]
     for start, part in zip(starts, ordered(_draw, tasks, processes), strict=True):
@@ -104,9 +104,9 @@ def _splits(labels: Ints, held: int, rng: np.random.Generator) -> dict[str, Ints
     }
 
 
-def _sequences(seed: int, label: str, wanted: int, length: int, processes: int, progress: Progress) -> Plan:
+def _sequences(seed: int, label: str, wanted: int, length: int, processes: int, progress: Progress) -> NightPlan:
     """Sequences of `wanted` objects of a class; rows of an object together, in time order."""
-    parts: list[Plan] = []
+    parts: list[NightPlan] = []
     tasks = ((seed, label, block, length) for block in sample.sequence_blocks(label))
     for part in ordered(_look, tasks, processes):
         parts.append(part)
@@ -118,7 +118,7 @@ def _sequences(seed: int, label: str, wanted: int, length: int, processes: int, 
 
 
 def _sequence_arrays(
-    seed: int, plan: Plan, wanted: SequenceLayout, processes: int, progress: Progress
+    seed: int, plan: NightPlan, wanted: SequenceLayout, processes: int, progress: Progress
 ) -> dict[str, Pixels]:
     count, side, length = len(plan) // wanted.length, wanted.side, wanted.length
     template = np.empty((count, side, side), dtype=np.float32)
@@ -157,5 +157,5 @@ def write(name: str, out: Path, seed: int, scale: float, processes: int, progres
     wanted = layout(name)
     make: Any = alert_pickle if isinstance(wanted, AlertLayout) else sequence_pickle
     content = make(seed, wanted, scale, processes, progress) | {"origin": "simulated"}
-    with finished(out) as partial, partial.open("wb") as file:
+    with atomic_write(out) as partial, partial.open("wb") as file:
         pickle.dump(content, file, PICKLE_PROTOCOL)

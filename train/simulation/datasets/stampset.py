@@ -9,7 +9,7 @@ from model_zoo.preprocess import normalise
 from train.simulation.arrays import Columns, Floats, Pixels
 from train.simulation.images.neighbourhood import neighbours
 from train.simulation.images.stamps import Sighting, generators, sight
-from train.simulation.nights.plan import Plan
+from train.simulation.nights.plan import NightPlan
 from train.simulation.packets import catalogue
 from train.simulation.packets.candidate import candidates
 from train.simulation.packets.history import earlier, record
@@ -27,7 +27,7 @@ FEATURES = (
 
 
 @dataclass(frozen=True, slots=True)
-class StampSet:
+class SimulatedStamps:
     """Alerts as a data set has them.
 
     images: (N, 3, side, side) float32: science, template, difference, each channel scaled to [0, 1], NaN as 0.
@@ -45,7 +45,7 @@ def raw_images(seen: Sighting) -> Pixels:
     return np.where(seen.masks[:, None], np.float32(np.nan), images)
 
 
-def features(dice: Dice, plan: Plan, seen: Sighting) -> Floats:
+def features(dice: Dice, plan: NightPlan, seen: Sighting) -> Floats:
     """ALeRCE's 26 columns, (n, 26) float64."""
     shots = seen.shots
     near = catalogue.vicinity(dice, shots, neighbours(dice, shots.sources))
@@ -59,9 +59,9 @@ def features(dice: Dice, plan: Plan, seen: Sighting) -> Floats:
     return np.stack([columns[name].astype(np.float64) for name in FEATURES], axis=1)
 
 
-def draw_set(seed: int, plan: Plan, side: int, *, with_features: bool) -> StampSet:
+def draw_set(seed: int, plan: NightPlan, side: int, *, with_features: bool) -> SimulatedStamps:
     """Draw a few alerts at `side` pixels (odd, 21 to 63)."""
     dice = Dice(seed)
     seen = sight(dice, plan, generators(seed, plan), side)
     numbers = features(dice, plan, seen) if with_features else np.empty((len(plan), 0))
-    return StampSet(normalise(raw_images(seen)), numbers, object_ids(seen.shots.sources))
+    return SimulatedStamps(normalise(raw_images(seen)), numbers, object_ids(seen.shots.sources))

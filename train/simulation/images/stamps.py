@@ -9,7 +9,7 @@ from scipy.ndimage import maximum_filter
 from train.simulation.arrays import Mask, Pixels
 from train.simulation.images import frame, mask
 from train.simulation.images.observation import Shots, shoot
-from train.simulation.nights.plan import Plan
+from train.simulation.nights.plan import NightPlan
 from train.simulation.random import Dice
 from train.simulation.sources import population
 from train.simulation.sources.source import BORDER_PIXELS, LABELS, SUBCLASSES
@@ -32,7 +32,7 @@ class Sighting:
     positive: Mask
 
 
-def generators(seed: int, plan: Plan) -> Generators:
+def generators(seed: int, plan: NightPlan) -> Generators:
     """A generator an alert, so that its pixels depend on nothing but the seed and the alert."""
     names = np.stack([plan.label, plan.key, plan.cycle, plan.night, plan.band], axis=1).tolist()
     return [np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, *name]))) for name in names]
@@ -60,7 +60,7 @@ def _saturated(science: Pixels) -> Mask:
     return grown
 
 
-def _masks(science: Pixels, dice: Dice, plan: Plan, noise: Generators, struck: Mask | None) -> Mask:
+def _masks(science: Pixels, dice: Dice, plan: NightPlan, noise: Generators, struck: Mask | None) -> Mask:
     masks = _saturated(science) if (science > SATURATED_DN).any() else np.zeros(science.shape, dtype=bool)
     start = (mask.SIDE - science.shape[-1]) // 2
     inside = slice(start, start + science.shape[-1])
@@ -72,7 +72,7 @@ def _masks(science: Pixels, dice: Dice, plan: Plan, noise: Generators, struck: M
 
 
 def sight(
-    dice: Dice, plan: Plan, noise: Generators, side: int = mask.SIDE, faults: Mapping[str, Mask] | None = None
+    dice: Dice, plan: NightPlan, noise: Generators, side: int = mask.SIDE, faults: Mapping[str, Mask] | None = None
 ) -> Sighting:
     """Draw alerts: their shots, images of `side` pixels and masks; `faults` marks rows to mask or push to an edge."""
     faults = faults or {}

@@ -11,7 +11,7 @@ from train.simulation.images.neighbourhood import neighbours
 from train.simulation.images.stamps import Sighting, generators, sight
 from train.simulation.nights import fault, truth
 from train.simulation.nights.fault import Emission
-from train.simulation.nights.plan import Plan
+from train.simulation.nights.plan import NightPlan
 from train.simulation.packets import candidate, catalogue, history, packet, stamp
 from train.simulation.packets.identity import object_ids
 from train.simulation.packets.photometry import measure
@@ -35,7 +35,7 @@ def _rows(columns: Columns, names: tuple[str, ...]) -> Rows:
     return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
 
 
-def _past(dice: Dice, past: history.History, near: Columns, version: str) -> tuple[Rows, Rows]:
+def _past(dice: Dice, past: history.AlertHistory, near: Columns, version: str) -> tuple[Rows, Rows]:
     """Rows of `prv_candidates` and of `fp_hists`."""
     names = packet.field_names(version, "prv_candidates")
     earlier = _rows(history.limits(dice, past), names)
@@ -47,7 +47,7 @@ def _past(dice: Dice, past: history.History, near: Columns, version: str) -> tup
     return earlier, _rows(history.forced(dice, past, near), names) if names else []
 
 
-def _grouped(rows: Rows, past: history.History, count: int) -> list[Rows]:
+def _grouped(rows: Rows, past: history.AlertHistory, count: int) -> list[Rows]:
     starts = np.searchsorted(past.row, np.arange(count + 1))
     return [rows[start:stop] for start, stop in pairwise(starts)]
 
@@ -68,7 +68,7 @@ def _cutouts(drawn: Sighting, candidates: Rows) -> Rows:
     return out
 
 
-def _records(dice: Dice, plan: Plan, drawn: Sighting, version: str) -> Rows:
+def _records(dice: Dice, plan: NightPlan, drawn: Sighting, version: str) -> Rows:
     """The alerts as Avro records."""
     shots = drawn.shots
     past = history.earlier(dice, plan, shots.sources)
@@ -95,7 +95,7 @@ def _payload(record: dict[str, Any], version: str, rng: np.random.Generator, fau
     return fault.corrupt(payload, rng) if "corrupt" in faults else payload
 
 
-def build(seed: int, plan: Plan, part: Emission, version: str) -> tuple[list[Packet], Columns]:
+def build(seed: int, plan: NightPlan, part: Emission, version: str) -> tuple[list[Packet], Columns]:
     """The packets of a chunk and its truth columns; `plan` has one row for each packet of `part`.
 
     Raises ValueError for a schema version that is not written here.

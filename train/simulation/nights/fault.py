@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.simulation.arrays import Floats, Ints, Mask
-from train.simulation.nights.plan import Plan
+from train.simulation.nights.plan import NightPlan
 from train.simulation.random import Dice
 
 KINDS = {
@@ -57,13 +57,13 @@ class Emission:
         return [",".join(filter(None, names)) for names in zip(*named, strict=True)] if named else [""] * len(self)
 
 
-def _struck(dice: Dice, plan: Plan, kind: str, rate: float) -> Mask:
+def _struck(dice: Dice, plan: NightPlan, kind: str, rate: float) -> Mask:
     keys = (plan.label, plan.key, plan.cycle, plan.night, plan.band)
     mask: Mask = dice.uniform(f"fault {kind}", *keys) < rate
     return mask
 
 
-def emission(dice: Dice, plan: Plan, rates: dict[str, float]) -> Emission:
+def emission(dice: Dice, plan: NightPlan, rates: dict[str, float]) -> Emission:
     """When each alert leaves, and what is wrong with it; repeats share the faults of the packet they repeat."""
     count = len(plan)
     struck = {kind: _struck(dice, plan, kind, rate) for kind, rate in rates.items()}

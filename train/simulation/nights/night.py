@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from train.files import finished
+from train.files import atomic_write
 from train.simulation.arrays import Columns
 from train.simulation.nights import truth
 from train.simulation.nights.batch import Packet, build
 from train.simulation.nights.fault import Emission, emission
-from train.simulation.nights.plan import DEFAULT_MIX, Plan, plan_night
-from train.simulation.nights.sink import Sink
+from train.simulation.nights.plan import DEFAULT_MIX, NightPlan, plan_night
+from train.simulation.nights.sink import PacketSink
 from train.simulation.random import Dice
 from train.simulation.workforce import ordered
 
 CHUNK_ALERTS = 128
 NIGHT_ZERO_ORDINAL = date(2017, 1, 1).toordinal()
 Chunk = tuple[list[Packet], Columns]
-Task = tuple[int, Plan, Emission, str]
+Task = tuple[int, NightPlan, Emission, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def chunks(request: NightRequest, processes: int = 1) -> Iterator[Chunk]:
 
 
 def write(
-    request: NightRequest, sink: Sink, truth_path: Path, processes: int = 1,
+    request: NightRequest, sink: PacketSink, truth_path: Path, processes: int = 1,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:  # fmt: skip
     """Write the night and its truth table; `progress` is told of every chunk's packets. Returns the packets written.
@@ -74,7 +74,7 @@ def write(
     """
     position = 0
     with ExitStack() as stack:
-        partial = stack.enter_context(finished(truth_path))
+        partial = stack.enter_context(atomic_write(truth_path))
         rows_out = stack.enter_context(pq.ParquetWriter(partial, truth.SCHEMA))
         stack.enter_context(sink)
         for packets, rows in chunks(request, processes):

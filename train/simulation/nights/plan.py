@@ -22,7 +22,7 @@ DEFAULT_MIX = {"AGN": 0.13, "SN": 0.08, "VS": 0.34, "asteroid": 0.25, "bogus": 0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class NightPlan:
     """Alerts to draw, one row each: class, key and cycle name the object; night and band the exposure of its field."""
 
     label: Ints
@@ -35,14 +35,14 @@ class Plan:
     def __len__(self) -> int:
         return len(self.key)
 
-    def take(self, rows: Ints | slice) -> "Plan":
+    def take(self, rows: Ints | slice) -> "NightPlan":
         """The rows chosen, in that order."""
         return replace(self, **{column.name: getattr(self, column.name)[rows] for column in fields(self)})
 
 
-def concatenate(parts: list[Plan]) -> Plan:
+def concatenate(parts: list[NightPlan]) -> NightPlan:
     """One plan of all rows, part after part."""
-    return Plan(**{c.name: np.concatenate([getattr(part, c.name) for part in parts]) for c in fields(Plan)})
+    return NightPlan(**{c.name: np.concatenate([getattr(part, c.name) for part in parts]) for c in fields(NightPlan)})
 
 
 def quotas(alerts: int, mix: dict[str, float]) -> dict[str, int]:
@@ -70,7 +70,7 @@ def _encounters(dice: Dice, label: str, key: Ints, night: int) -> tuple[Ints, In
     return keys, np.zeros_like(keys), band
 
 
-def _seen(dice: Dice, rows: Plan, sources: Sources) -> Mask:
+def _seen(dice: Dice, rows: NightPlan, sources: Sources) -> Mask:
     if not len(rows):
         return np.zeros(0, dtype=bool)
     shots = shoot(dice, sources, rows.night, rows.band, rows.jd)
@@ -80,20 +80,20 @@ def _seen(dice: Dice, rows: Plan, sources: Sources) -> Mask:
     return mask
 
 
-def detections(dice: Dice, label: str, key: Ints, night: int) -> Plan:
+def detections(dice: Dice, label: str, key: Ints, night: int) -> NightPlan:
     """The alerts that objects `key` of a class raise on a night."""
     keys, cycle, band = _encounters(dice, label, key, night)
     code = np.full(len(keys), LABELS.index(label))
     sources = population.draw(dice, code, keys, cycle)
     jd = schedule(dice.seed, night).jd[sources.field, band - 1]
     met = np.flatnonzero(np.isfinite(jd))
-    rows = Plan(code, keys, cycle, np.full(len(keys), night), band, jd).take(met)
+    rows = NightPlan(code, keys, cycle, np.full(len(keys), night), band, jd).take(met)
     return rows.take(np.flatnonzero(_seen(dice, rows, sources.take(met))))
 
 
-def _gather(dice: Dice, label: str, wanted: int, night: int) -> Plan:
+def _gather(dice: Dice, label: str, wanted: int, night: int) -> NightPlan:
     """The first `wanted` alerts of a class, in the order of its objects."""
-    parts: list[Plan] = []
+    parts: list[NightPlan] = []
     found = 0
     for start in range(0, MOST_KEYS[label], BLOCK_KEYS):
         parts.append(detections(dice, label, np.arange(start, start + BLOCK_KEYS), night))
@@ -108,7 +108,7 @@ def _gather(dice: Dice, label: str, wanted: int, night: int) -> Plan:
     return concatenate(parts).take(slice(0, wanted))
 
 
-def plan_night(seed: int, night: int, alerts: int, mix: dict[str, float] | None = None) -> Plan:
+def plan_night(seed: int, night: int, alerts: int, mix: dict[str, float] | None = None) -> NightPlan:
     """`alerts` alerts of a night in time order; `mix` gives the classes' shares.
 
     Raises ValueError where the night has too few of a class.
@@ -120,7 +120,7 @@ def plan_night(seed: int, night: int, alerts: int, mix: dict[str, float] | None 
     return plan.take(order)
 
 
-def chunks(plan: Plan, size: int) -> Iterator[Plan]:
+def chunks(plan: NightPlan, size: int) -> Iterator[NightPlan]:
     """The plan in pieces of `size` rows, the last one shorter."""
     for start in range(0, len(plan), size):
         yield plan.take(slice(start, start + size))

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from isal import igzip
 
-from train.files import finished
+from train.files import atomic_write
 from train.simulation.nights.batch import Packet
 from train.simulation.nights.pace import Pace
 from train.terminal import check_free
@@ -28,7 +28,7 @@ FLUSH_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 
 
-class Sink(Protocol):
+class PacketSink(Protocol):
     """Takes packets in order; leaving it without an error makes them last, leaving it with one removes them."""
 
     def __enter__(self) -> Self: ...
@@ -57,7 +57,7 @@ class DirectorySink:
     """One file a packet in a new directory."""
 
     def __init__(self, path: Path) -> None:
-        self._guard = finished(path)
+        self._guard = atomic_write(path)
         self._names = _Names()
 
     def __enter__(self) -> Self:
@@ -84,7 +84,7 @@ class TarSink:
         self._names = _Names()
 
     def __enter__(self) -> Self:
-        file = self._open.enter_context(self._open.enter_context(finished(self._path)).open("wb"))
+        file = self._open.enter_context(self._open.enter_context(atomic_write(self._path)).open("wb"))
         packed = igzip.IGzipFile("", "wb", ARCHIVE_LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]
         self._open.enter_context(packed)
         self._tar = self._open.enter_context(tarfile.open(fileobj=packed, mode="w|"))
@@ -102,7 +102,7 @@ class TarSink:
         self._open.__exit__(kind, error, trace)
 
 
-class KafkaSink:
+class PacketProducer:
     """A topic of the night, paced. Every delivery report is checked."""
 
     def __init__(self, servers: str, topic: str, pace: Pace) -> None:
@@ -159,13 +159,13 @@ class KafkaSink:
             )
 
 
-def sink_for(out: str, topic: str, pace: Pace) -> Sink:
+def sink_for(out: str, topic: str, pace: Pace) -> PacketSink:
     """The sink that `--out` names. Raises ValueError for a place that is taken or cannot be written."""
     if out.startswith(KAFKA_SCHEME):
         servers = out.removeprefix(KAFKA_SCHEME).strip("/")
         if not servers:
             raise ValueError(f"--out {out} names no broker: write kafka://host:port")
-        return KafkaSink(servers, topic, pace)
+        return PacketProducer(servers, topic, pace)
     path = Path(out)
     check_free(path)
     return TarSink(path) if path.name.endswith(".tar.gz") else DirectorySink(path)

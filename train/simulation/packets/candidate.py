@@ -20,7 +20,7 @@ FILTER_GAIN = 1.15  # the filtered image is smoother than white noise would leav
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CandidateRecord:
     """How often a source was seen before: detections, times covered, dates of the first and the last detection."""
 
     detections: Ints
@@ -94,7 +94,9 @@ def placement(dice: Dice, shots: Shots, positive: Mask) -> Columns:
     }  # fmt: skip
 
 
-def candidates(dice: Dice, shots: Shots, positive: Mask, seen: Measurement, near: Vicinity, record: Record) -> Columns:
+def candidates(
+    dice: Dice, shots: Shots, positive: Mask, seen: Measurement, near: Vicinity, record: CandidateRecord
+) -> Columns:
     """All candidate columns of schema 4.02, one row an alert; `nbad` is left to whoever masks the stamps."""
     zero = calibration.zero_points(dice, shots)
     count = len(shots)

@@ -8,9 +8,9 @@ from train.simulation.arrays import Columns, Floats, Ints, Mask
 from train.simulation.images.exposure import exposures
 from train.simulation.images.observation import Shots, shoot, significance
 from train.simulation.images.optics import moment
-from train.simulation.nights.plan import DETECTION, Plan
+from train.simulation.nights.plan import DETECTION, NightPlan
 from train.simulation.packets import calibration, identity
-from train.simulation.packets.candidate import MAG_PER_SIGMA, Record
+from train.simulation.packets.candidate import MAG_PER_SIGMA, CandidateRecord
 from train.simulation.random import Dice
 from train.simulation.sources import population
 from train.simulation.sources.cadence import SURVEY_START_NIGHT, julian_date, window
@@ -25,7 +25,7 @@ MISSING_FORCED = -99999.0
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class AlertHistory:
     """Earlier exposures, one row each; `row` is the alert they belong to, rows of one alert in time order."""
 
     row: Ints
@@ -34,7 +34,7 @@ class History:
     signal_to_noise: Floats
 
 
-def _exposures_before(dice: Dice, plan: Plan, field: Ints) -> Floats:
+def _exposures_before(dice: Dice, plan: NightPlan, field: Ints) -> Floats:
     """Starts of the exposures of each alert's field, from 30 nights before to its own night: (n, 31, 2), or NaN."""
     starts = np.empty((len(plan), WINDOW_NIGHTS + 1, 2))
     for night in np.unique(plan.night):
@@ -43,7 +43,7 @@ def _exposures_before(dice: Dice, plan: Plan, field: Ints) -> Floats:
     return starts
 
 
-def earlier(dice: Dice, plan: Plan, sources: Sources) -> History:
+def earlier(dice: Dice, plan: NightPlan, sources: Sources) -> AlertHistory:
     """The exposures of each source's field in the 30 days before its alert."""
     jd = _exposures_before(dice, plan, sources.field)
     row, back, band = np.nonzero(np.isfinite(jd) & (jd < plan.jd[:, None, None]))
@@ -52,7 +52,7 @@ def earlier(dice: Dice, plan: Plan, sources: Sources) -> History:
     row, back, band, when = row[order], back[order], band[order], when[order]
     shots = shoot(dice, sources.take(row), plan.night[row] - WINDOW_NIGHTS + back, band + 1, when)
     ratio = significance(shots)
-    return History(row, shots, np.abs(ratio) >= DETECTION, ratio)
+    return AlertHistory(row, shots, np.abs(ratio) >= DETECTION, ratio)
 
 
 def _trial(dice: Dice, sources: Sources) -> Floats:
@@ -71,7 +71,7 @@ def _trial(dice: Dice, sources: Sources) -> Floats:
     return share
 
 
-def record(dice: Dice, plan: Plan, sources: Sources, past: History) -> Record:
+def record(dice: Dice, plan: NightPlan, sources: Sources, past: AlertHistory) -> CandidateRecord:
     """ndethist, ncovhist and the dates that go with them; they grow from night to night for a lasting source."""
     keys = (sources.label, sources.key, sources.cycle)
     visits = (plan.night - SURVEY_START_NIGHT) * VISITS_A_NIGHT
@@ -86,7 +86,7 @@ def record(dice: Dice, plan: Plan, sources: Sources, past: History) -> Record:
     seen_before = np.where(lasting, np.maximum(np.round(share * visits), recent), recent + np.round(young))
     alone = seen_before < 1
     overlap = np.exp(0.2 + 0.75 * dice.normal("overlap", *keys))  # other fields and programs see the place too
-    return Record(
+    return CandidateRecord(
         detections=1 + seen_before.astype(np.int64),
         covered=np.round(visits * overlap).astype(np.int64) + 1 + seen_before.astype(np.int64),
         first_jd=np.where(alone, plan.jd, np.round(np.minimum(since, plan.jd), 7)),
@@ -122,7 +122,7 @@ def _measured(dice: Dice, shots: Shots, ratio: Floats) -> Columns:
     }  # fmt: skip
 
 
-def detections(dice: Dice, past: History, near: Columns) -> Columns:
+def detections(dice: Dice, past: AlertHistory, near: Columns) -> Columns:
     """Columns of the detections among the earlier exposures; `near` is the alerts' own reference source."""
     rows = np.flatnonzero(past.detected)
     shots = past.shots.take(rows)
@@ -142,7 +142,7 @@ def detections(dice: Dice, past: History, near: Columns) -> Columns:
     }  # fmt: skip
 
 
-def limits(dice: Dice, past: History) -> Columns:
+def limits(dice: Dice, past: AlertHistory) -> Columns:
     """Columns that every earlier exposure has, detection or not."""
     base = calibration.identifiers(past.shots)
     paths = calibration.archive_paths(calibration.file_stems(base))
@@ -154,7 +154,7 @@ def limits(dice: Dice, past: History) -> Columns:
     }  # fmt: skip
 
 
-def forced(dice: Dice, past: History, near: Columns) -> Columns:
+def forced(dice: Dice, past: AlertHistory, near: Columns) -> Columns:
     """Columns of `fp_hists`: forced photometry of the earlier exposures, with the sentinels where it failed."""
     shots = past.shots
     keys = moment(shots)

@@ -18,7 +18,7 @@ WIDTH: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeTraining:
+class DiscriminatorTraining:
     """Settings of a fit. batch: images a step. rate: of AdamW, cosine to 0."""
 
     epochs: int = 40
@@ -39,7 +39,7 @@ def build_judge(classes: int) -> nn.Sequential:
     )
 
 
-def fit(images: Pixels, labels: Ints, classes: int, training: JudgeTraining, seed: int) -> nn.Sequential:
+def fit(images: Pixels, labels: Ints, classes: int, training: DiscriminatorTraining, seed: int) -> nn.Sequential:
     """Train a judge on images (N, 3, S, S) in [0, 1], classes weighted to count alike, views turned at random."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -71,7 +71,7 @@ def predict(judge: nn.Sequential, images: Pixels) -> Floats:
 
 
 def out_of_fold(
-    images: Pixels, labels: Ints, groups: NDArray[np.str_], classes: int, training: JudgeTraining, seed: int
+    images: Pixels, labels: Ints, groups: NDArray[np.str_], classes: int, training: DiscriminatorTraining, seed: int
 ) -> Ints:
     """The class predicted for each image by a judge that saw no image of its group (5-fold, stratified)."""
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)

@@ -20,7 +20,7 @@ from train.simulation.nights.night import NightRequest, write
 from train.simulation.nights.sink import TarSink
 from train.simulation.realism import report
 from train.simulation.realism.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
-from train.simulation.realism.discriminator import JudgeTraining, fit, out_of_fold, predict
+from train.simulation.realism.discriminator import DiscriminatorTraining, fit, out_of_fold, predict
 from train.simulation.sources.source import LABELS
 from train.simulation.survey import QUADRANT_COLUMNS, QUADRANT_ROWS
 
@@ -34,9 +34,9 @@ class Effort:
     """How much work goes into the figures. train: simulated alerts a class that the classifier learns from."""
 
     train: int = 1200
-    apart: JudgeTraining = field(default_factory=lambda: JudgeTraining(epochs=40))
-    classes: JudgeTraining = field(default_factory=lambda: JudgeTraining(epochs=12))
-    real: JudgeTraining = field(default_factory=lambda: JudgeTraining(epochs=60))
+    apart: DiscriminatorTraining = field(default_factory=lambda: DiscriminatorTraining(epochs=40))
+    classes: DiscriminatorTraining = field(default_factory=lambda: DiscriminatorTraining(epochs=12))
+    real: DiscriminatorTraining = field(default_factory=lambda: DiscriminatorTraining(epochs=60))
 
 
 def central(stamps: Pixels, side: int) -> Pixels:
@@ -45,7 +45,7 @@ def central(stamps: Pixels, side: int) -> Pixels:
     return normalise(stamps[:, :, start : start + side, start : start + side])
 
 
-def told_apart(real: Gallery, other: Gallery, training: JudgeTraining, seed: int) -> float:
+def told_apart(real: Gallery, other: Gallery, training: DiscriminatorTraining, seed: int) -> float:
     """Accuracy of a judge at telling real stamps from others, out of fold by object; 0.5 is what guessing gives."""
     images = np.concatenate([central(real.stamps, STAMP_SIDE), central(other.stamps, STAMP_SIDE)])
     truth = np.r_[np.zeros(len(real.label), np.int64), np.ones(len(other.label), np.int64)]

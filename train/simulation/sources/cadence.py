@@ -34,7 +34,7 @@ def _in_season(night: int) -> tuple[Floats, np.ndarray]:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class VisitSchedule:
     """The exposures of one night.
 
     `jd` has shape (F, 2): start of the exposure of each field in g and r, NaN where there is none.
@@ -62,7 +62,7 @@ def _blocks(due: Ints, swap: np.ndarray) -> tuple[Ints, Ints]:
 
 
 @lru_cache(maxsize=4096)
-def schedule(seed: int, night: int) -> Schedule:
+def schedule(seed: int, night: int) -> VisitSchedule:
     """The night's exposures, a function of the seed and the night number alone."""
     dice, count = Dice(seed), len(fields().number)
     index = np.arange(count)
@@ -77,7 +77,7 @@ def schedule(seed: int, night: int) -> Schedule:
         field, band = _blocks(chosen, swap)
         slot = np.clip((DAWN_DAY - DUSK_DAY) / len(field), *SLOT_LIMITS_DAY)
         jd[field, band] = julian_date(night) + DUSK_DAY + slot * np.arange(len(field))
-    return Schedule(night, jd)
+    return VisitSchedule(night, jd)
 
 
 def window(seed: int, last: int, nights: int) -> Floats:

@@ -204,6 +204,6 @@ def test_records_of_transactions_that_were_not_committed_are_not_asked_for(fetch
 
 @pytest.mark.parametrize("fatal", [True, False])
 def test_an_error_that_the_client_does_not_survive_ends_the_run_whatever_its_code(fatal: bool) -> None:
-    watch = Watchdog(Settings())
+    watchdog = Watchdog(Settings())
     watchdog.on_error(KafkaError(KafkaError._INCONSISTENT, "gone for good", fatal))
     assert isinstance(watchdog.fault, BrokerError) == fatal

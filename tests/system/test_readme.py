@@ -40,10 +40,14 @@ def test_any_other_command_runs(command: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_what_readme_links_to_exists() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "build", ".pytest_cache"} & set(path.parts))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_exists(page: Path) -> None:
+    found = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    links = {link.partition("#")[0] for link in found if "://" not in link} - {""}
+    assert {link for link in links if not (page.parent / link).exists()} == set()
 
 
 def test_the_tree_names_the_folders_there_are() -> None:

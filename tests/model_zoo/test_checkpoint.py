@@ -65,6 +65,17 @@ def test_saving_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None
 # Identity
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing_half_written(
+    checkpoint: Checkpoint, tmp_path: Path, name: str
+) -> None:
+    """A folder stands where a file is to be."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(OSError, match=name):
+        save(checkpoint, tmp_path)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_another_encoder_weight_is_another_encoder_and_model(checkpoint: Checkpoint) -> None:
     other = random_checkpoint()
     with torch.no_grad():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model_zoo.preprocess import MASKED, Preprocessing, encoder_input
+from model_zoo.preprocess import MASKED, Preprocessing, encoder_input, signal_to_noise
 
 NOISE = Preprocessing(normalisation="noise")
 
@@ -22,6 +22,14 @@ def test_noise_measures_a_source_in_units_of_its_sky() -> None:
 def test_noise_does_not_see_gain_or_background() -> None:
     stamps = sky()
     np.testing.assert_allclose(encoder_input(3 * stamps + 40, NOISE), encoder_input(stamps, NOISE), atol=2e-3)
+
+
+def test_a_signal_is_cut_off_at_a_million_times_the_noise_on_both_sides() -> None:
+    stamps = np.linspace(-1, 1, 441, dtype=np.float32).reshape(1, 1, 21, 21)
+    stamps[0, 0, 0, 0], stamps[0, 0, 20, 20] = -1e12, 1e12
+    found = signal_to_noise(stamps)
+    assert (found.min(), found.max()) == (-1e6, 1e6)
+    assert np.abs(found[0, 0, 1:-1]).max() < 2
 
 
 def test_minmax_is_the_convention_of_the_seeds() -> None:

@@ -83,6 +83,13 @@ def test_the_source_of_a_full_stamp_is_its_centre_wherever_it_is() -> None:
     assert source_pixel((63, 63), 5.0, 3_079.0) == (31, 31)
 
 
+def test_a_short_axis_lost_its_low_side_only_where_the_source_is_in_the_lower_half() -> None:
+    assert source_pixel((50, 63), xpos=1_000.0, ypos=1_539.5) == (18, 31)
+    assert source_pixel((50, 63), xpos=1_000.0, ypos=1_540.0) == (31, 31)
+    assert source_pixel((63, 50), xpos=1_535.5, ypos=1_000.0) == (31, 18)
+    assert source_pixel((63, 50), xpos=1_536.0, ypos=1_000.0) == (31, 31)
+
+
 # Scaling
 
 

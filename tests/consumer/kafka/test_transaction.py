@@ -18,6 +18,7 @@ from consumer.message import Batch, Message
 from consumer.results import Results
 from tests.consumer.kafka.test_source import MemoryLedger
 from tests.support.line import SESSION_MS, new_topics, produce, read_topic, unique
+from tests.support.makers import made
 
 pytestmark = pytest.mark.integration
 
@@ -228,6 +229,25 @@ def test_results_are_left_out_by_the_place_their_message_had() -> None:
     results = results_of(Batch.from_topics([message(offset) for offset in (3, 4, 5)]))
     assert [one.message.offset for one in unpublished(results, {("t", 0): 4}).dead_letters] == [4, 5]
     assert len(unpublished(results, {("t", 0): -1001}).dead_letters) == 3
+
+
+def test_a_result_at_the_committed_offset_itself_was_not_published_before() -> None:
+    """A committed offset is that of the next message."""
+    results = Results(3, 3, 0, [made(offset, topic="t", partition=0, offset=offset) for offset in (3, 4, 5)], ())
+    assert [one.offset for one in unpublished(results, {("t", 0): 4}).classifications] == [4, 5]
+    assert len(unpublished(results, {("other", 0): 4}).classifications) == 3
+
+
+def test_a_batch_that_was_committed_is_not_published_a_second_time(broker: str) -> None:
+    topics = sent(broker, 5)
+    configured = settings(broker, topics)
+    member = Member(configured, MemoryLedger())
+    batch = member.next()
+    for _ in range(2):
+        member.both.commit(batch)
+    assert member.source.committed == batch.offsets
+    member.close()
+    assert published(broker, topics) == numbers(len(batch.messages))
 
 
 def message(offset: int) -> Message:

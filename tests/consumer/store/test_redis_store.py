@@ -199,6 +199,37 @@ def test_offsets_kept_by_an_earlier_version_or_for_another_encoder_are_believed(
     assert one.applied(("t", 0)) == store(store_url, "new").applied(("t", 0)) == 9
 
 
+def test_a_loss_is_noticed_by_a_member_that_was_behind_and_heard_how_far_the_store_is(store_url: str) -> None:
+    """The applied offset is what the store says, and not what this member asked for."""
+    store(store_url).remember(entries(("a", 1, 10.0)), {("t", 0): 9})
+    behind = store(store_url)
+    behind.remember(entries(("a", 1, 10.0)), {("t", 0): 3})
+    redis.Redis.from_url(store_url).hset("applied:g:t", "0", 5)
+    with pytest.raises(StoreError, match=r"holds g:t \[0\] up to 5, not 9"):
+        behind.remember(entries(("a", 2, 11.0)), {("t", 0): 6})
+
+
+def test_a_member_that_asks_how_far_the_store_is_takes_its_word_for_it(store_url: str) -> None:
+    """As at an assignment: what is missing is read again, and that is no loss any more."""
+    one = store(store_url)
+    one.remember(entries(("a", 1, 10.0)), {("t", 0): 50})
+    redis.Redis.from_url(store_url).flushdb()
+    assert one.applied(("t", 0)) is None
+    one.remember(entries(("a", 1, 10.0)), {("t", 0): 10})
+    assert one.applied(("t", 0)) == 10
+
+
+def test_surplus_is_deleted_once_and_not_at_every_later_visit(store_url: str) -> None:
+    one = store(store_url, max_history=3)
+    one.remember(entries(*[("a", candid, float(candid)) for candid in range(1, 6)]), {})
+    client = redis.Redis.from_url(store_url)
+    client.config_resetstat()
+    for _ in range(3):
+        one.remember(entries(("a", 5, 5.0)), {})
+    assert client.info("commandstats")["cmdstat_hdel"]["calls"] == 1
+    assert one.sequence("a").candid.tolist() == [3, 4, 5]
+
+
 def test_where_a_group_began_is_decided_once(store_url: str) -> None:
     one = store(store_url)
     assert one.start() is None

@@ -12,6 +12,12 @@ def test_the_last_feature_map_is_a_quarter_of_the_input_rounded_up(size: int, re
     assert trunk(torch.zeros(2, 3, size, size)).shape == (2, WIDTH, reduced, reduced)
 
 
+def test_the_first_layer_sees_every_pixel_and_the_second_and_fourth_halve_the_map() -> None:
+    trunk = build_encoder(EncoderConfig())[:-2]
+    sides = [trunk[: 3 * layers](torch.zeros(2, 3, 21, 21)).shape[2:] for layers in range(1, 5)]
+    assert sides == [(21, 21), (11, 11), (11, 11), (6, 6)]
+
+
 @pytest.mark.parametrize("config", [EncoderConfig(), EncoderConfig(channels=1, size=27, latent=130)])
 def test_stamps_become_latents_of_the_length_asked_for(config: EncoderConfig) -> None:
     encoder = freeze(build_encoder(config))

@@ -98,6 +98,14 @@ def test_features_are_latent_time_since_last_time_since_first_and_band() -> None
     assert features[0, :, LATENT + 2 :].tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]], "an unknown band is none"
 
 
+def test_a_time_that_goes_back_counts_as_no_time() -> None:
+    jd = torch.tensor([[JD, JD + 3, JD + 1, JD - 2]], dtype=torch.float64)
+    features = seeded().features(torch.zeros(1, 4, LATENT), jd, torch.ones(1, 4, dtype=torch.int64))
+    logs = torch.tensor([1.0, 2.0, 3.0, 4.0]).log()
+    assert torch.allclose(features[0, :, LATENT], logs[[0, 3, 0, 0]])
+    assert torch.allclose(features[0, :, LATENT + 1], logs[[0, 3, 1, 0]])
+
+
 def test_latents_are_standardised_by_the_stored_moments() -> None:
     plain, scaled, (latents, *rest) = seeded(), seeded(), sequence(4)
     scaled.mean += 3.0

@@ -18,7 +18,7 @@ from train.cli.experiments import app
 from train.data.alert_table import FIELDS
 from train.experiments.experiment import ExperimentError
 from train.serving.evaluate import ModelScores, answered, read_labelled, score_checkpoint
-from train.serving.sequence import prefixes
+from train.serving.sequence import LENGTHS, prefixes
 from train.simulation.nights.night import NightRequest, write
 from train.simulation.nights.sink import TarSink
 from train.training.scores import bootstrap_interval
@@ -76,6 +76,17 @@ def test_the_report_says_what_scikit_learn_says_of_the_truth(nights: Path, told:
     expected = f1_score([true[one] for one in candids.tolist()], names[told.single.argmax(1)], average="macro")
     (line,) = [line for line in answer.output.splitlines() if line.startswith("| single alert | every alert")]
     assert f"| {len(true)} | {expected:.3f} (" in line
+
+
+def test_the_report_has_a_line_for_each_length_that_there_is(
+    nights: Path, told: ModelScores, judge: Checkpoint
+) -> None:
+    lengths = told.sequences.lengths.numpy()
+    table = score_checkpoint(judge, [nights]).split("Macro-F1 by number of alerts:")[1]
+    rows = [line.split(" | ")[:2] for line in table.splitlines()[4:] if line]
+    expected = [[f"| {length}", f"{(lengths == length).sum():,}"] for length in LENGTHS if (lengths == length).any()]
+    assert len(expected) > 1
+    assert rows == expected
 
 
 def test_two_skies_share_no_sequence(nights: Path, told: ModelScores, tmp_path: Path) -> None:

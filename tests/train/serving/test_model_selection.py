@@ -12,7 +12,7 @@ from train.experiments.experiment import changed, read_experiment
 from train.serving.dataset import Alerts, Folds, gather
 from train.serving.encoder import EncoderTraining
 from train.serving.fit import Encoders, ServingConfig
-from train.serving.model_selection import choose_encoder, choose_head, encoder_candidates, regret
+from train.serving.model_selection import SHARES, EncoderChoice, choose_encoder, choose_head, encoder_candidates, regret
 from train.serving.run import serving_of
 
 COUNT = 60
@@ -86,6 +86,33 @@ def test_labels_of_the_fold_that_is_scored_change_nothing_that_was_chosen_for_it
         plan = choose_encoder(some, folds, QUICK, 2, encoders, str)
         plans.append((plan.outer[2], choose_head(some, folds, plan, 2, encoders, str).outer[2]))
     assert plans[0] == plans[1]
+
+
+def test_an_encoder_that_chooses_is_fitted_without_both_folds_of_its_pair(
+    alerts: Alerts, folds: Folds, tmp_path: Path
+) -> None:
+    """A fit is kept under the fingerprint of the alerts that it saw."""
+    choose_encoder(alerts, folds, QUICK, 2, Encoders(tmp_path), str)
+    seen = {path.stem.rpartition("-")[2] for path in tmp_path.iterdir()}
+    assert seen == {alerts.fingerprint(alerts.without(folds.within(pair))) for pair in folds.pairs()}
+
+
+@pytest.mark.parametrize(("telling", "share"), [("stamps", SHARES[-1]), ("metadata", SHARES[0])])
+def test_the_share_of_the_image_head_is_large_where_stamps_tell_the_classes_and_small_where_metadata_does(
+    tmp_path: Path, telling: str, share: float
+) -> None:
+    table = observed(objects=COUNT)
+    if telling == "stamps":
+        for row, place in enumerate(table.label):
+            table.stamps[row, :, 2 + 4 * place : 5 + 4 * place] += 100
+    else:
+        table.metadata[:] = table.label[:, None] + np.random.default_rng(1).normal(0, 0.1, table.metadata.shape)
+    alerts = gather(table, [], ServingConfig().preprocessing)
+    folds = Folds.of(alerts, 3, 1)
+    columns = replace(QUICK.columns, steps=30)
+    serving = replace(QUICK, encoder=EncoderTraining(steps=30, batch=16), columns=columns)
+    found = choose_head(alerts, folds, EncoderChoice((serving,) * 3, serving), 30, Encoders(tmp_path), str)
+    assert {one.share for one in (*found.outer, found.final)} == {share}
 
 
 def test_the_least_regret_is_that_of_the_better_answers_whatever_their_temperature() -> None:

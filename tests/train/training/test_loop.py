@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from train.training.loop import (
     TrainingProgress,
     TrainingSchedule,
     load_best,
+    load_last,
     train,
 )
 
@@ -85,11 +88,31 @@ def test_patience_counts_epochs_since_the_best_and_a_tie_is_better(tmp_path: Pat
     assert progress.since_best == 2
 
 
-def test_the_best_weights_are_kept_apart_from_the_last(tmp_path: Path) -> None:
+def judged(net: nn.Module, losses: Iterable[float], seen: list[dict[str, torch.Tensor]] | None = None) -> Objective:
+    """An objective whose validation says `losses`, an epoch each. seen: takes the weights that it was asked of."""
+    told = iter(losses)
+
+    def validate() -> dict[str, float]:
+        if seen is not None:
+            seen.append({name: value.clone() for name, value in net.state_dict().items()})
+        return {"validation": next(told)}
+
+    return replace(objective(net), validate=validate)
+
+
+def test_training_ends_after_as_many_epochs_without_a_better_one_as_patience_says(tmp_path: Path) -> None:
     net = model()
-    progress = train(net, objective(net), schedule(8), tmp_path, generator())
-    best = min(progress.records, key=lambda record: record["validation"])["epoch"]
-    assert load_best(net, tmp_path) == best
+    ended = train(net, judged(net, (2.0, 1.0, 3.0, 3.0, 3.0, 3.0, 0.5)), schedule(9, patience=3), tmp_path, generator())
+    assert (ended.epoch, ended.best, ended.since_best) == (5, 1.0, 3)
+
+
+def test_the_best_weights_are_kept_apart_from_the_last(tmp_path: Path) -> None:
+    net, seen = model(), []
+    train(net, judged(net, (3.0, 1.0, 2.0, 4.0), seen), schedule(4), tmp_path, generator())
+    assert not torch.equal(seen[1]["0.weight"], seen[3]["0.weight"])
+    for load, epoch in ((load_best, 2), (load_last, 4)):
+        assert load(net, tmp_path) in {epoch, None}
+        assert all(torch.equal(value, seen[epoch - 1][name]) for name, value in net.state_dict().items())
 
 
 def test_a_loss_that_is_no_number_stops_with_the_rate(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from train.training.scores import (
     macro_f1,
     over_seeds,
     paired_test,
+    reliability,
     score,
     worded,
 )
@@ -37,6 +38,32 @@ def test_calibration_is_the_gap_between_how_sure_and_how_right() -> None:
     said = np.array([0] * 8 + [1] * 2)
     assert calibration_error(label, answers(said, 0.8)) == pytest.approx(0.0)
     assert calibration_error(label, answers(said, 0.95)) == pytest.approx(0.15)
+
+
+def test_a_bin_is_a_tenth_wide_and_the_last_one_holds_certainty_itself() -> None:
+    """(share of the examples, share that is right, how sure), of 0.8 … 0.9 and of 0.9 … 1."""
+    label, said = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 1, 0, 1])
+    probability = np.concatenate([answers(said[:2], 0.85), answers(said[2:4], 0.95), answers(said[4:], 1.0)])
+    [lower, upper] = reliability(label, probability)
+    assert lower == pytest.approx((0.4, 1.0, 0.85))
+    assert upper == pytest.approx((0.6, 2 / 3, 2.9 / 3))
+
+
+def test_the_interval_is_95_percent_of_the_resampled_scores() -> None:
+    draw = np.random.default_rng(0)
+    label = np.arange(80) % 3
+    said = np.where(draw.random(80) < 0.7, label, (label + 1) % 3)
+    draws = np.random.default_rng(1).integers(80, size=(1000, 80))
+    each = [
+        2
+        * ((label[draws] == one) & (said[draws] == one)).sum(1)
+        / ((label[draws] == one).sum(1) + (said[draws] == one).sum(1))
+        for one in range(3)
+    ]
+    scores = np.mean(each, axis=0)
+    low, high = bootstrap_interval(label, answers(said, 0.9), np.random.default_rng(1))
+    assert (scores < low).sum() == pytest.approx(25, abs=1)
+    assert (scores > high).sum() == pytest.approx(25, abs=1)
 
 
 def test_the_interval_holds_the_score_and_narrows_with_examples() -> None:
@@ -90,6 +117,11 @@ def test_with_one_seed_the_paired_test_is_mcnemar_s() -> None:
         theirs[:gained], ours[gained : gained + lost] = 1, 1
         exact = binomtest(gained, gained + lost).pvalue
         assert paired_test(label, ours, theirs, np.random.default_rng(1)) == pytest.approx(exact, abs=0.02, rel=0.02)
+
+
+def test_a_difference_that_no_draw_reaches_has_the_p_value_of_the_draws_and_is_never_impossible() -> None:
+    label = np.zeros(200, int)
+    assert paired_test(label, label, label + 1, np.random.default_rng(1)) == pytest.approx(1 / 10_001)
 
 
 def test_the_paired_test_asks_every_seed() -> None:

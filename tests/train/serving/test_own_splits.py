@@ -6,7 +6,7 @@ from train.serving.own_splits import judge_own
 from model_zoo.preprocess import encoder_input
 from tests.conftest import random_checkpoint
 from train.data.alert_table import FIELDS, AlertTable
-from train.serving import Models
+from train.serving.fit import Models
 
 ROW = np.array([0, 0, 1, 2, 2, 2, 3])
 """Which row of the set each stamp is of."""

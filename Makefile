@@ -70,7 +70,7 @@ clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 CHAOS := --alerts 20000 --seed 1
-.PHONY: chaos fuzz soak
+.PHONY: chaos fuzz soak mutants
 chaos: $(VENV)/.ready  ## faults in every part, over simulated nights; hours. CHAOS="--alerts 1500" for minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'moto[server]>=5.2'
 	mkdir -p build
@@ -83,6 +83,9 @@ fuzz: $(VENV)/.ready  ## a million damaged inputs each for packets, their schema
 	$(BIN)/python -m tests.fuzz stamp
 	$(BIN)/python -m tests.fuzz image
 	$(BIN)/python -m tests.fuzz pickle
+
+mutants: $(VENV)/.ready  ## do the tests see single faults in the hot files? some minutes; MUTANTS="--all" for every one
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 soak: $(VENV)/.ready  ## an hour at 333 alerts/s: memory, files and latency stay flat. SOAK="--minutes 5" for less
 	$(BIN)/python -m tests.bench.soak $(SOAK)

@@ -18,6 +18,11 @@ def test_every_version_of_the_lock_is_that_of_the_constraints() -> None:
     assert {name: version for name, version in locked.items() if wanted.get(name, version) != version} == {}
 
 
+def test_what_is_locked_and_not_constrained_is_of_other_platforms_alone() -> None:
+    """An empty constraints.txt constrains nothing, and contradicts nothing."""
+    assert set(pins("requirements.lock")) - set(pins("constraints.txt")) <= {"async-timeout", "colorama", "setuptools"}
+
+
 def test_what_only_torch_needs_is_all_that_the_lock_leaves_out() -> None:
     missing = set(pins("constraints.txt")) - set(pins("requirements.lock"))
     assert missing <= {"torch", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx", "psutil", "sympy"}

@@ -1,11 +1,11 @@
 """A stamp set's own validation and test: a row of several stamps is answered once, after its last."""
 
 import numpy as np
-from train.serving.own_splits import judge_own
 
 from model_zoo.preprocess import encoder_input
 from tests.conftest import random_checkpoint
 from train.data.alert_table import FIELDS, AlertTable
+from train.serving.evaluate import judge_own
 from train.serving.fit import Models
 
 ROW = np.array([0, 0, 1, 2, 2, 2, 3])

@@ -5,6 +5,8 @@ Loading is strict: another format, architecture, set of tensors or hash is an er
 
 import hashlib
 import json
+import reprlib
+import textwrap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,13 @@ __all__ = ["FORMAT", "WEIGHTS", "Checkpoint", "load", "resolve", "save"]
 
 FORMAT: Final = "estampa-checkpoint-1"
 ID_LENGTH: Final = 16
+LARGEST_CARD: Final = 16 * 2**20
+LARGEST_WEIGHTS: Final = 2**30
+"""Bytes. The shipped models have 12 thousand and a million."""
+DEEPEST_CARD: Final = 32
+LONGEST_LINE: Final = 300
+LONGEST_NAME: Final = 200
+"""Bytes of UTF-8: a name is in every record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,12 @@ class Checkpoint:
         """Hash of the whole: encoder, heads, classes in order."""
         return _digest(self._description(), self._tensors())
 
+    @property
+    def card_id(self) -> str:
+        """Hash of the model and of what people read of it: name and metadata."""
+        read = json.loads(json.dumps({"name": self.name, "metadata": self.metadata, "model_id": self.model_id}))
+        return _digest(read, {})
+
     def _encoder_description(self) -> dict[str, Any]:
         return {"encoder": asdict(self.encoder_config), "preprocessing": self.preprocessing.to_dict()}
 
@@ -70,6 +85,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
         "encoder_id": checkpoint.encoder_id,
         "description": checkpoint._description(),
         "metadata": checkpoint.metadata,
+        "card_id": checkpoint.card_id,
     }
     contents = {
         "model.safetensors": safetensors.torch.save(checkpoint._tensors()),
@@ -95,22 +111,94 @@ def load(folder: Path) -> Checkpoint:
 
     Raises CheckpointError on any difference between the card, the tensors and this code.
     """
+    weights = folder / "model.safetensors"
     try:
-        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        tensors = safetensors.torch.load_file(folder / "model.safetensors")
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
+        card = json.loads(_sized(folder / "model.json", LARGEST_CARD).read_text(encoding="utf-8"))
+        shapes = _shapes(_sized(weights, LARGEST_WEIGHTS))
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be read: {_line(error)}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {folder} is not of format {FORMAT}; export it again")
     try:
-        checkpoint = _build(card, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"checkpoint {folder} does not fit this version of estampa: {error}") from error
+        _check_card(card)
+        with torch.device("meta"):
+            _build(card, shapes)  # takes no memory, whatever the card says
+        checkpoint = _build(card, safetensors.torch.load_file(weights))
+        _check_numbers(checkpoint)
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {folder} does not fit this version of estampa: {_line(error)}") from error
     _verify(checkpoint, card, folder)
     return checkpoint
 
 
+def _line(error: Exception) -> str:
+    """What it says, in one line of bounded length: torch has one for each tensor."""
+    return textwrap.shorten(str(error), LONGEST_LINE, placeholder=" …")
+
+
+def _sized(path: Path, most: int) -> Path:
+    """The path of a plain file of bounded size. Raises OSError or ValueError for another."""
+    if not path.is_file():
+        raise ValueError(f"{path.name} is no file")
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"{path.name} has {size} bytes; a checkpoint's has {most} at the most")
+    return path
+
+
+def _shapes(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file as its header tells of them, without their values."""
+    with safetensors.safe_open(path, "pt") as file:
+        return {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.keys()}  # noqa: SIM118 - no dict
+
+
+def _check_card(card: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError where a part of the card is not of its type."""
+    description = card["description"]
+    for name, part in {"description": description, "metadata": card["metadata"]}.items():
+        _check_type(name, part, dict)
+    for name in ("encoder", "preprocessing", "mlp", "recurrent"):
+        _check_type(name, description[name], dict)
+    _check_type("metadata of mlp", description["mlp"].get("metadata", []), list)
+    _check_type("channels", description["preprocessing"]["channels"], list)
+    classes = description["classes"]
+    _check_type("classes", classes, list)
+    if not classes or len(set(classes)) < len(classes):
+        raise ValueError("classes must be some, each once")
+    for text in (card["name"], *classes):
+        _check_type("name", text, str)
+        if not text or len(text.encode()) > LONGEST_NAME:
+            raise ValueError(f"a name has {len(text)} letters; give 1 to {LONGEST_NAME}")
+    _check_depth(card)
+
+
+def _check_type(name: str, part: Any, kind: type) -> None:
+    if not isinstance(part, kind):
+        raise TypeError(f"its {name} is {reprlib.repr(part)}, of another type than {kind.__name__}")
+
+
+def _check_depth(part: Any, left: int = DEEPEST_CARD) -> None:
+    """What shows a card goes down into it, as JSON's writer does."""
+    if left == 0:
+        raise ValueError(f"its card nests deeper than {DEEPEST_CARD}")
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    for one in inner:
+        _check_depth(one, left - 1)
+
+
+def _check_numbers(checkpoint: Checkpoint) -> None:
+    """Raise ValueError where a tensor would make probabilities that are no numbers."""
+    for name, tensor in checkpoint._tensors().items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"tensor {name} holds values that are not finite")
+        divides = name.rpartition(".")[2] in {"deviation", "temperature"}
+        if divides and not (tensor > 0).all():
+            raise ValueError(f"tensor {name} holds values that are not above 0")
+        if name.endswith("running_var") and not (tensor >= 0).all():
+            raise ValueError(f"tensor {name} holds values below 0")
+
+
 def _build(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Checkpoint:
+    """Modules with these tensors, whose names and shapes must be theirs."""
     description = card["description"]
     encoder_config = EncoderConfig(**description["encoder"])
     checkpoint = Checkpoint(
@@ -144,7 +232,8 @@ def _check_fit(checkpoint: Checkpoint) -> None:
 
 
 def _verify(checkpoint: Checkpoint, card: dict[str, Any], folder: Path) -> None:
-    for key in ("encoder_id", "model_id"):
+    written = {"card_id"} & card.keys()  # earlier versions wrote none
+    for key in ("encoder_id", "model_id", *written):
         found, said = getattr(checkpoint, key), card.get(key)
         if found != said:
             raise CheckpointError(

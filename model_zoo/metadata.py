@@ -78,6 +78,8 @@ class Column:
             raise ValueError(f"metadata column {self.name!r} is none that a head may see: {', '.join(COLUMNS)}")
         if not self.knots or len(self.knots) != len(self.levels) or (np.diff(self.knots) <= 0).any():
             raise ValueError(f"metadata column {self.name!r} needs rising knots and a level for each")
+        if not np.isfinite(self.knots).all() or not np.isfinite(self.levels).all():
+            raise ValueError(f"metadata column {self.name!r} has a knot or a level that is not finite")
 
     @property
     def fields(self) -> tuple[str, ...]:

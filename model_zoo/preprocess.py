@@ -37,7 +37,7 @@ class Preprocessing:
     normalisation: str = "minmax"
 
     def __post_init__(self) -> None:
-        if not 0 < self.size <= STAMP_SIDE:
+        if not isinstance(self.size, int) or not 0 < self.size <= STAMP_SIDE:
             raise ValueError(f"preprocessing.size is {self.size}; a stamp gives 1 to {STAMP_SIDE} pixels")
         if not self.channels or set(self.channels) - set(CHANNELS):
             raise ValueError(f"preprocessing.channels is {self.channels}; name some of {', '.join(CHANNELS)}")

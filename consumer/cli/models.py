@@ -52,6 +52,10 @@ def _lines(what: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _headline(metadata: Mapping[str, Any]) -> str:
     """The MLP's and the recurrent head's score on the first alert of unseen objects, where the card has them."""
-    held = metadata.get("held_out", {})
-    found = [held.get(f"{head}_first_alert", {}).get("f1") for head in ("mlp", "recurrent")]
-    return " / ".join("—" if score is None else f"{score:.3f}" for score in found)
+    found = [_part(_part(_part(metadata, "held_out"), f"{head}_first_alert"), "f1") for head in ("mlp", "recurrent")]
+    return " / ".join(f"{score:.3f}" if isinstance(score, int | float) else "—" for score in found)
+
+
+def _part(of: Any, name: str) -> Any:
+    """Metadata are free: what a card of ours has may be missing from another's, or be of another type."""
+    return of.get(name) if isinstance(of, Mapping) else None

@@ -1,9 +1,13 @@
 """`/metrics`, `/healthz` (the loop moved lately) and `/readyz` (it can classify now), over HTTP."""
 
+import contextlib
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -12,6 +16,15 @@ from consumer.configuration.settings import MonitorSettings
 from consumer.errors import ConfigError
 
 log = structlog.get_logger()
+
+CONNECTIONS: Final = 32
+"""At once, each with its thread. Beyond them the oldest is closed: a probe asks as soon as it is connected."""
+THREADS: Final = 2 * CONNECTIONS
+"""One whose connection was closed may still be asking the store."""
+THREAD_S: Final = 1.0
+"""How long a new connection waits for one of them to end."""
+CONNECTION_S: Final = 10.0
+"""From the connection's begin to its end, however slowly its bytes come or go."""
 
 
 class Heartbeat:
@@ -37,7 +50,7 @@ class Monitor:
         self._heartbeat, self._checks = heartbeat, checks
         handler = type("Handler", (_Handler,), {"monitor": self})
         try:
-            self._server = ThreadingHTTPServer((settings.host, settings.port), handler)
+            self._server = _Server((settings.host, settings.port), handler)
         except OSError as error:
             place = f"{settings.host}:{settings.port}"
             raise ConfigError(f"monitor cannot listen on {place}: {error.strerror}; set monitor.port") from error
@@ -64,6 +77,57 @@ class Monitor:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Bounded in connections, and each of them in time: who connects and says nothing keeps no one out."""
+
+    request_queue_size = 128
+
+    def __init__(self, *words: Any) -> None:
+        self._open: dict[socket.socket, float] = {}  # since when, oldest first
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(THREADS)
+        super().__init__(*words)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            for oldest in list(self._open)[: len(self._open) - CONNECTIONS + 1]:
+                self._cut(oldest)
+            self._open[request] = time.monotonic()
+        if self._slots.acquire(timeout=THREAD_S):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def service_actions(self) -> None:
+        """Called twice a second, and after each connection."""
+        with self._lock:
+            for one, since in list(self._open.items()):
+                if time.monotonic() - since > CONNECTION_S:
+                    self._cut(one)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
+        """A client that went, or was cut, is no news."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("monitor_failed", client=client_address[0])
+
+    def _cut(self, connection: socket.socket) -> None:
+        """Its thread finds it ended, and closes it."""
+        del self._open[connection]
+        with contextlib.suppress(OSError):  # it has ended by itself
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

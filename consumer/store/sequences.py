@@ -86,7 +86,9 @@ class StoredSequence:
 def _finite(latents: NDArray[np.float32]) -> bool:
     """Whether no component is past `LARGEST`. The sum of squares, a tenth of the work, is finite for nearly all."""
     flat = latents.ravel()
-    return math.isfinite(np.dot(flat, flat)) or bool((np.abs(latents) <= LARGEST).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.dot(flat, flat)
+    return math.isfinite(squares) or bool((np.abs(latents) <= LARGEST).all())
 
 
 def damaged(fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> set[bytes]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from model_zoo.bounds import WIDEST, check_counts
+
 WIDTH = 64
 STRIDES = (1, 2, 1, 2)
 
@@ -16,6 +18,9 @@ class EncoderConfig:
     channels: int = 3
     size: int = 21
     latent: int = 42
+
+    def __post_init__(self) -> None:
+        check_counts(self, channels=WIDEST, size=WIDEST, latent=WIDEST)
 
     @property
     def reduced(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from model_zoo.bounds import WIDEST, check_counts, check_share
 from model_zoo.metadata import Column, metadata_fields
 
 
@@ -22,6 +23,10 @@ class MlpConfig:
     classes: int = 5
     dropout: float = 0.5
     metadata: tuple[Column, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_counts(self, latent=WIDEST, hidden=WIDEST, classes=WIDEST)
+        check_share(self, "dropout")
 
     @property
     def inputs(self) -> int:

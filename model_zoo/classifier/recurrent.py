@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from model_zoo.bounds import WIDEST, check_counts, check_share
 from model_zoo.classes import BANDS
 
 TIME_FEATURES = 2
+DEEPEST = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,10 @@ class RecurrentConfig:
     layers: int = 1
     classes: int = 5
     dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_counts(self, latent=WIDEST, hidden=WIDEST, layers=DEEPEST, classes=WIDEST)
+        check_share(self, "dropout")
 
 
 class Recurrent(nn.Module):

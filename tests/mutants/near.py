@@ -10,14 +10,17 @@ NEAR: Final[Mapping[str, str]] = {
     "consumer/store/sequences.py": "consumer/store/test_sequences",
     "consumer/inference/models.py": "consumer/inference/test_models",
     "consumer/archive/journal.py": "consumer/archive/test_journal consumer/archive/test_sink",
-    "consumer/kafka/source.py": "consumer/kafka/test_offsets consumer/kafka/test_source consumer/kafka/test_transaction",
-    "consumer/decoding/kernels.py": "consumer/decoding/test_kernels consumer/decoding/test_packet consumer/decoding/test_stamps",
+    "consumer/kafka/source.py": "consumer/kafka/test_offsets "
+    "consumer/kafka/test_source consumer/kafka/test_transaction",
+    "consumer/decoding/kernels.py": "consumer/decoding/test_kernels "
+    "consumer/decoding/test_packet consumer/decoding/test_stamps",
     "consumer/metrics.py": "consumer/monitoring/test_metrics consumer/test_pipeline",
     "consumer/archive/sink.py": "consumer/archive/test_sink",
     "consumer/decoding/packet.py": "consumer/decoding/test_packet consumer/decoding/test_alert",
     "consumer/pipeline.py": "consumer/test_pipeline consumer/test_pipeline_bad_input consumer/monitoring/test_metrics",
     "consumer/kafka/offsets.py": "consumer/kafka/test_offsets consumer/kafka/test_source",
-    "consumer/decoding/compiler.py": "consumer/decoding/test_packet consumer/decoding/test_projection consumer/decoding/test_kernels",
+    "consumer/decoding/compiler.py": "consumer/decoding/test_packet "
+    "consumer/decoding/test_projection consumer/decoding/test_kernels",
     "consumer/kafka/sink.py": "consumer/kafka/test_publish_encoder consumer/kafka/test_sink consumer/kafka/test_source",
     "consumer/decoding/stamps.py": "consumer/decoding/test_stamps",
     "consumer/store/redis_store.py": "consumer/store/test_sequences consumer/store/test_redis_store",

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from consumer.configuration.settings import Settings, load_settings
 from consumer.embedded import create_topics
 from consumer.errors import BrokerError, StoreError
-from consumer.kafka import KafkaSource
+from consumer.kafka.source import KafkaSource
 from consumer.kafka.watchdog import Watchdog
 from tests.consumer.kafka.test_source import FETCH, MemoryLedger, drain, settings
 from tests.support.front import Front, Stream, start_behind

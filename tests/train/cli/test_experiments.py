@@ -242,7 +242,7 @@ def test_ctrl_c_in_the_first_epoch_does_not_say_that_one_is_kept(
 
 CTRL_C = """
 import signal
-from train import loop
+from train.training import loop
 from train.__main__ import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts aside deaf to Ctrl-C

@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from consumer.errors import ConfigError
+from consumer.names import Programs, TopicName, Topics
 
 PREFIX: Final = "ESTAMPA__"
 SECRET: Final = ("password", "secret", "url", "pem")
@@ -50,8 +51,8 @@ class KafkaSettings(Section):
 
     brokers: str = Field("localhost:9092", description="host:port, comma separated")
     group: str = Field("estampa", description="consumer group; the same one at every start, or the night is read again")
-    topics: tuple[str, ...] = Field((), description="literal names; empty for the topics of the night")
-    programids: tuple[int, ...] = Field(
+    topics: Topics = Field((), description="literal names; empty for the topics of the night")
+    programids: Programs = Field(
         (1,), min_length=1, description="programs admitted: 1 public, 2 partnership, 3 Caltech"
     )
     start: str = Field("earliest", description="earliest, latest or a UTC time; for the group's first start only")
@@ -164,8 +165,8 @@ class BatchSettings(Section):
 class OutputSettings(Section):
     """What is published, and where to."""
 
-    topic: str = "estampa.classifications"
-    dead_letter_topic: str = "estampa.deadletters"
+    topic: TopicName = "estampa.classifications"
+    dead_letter_topic: TopicName = "estampa.deadletters"
     shape: Literal["estampa", "alerce"] = "estampa"
     framing: Literal["container", "schemaless"] = Field("container", description="container: Avro with its schema")
     part_messages: int = Field(5_000, ge=1, description="a replay's files are safe from a kill after so many")

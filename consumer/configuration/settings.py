@@ -22,6 +22,7 @@ from consumer.configuration.store_url import check_cluster, check_url
 from consumer.configuration.times import time_ms
 from consumer.configuration.toml_file import read_toml
 from consumer.errors import ConfigError
+from consumer.names import Programs, TopicName, Topics
 from model_zoo.device import check_device_name
 
 STARTS: Final = ("earliest", "latest")
@@ -52,8 +53,8 @@ class KafkaSettings(SettingsSection):
 
     brokers: str = Field("localhost:9092", description="host:port, comma separated")
     group: str = Field("estampa", description="consumer group; the same one at every start, or the night is read again")
-    topics: tuple[str, ...] = Field((), description="literal names; empty for the topics of the night")
-    programids: tuple[int, ...] = Field(
+    topics: Topics = Field((), description="literal names; empty for the topics of the night")
+    programids: Programs = Field(
         (1,), min_length=1, description="programs admitted: 1 public, 2 partnership, 3 Caltech"
     )
     start: str = Field("earliest", description="earliest, latest or a UTC time; for the group's first start only")
@@ -182,8 +183,8 @@ class BatchSettings(SettingsSection):
 class OutputSettings(SettingsSection):
     """What is published, and where to."""
 
-    topic: str = "estampa.classifications"
-    dead_letter_topic: str = "estampa.deadletters"
+    topic: TopicName = "estampa.classifications"
+    dead_letter_topic: TopicName = "estampa.deadletters"
     shape: Literal["estampa", "alerce"] = "estampa"
     framing: Literal["container", "schemaless"] = Field("container", description="container: Avro with its schema")
     part_messages: int = Field(5_000, ge=1, description="a replay's files are safe from a kill after so many")

@@ -75,6 +75,14 @@ def test_what_is_committed_is_not_read_again_and_what_is_not_is(broker: str) -> 
     assert drain(KafkaSource(configured, ledger, exit_at_end=True), ledger) == []
 
 
+def test_a_topic_named_twice_is_read_once(broker: str) -> None:
+    topic = unique("night")
+    create_topics(broker, {topic: 1})
+    produce(broker, topic, [b"a", b"b"])
+    source = KafkaSource(settings(broker, topics=(topic, topic)), ledger := MemoryLedger(), exit_at_end=True)
+    assert [one.payload for one in drain(source, ledger)] == [b"a", b"b"]
+
+
 def test_messages_carry_their_place_and_kafka_s_time(broker: str) -> None:
     topic = unique("night")
     create_topics(broker, {topic: 1})

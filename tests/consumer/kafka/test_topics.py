@@ -1,10 +1,12 @@
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.configuration.settings import KafkaSettings
+from consumer.configuration.settings import KafkaSettings, load_settings
+from consumer.errors import ConfigError
 from consumer.kafka.topics import topics_of_the_night, wanted_topics
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -45,6 +47,27 @@ def test_the_time_of_day_does_not_cut_the_night() -> None:
 def test_the_window_is_bounded_whatever_the_broker_keeps(now: datetime, back: int) -> None:
     names = topics_of_the_night(now, (1, 2, 3), back, 2)
     assert len(set(names)) == len(names) == 3 * (back + 3)
+
+
+def test_a_topic_or_a_program_given_twice_counts_once() -> None:
+    kafka = load_settings(None, {"kafka": {"topics": ["b", "a", "b"], "programids": [2, 1, 2, 1]}}).kafka
+    assert (kafka.topics, kafka.programids) == (("b", "a"), (2, 1))
+    assert wanted_topics(kafka, NOON) == ["a", "b"]
+    assert len(set(topics_of_the_night(NOON, kafka.programids, 0, 0))) == 2
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "ztf_2026*", "^ztf_.*", "é", ".", "..", "a\n", "x" * 250])
+@pytest.mark.parametrize("key", ["kafka.topics", "output.topic", "output.dead_letter_topic"])
+def test_a_name_that_no_topic_can_have_is_refused_with_its_key(key: str, name: str) -> None:
+    section, _, field = key.partition(".")
+    given = ["good", name] if field == "topics" else name
+    with pytest.raises(ConfigError, match=rf"^{key}.*no topic can have this name.*it is {re.escape(repr(name))}"):
+        load_settings(None, {section: {field: given}})
+
+
+def test_the_longest_name_and_every_letter_that_kafka_takes_are_taken() -> None:
+    names = ["x" * 249, "Az09._-", "...", "estampa.classifications"]
+    assert load_settings(None, {"kafka": {"topics": names}}).kafka.topics == tuple(names)
 
 
 def test_topics_given_by_name_are_taken_as_they_are() -> None:

@@ -29,7 +29,7 @@ from consumer.cli.options import (
     tell,
 )
 from consumer.errors import SAID, ArchiveError, ConfigError, EstampaError, shortened
-from consumer.terminal import console, prepare_streams, printable, show, write
+from consumer.terminal import console, prepare_streams, printable, show, to_stdout, write
 from consumer.writable import check_files
 from model_zoo.errors import CheckpointError
 
@@ -176,7 +176,7 @@ def _terminate(*_: object) -> None:
 
 
 def main() -> None:
-    """Run the command line: one clear line, and no traceback, for what its user can mend."""
+    """Run the command line: one clear line, and no traceback, for what its user can fix."""
     # Before anything is loaded: a container's process 1 has no default that would end it. The loop has its own handler.
     signal.signal(signal.SIGTERM, _terminate)
     # Before torch loads: threads that spin while they wait are ruinous wherever anything else runs on the machine.
@@ -184,7 +184,8 @@ def main() -> None:
     prepare_streams()
     try:
         check_words(sys.argv[1:])
-        app()
+        with to_stdout():  # help is printed by the library
+            app()
     except (EstampaError, CheckpointError) as error:
         sys.stderr.write(f"estampa: {printable(shortened(str(error), SAID))}\n")
         sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -3,6 +3,7 @@
 Names, messages and paths come from packets, headers and files. Here they are text: never markup, never control codes.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,13 +52,13 @@ def console(*, stderr: bool = False, quiet: bool = False, width: int | None = No
 
 def show(*parts: RenderableType) -> None:
     """Print for a person to read. Raises OutputError where stdout does not take it."""
-    with _to_stdout():
+    with to_stdout():
         console().print(*parts)
 
 
 def write(text: str) -> None:
     """Print for a program to read. Raises OutputError where stdout does not take it."""
-    with _to_stdout():
+    with to_stdout():
         sys.stdout.write(text)
 
 
@@ -87,11 +88,16 @@ def table(
 
 
 @contextmanager
-def _to_stdout() -> Iterator[None]:
-    """What fails is said once: what stdout still holds goes nowhere, or Python's own end would fail on it too."""
+def to_stdout() -> Iterator[None]:
+    """Within it stdout is written. Raises OutputError where stdout does not take it: closed, or on a full disk.
+
+    What fails is said once: what stdout still holds goes nowhere, or Python's own end would fail on it too.
+    """
     try:
         yield
         sys.stdout.flush()
     except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF} or error.filename:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(f"stdout cannot be written: {error.strerror}") from error

@@ -7,7 +7,8 @@ from types import FrameType
 import typer
 
 from consumer.cli.options import check_words
-from consumer.errors import ConfigError
+from consumer.errors import ConfigError, OutputError
+from consumer.terminal import prepare_streams, to_stdout
 from train.cli import datasets, experiments
 from train.cli import simulate as simulation
 from train.terminal import fail
@@ -29,11 +30,13 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of the console script; a SIGTERM unwinds like an error, so that no half file or process is left."""
     signal.signal(signal.SIGTERM, _terminated)
+    prepare_streams()
     try:
         check_words(sys.argv[1:])
-    except ConfigError as error:
+        with to_stdout():  # help is printed by the library
+            app()
+    except (ConfigError, OutputError) as error:
         sys.exit(fail(error).exit_code)
-    app()
 
 
 if __name__ == "__main__":

@@ -154,10 +154,10 @@ def check_writable(
     if out and out.suffix not in FORMATS:
         raise OutputError(f"{out} has no known format; end it in {', '.join(FORMATS)}")
     files = {"--out": out, "--dead-letters": dead_letters}
-    for option, path in files.items():
-        if path and path.exists() and not (path.is_file() or path.is_dir()):
-            raise OutputError(f"{option} {path} is no file: its parts are joined beside it; give the name of a file")
     check_files(files | {"--summary": summary}, inputs, overwrite=overwrite)
+    for option, path in files.items():
+        if path and path.exists() and not path.is_file():
+            raise OutputError(f"{option} {path} is no file: its parts are joined beside it; give the name of a file")
 
 
 @contextmanager

@@ -69,8 +69,9 @@ class Replay:
         folder = self.journal_folder
         resumed = self.resume and folder is not None and any(folder.rglob(NAME))
         check_writable(self.out, self.dead_letters, summary, inputs, overwrite=overwrite or resumed)
-        if self.state_dir:
-            check_folder("--state-dir", self.state_dir)
+        for option, kept in {"--state-dir": self.state_dir, "the folder of parts": folder}.items():
+            if kept:
+                check_folder(option, kept)
 
 
 @dataclass(frozen=True, slots=True)

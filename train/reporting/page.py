@@ -111,5 +111,5 @@ def _cells(row: Sequence[str], tag: str) -> str:
 
 def _picture(picture: Picture) -> str:
     encoded = base64.b64encode(picture.png).decode()
-    image = f'<img alt="{picture.name}" width="{picture.width}" src="data:image/png;base64,{encoded}">'
+    image = f'<img alt="{html.escape(picture.name)}" width="{picture.width}" src="data:image/png;base64,{encoded}">'
     return f"<figure>{image}<figcaption>{html.escape(picture.caption)}</figcaption></figure>"

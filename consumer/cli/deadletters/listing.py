@@ -100,9 +100,12 @@ def _write(letter: DeadLetter, folder: Path, number: int) -> dict[str, Any]:
         return letter.facts() | {"file": None}
     source, partition, position, _ = letter.place
     name = f"{file_name(source)}-{partition}-{position}.avro"
-    if (folder / name).exists() and (folder / name).read_bytes() != letter.payload:
-        name = f"{number}-{name}"
-    (folder / name).write_bytes(letter.payload)
+    same = (folder / name).exists() and (folder / name).read_bytes() == letter.payload
+    if not same:
+        if (folder / name).exists():
+            name = f"letter-{number}-of-{name}"
+        with (folder / name).open("xb") as file:  # never over another letter's bytes
+            file.write(letter.payload)
     return letter.facts() | {"file": name}
 
 

@@ -74,3 +74,36 @@ def test_the_summary_is_written_though_stdout_is_full(env: dict[str, str], tmp_p
     assert done.returncode == 1
     assert done.stderr.decode().splitlines()[-1] == "estampa: stdout cannot be written: No space left on device"
     assert json.loads(summary.read_text())["read"] == len(PACKETS)
+
+
+def test_a_folder_of_parts_that_cannot_be_made_is_told_of_before_the_model_is_loaded(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    archive = write_tar(tmp_path / "night.tar", PACKETS)
+    (tmp_path / "out.avro.parts").write_text("a file")
+    done = estampa_here(env, "replay", str(archive), "--out", str(tmp_path / "out.avro"))
+    assert done.returncode == 1
+    assert "out.avro.parts is a file; give another" in done.stderr.splitlines()[-1]
+    assert "model_loaded" not in done.stderr
+
+
+def test_a_name_that_is_too_long_is_one_line(env: dict[str, str], tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "night.tar", PACKETS)
+    done = estampa_here(env, "replay", str(archive), "--out", str(tmp_path / f"{'x' * 300}.avro"))
+    assert done.returncode == 1
+    assert "File name too long" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("program", ["consumer", "train"])
+def test_help_for_a_full_disk_is_one_line_and_for_a_plain_terminal_is_text(program: str) -> None:
+    command = [sys.executable, "-m", program, "--help"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode != 0
+    assert done.stderr.decode().splitlines()[-1].endswith("stdout cannot be written: No space left on device")
+    assert b"Traceback" not in done.stderr
+    for encoding in ("ascii", "latin-1"):
+        plain = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from prometheus_client import REGISTRY
 
 from consumer.configuration.settings import Settings, load_settings
@@ -60,7 +60,7 @@ class Refusing:
     """A producer whose topic has a max.message.bytes: the embedded broker's topics have none."""
 
     def __init__(self, producer: Producer) -> None:
-        self._producer, self._refused = producer, list[Callable[[], None]]()
+        self._producer, self._refused, self._told = producer, list[Callable[[], None]](), 0
 
     def produce(self, topic: str, value: bytes | None, key: Any, *, headers: Any, on_delivery: Any) -> None:
         if len(value or b"") > LIMIT:
@@ -72,6 +72,7 @@ class Refusing:
     def flush(self, timeout: float) -> int:
         while self._refused:
             self._refused.pop()()
+            self._told += 1
         return self._producer.flush(timeout)
 
     def poll(self, timeout: float) -> int:
@@ -104,6 +105,41 @@ def test_a_letter_that_is_refused_without_its_bytes_too_ends_the_run_and_names_t
     sink._producer = Small(sink._producer)  # type: ignore[assignment]
     with pytest.raises(BrokerError, match=r"give the topic max\.message\.bytes above limits.packet_bytes"):
         sink.publish(results(LARGE))
+
+
+class Aborting(Refusing):
+    """Of a transaction, which a refusal ends: nothing more is taken until it is aborted."""
+
+    def __init__(self, producer: Producer) -> None:
+        super().__init__(producer)
+        self.aborted = 0
+
+    def produce(self, topic: str, value: bytes | None, key: Any, *, headers: Any, on_delivery: Any) -> None:
+        if self._told > self.aborted:
+            raise KafkaException(KafkaError(KafkaError._STATE))
+        super().produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+
+    def abort_transaction(self, timeout: float) -> None:
+        self.aborted = self._told
+        self._producer.abort_transaction(timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+
+def test_a_transaction_that_such_a_letter_ends_is_made_again_without_its_bytes(broker: str) -> None:
+    topics = new_topics(broker)
+    produce(broker, topics["topic"], [b"1"])
+    base = settings(broker, topics)
+    member = Member(base, MemoryLedger())
+    refusing = Aborting(member.both._producer)
+    member.both._producer = member.both._sink._producer = refusing  # type: ignore[assignment]
+    batch = member.next()
+    member.both.publish(results(LARGE))
+    member.both.commit(batch)
+    member.close()
+    assert (committed(base, topics), refusing.aborted) == (1, 1)
+    assert read(broker, topics) == [(None, 0, WHY)]
 
 
 def test_in_a_transaction_too_and_the_offsets_are_committed(broker: str) -> None:

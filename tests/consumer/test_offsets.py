@@ -145,6 +145,16 @@ def test_a_partition_is_not_at_its_end_once_another_message_came(broker: str, to
     source.close()
 
 
+def test_a_member_is_ready_once_it_has_its_partitions_and_not_before(broker: str, topic: str) -> None:
+    source = KafkaSource(settings(broker, topics=(topic,)), MemoryLedger())
+    assert not source.ready
+    for batch in source.batches():
+        assert source.ready == bool(source._assigned)
+        if batch.messages:
+            break
+    source.close()
+
+
 def test_lag_is_the_messages_of_a_partition_that_were_not_read(broker: str) -> None:
     topic = unique("night")
     create_topics(broker, {topic: 1})

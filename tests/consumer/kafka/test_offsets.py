@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -99,10 +100,9 @@ def test_a_group_goes_back_to_a_time_once_in_each_partition(broker: str, halves:
     topic, between = halves
     configured, ledger = settings(broker, topics=(topic,)), MemoryLedger()
     assert len(drain(KafkaSource(configured, ledger, exit_at_end=True), ledger)) == 5
-    source = KafkaSource(configured, ledger, since_ms=between)
-    places = [source._positions.assigned(source._consumer, [TopicPartition(topic, 0)])[0].offset for _ in range(2)]
-    source.close()
-    assert places == [3, 5]
+    with closing(KafkaSource(configured, ledger, since_ms=between)) as source:
+        places = [source._positions.assigned(source._consumer, [TopicPartition(topic, 0)])[0].offset for _ in range(2)]
+        assert places == [3, 5]
 
 
 def test_going_back_to_a_time_never_skips_what_was_not_read(broker: str, halves: tuple[str, int]) -> None:
@@ -128,39 +128,45 @@ def received(broker: str, topic: str, count: int) -> list[KafkaMessage]:
 
 
 def test_a_message_of_a_partition_that_is_no_longer_ours_is_left_to_whoever_has_it(broker: str, topic: str) -> None:
-    source = KafkaSource(settings(broker, topics=(topic,)), MemoryLedger())
-    message = received(broker, topic, 1)[0]
-    source._assigned = {(topic, 1): None}
-    assert not source._is_alert(message)
-    assert source._assigned == {(topic, 1): None}
-    source.close()
+    with closing(KafkaSource(settings(broker, topics=(topic,)), MemoryLedger())) as source:
+        message = received(broker, topic, 1)[0]
+        source._assigned = {(topic, 1): None}
+        assert not source._is_alert(message)
+        assert source._assigned == {(topic, 1): None}
 
 
 def test_a_partition_is_not_at_its_end_once_another_message_came(broker: str, topic: str) -> None:
-    source = KafkaSource(settings(broker, topics=(topic,)), MemoryLedger())
-    source._assigned = {(topic, 0): 5}
-    assert source._at_end()
-    assert source._is_alert(received(broker, topic, 1)[0])
-    assert not source._at_end()
-    source.close()
+    with closing(KafkaSource(settings(broker, topics=(topic,)), MemoryLedger())) as source:
+        source._assigned = {(topic, 0): 5}
+        assert source._at_end()
+        assert source._is_alert(received(broker, topic, 1)[0])
+        assert not source._at_end()
+
+
+def test_a_member_is_ready_once_it_has_its_partitions_and_not_before(broker: str, topic: str) -> None:
+    with closing(KafkaSource(settings(broker, topics=(topic,)), MemoryLedger())) as source:
+        assert not source.ready
+        for batch in source.batches():
+            assert source.ready == bool(source._assigned)
+            if batch.messages:
+                break
 
 
 def test_lag_is_the_messages_of_a_partition_that_were_not_read(broker: str) -> None:
     topic = unique("night")
     create_topics(broker, {topic: 1})
     produce(broker, topic, [b"x"] * 25, each=True)
-    source = KafkaSource(settings(broker, topics=(topic,)), MemoryLedger())
-    read = 0
-    for batch in source.batches():
-        read += len(batch.messages)
-        if 0 < read < 25:
-            source._lag_due = 0.0
-            source._measure_lag()
-            shown = REGISTRY.get_sample_value("estampa_lag_messages", {"topic": topic, "partition": "0"})
-            assert shown == 25 - read
-        if read == 25:
-            break
-    source.close()
+    with closing(KafkaSource(settings(broker, topics=(topic,)), MemoryLedger())) as source:
+        read = 0
+        for batch in source.batches():
+            read += len(batch.messages)
+            if 0 < read < 25:
+                source._lag_due = 0.0
+                source._measure_lag()
+                shown = REGISTRY.get_sample_value("estampa_lag_messages", {"topic": topic, "partition": "0"})
+                assert shown == 25 - read
+            if read == 25:
+                break
 
 
 class Fetches(Front):

@@ -3,8 +3,10 @@ import json
 import pytest
 import torch
 
-from model_zoo.classifier.encoder import freeze
+from model_zoo.classes import CLASSES
+from model_zoo.classifier.encoder import EncoderConfig, freeze
 from model_zoo.classifier.mlp import Mlp, MlpConfig
+from model_zoo.classifier.recurrent import RecurrentConfig
 from model_zoo.metadata import Column
 
 SEEN = (Column("magpsf", (16.0, 20.0), (-1.0, 1.0)), Column("above_reference", (-2.0, 2.0), (-1.0, 1.0)))
@@ -67,3 +69,8 @@ def test_a_config_is_written_as_before_there_was_metadata_unless_it_has_some() -
     assert "metadata" not in MlpConfig().to_dict()
     config = MlpConfig(metadata=SEEN)
     assert MlpConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_heads_answer_for_the_classes_and_latents_of_the_project_unless_told_otherwise() -> None:
+    heads = MlpConfig(), RecurrentConfig()
+    assert {(head.classes, head.latent) for head in heads} == {(len(CLASSES), EncoderConfig().latent)} == {(5, 42)}

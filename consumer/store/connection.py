@@ -134,10 +134,13 @@ class StoreConnection:
 
 
 def executed(pipe: Any) -> list[Any]:
-    """A pipeline's replies. Raises its first error in the server's words, without the command's bytes."""
+    """A pipeline's replies. Raises its first error in the server's words, with the key and without the command's bytes."""
+    sent = list(pipe.command_stack)
     replies: list[Any] = pipe.execute(raise_on_error=False) if len(pipe) else []
-    for reply in replies:
+    for (words, _), reply in zip(sent, replies, strict=True):
         if isinstance(reply, Exception):
+            if failover_code(reply) is None:
+                reply.args = (f"{words[0]} {words[3 if words[0] == 'EVAL' else 1]}: {reply}",)
             raise reply
     return replies
 

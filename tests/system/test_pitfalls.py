@@ -40,7 +40,8 @@ from tests.support.line import (
 from tests.support.packets import night
 
 TABLE = ROOT / "tests" / "PITFALLS.md"
-LINES = 18
+LINES, OURS = 18, 53
+"""Lines of the list of faults seen elsewhere, and of the list of those found here."""
 
 
 class MemoryLedger:
@@ -195,18 +196,19 @@ def test_the_model_takes_as_many_threads_as_it_is_given(checkpoint_folder: Path)
         torch.set_num_threads(before)
 
 
-def rows() -> list[tuple[int, str, str]]:
-    """Line of the list, the fault, the tests named for it."""
-    cells = [line.strip("| \n").split(" | ") for line in TABLE.read_text().splitlines() if re.match(r"\| \d", line)]
-    return [(int(number), fault, tests) for number, fault, tests, *_ in cells]
+def rows() -> list[tuple[str, str, str]]:
+    """Line of either list, the fault, the tests named for it."""
+    cells = [line.strip("| \n").split(" | ") for line in TABLE.read_text().splitlines() if re.match(r"\| F?\d", line)]
+    return [(number, fault, tests) for number, fault, tests, *_ in cells]
 
 
 def test_every_line_of_the_list_has_its_tests() -> None:
-    assert sorted({number for number, _, _ in rows()}) == list(range(1, LINES + 1))
+    ours = {f"F{number}" for number in range(1, OURS + 1)} - {f"F{number}" for number in range(35, 40)}
+    assert {number for number, _, _ in rows()} == {str(number) for number in range(1, LINES + 1)} | ours
 
 
 @pytest.mark.parametrize(("number", "fault", "named"), rows())
-def test_the_tests_that_the_table_names_exist(number: int, fault: str, named: str) -> None:
+def test_the_tests_that_the_table_names_exist(number: str, fault: str, named: str) -> None:
     tests = re.findall(r"`(?:(tests/\S+\.py)::)?(test_\w+|\w+)`", named)
     assert tests, f"{number}, {fault}: no test"
     path = ""

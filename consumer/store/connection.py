@@ -134,7 +134,7 @@ class StoreConnection:
 
 
 def executed(pipe: Any) -> list[Any]:
-    """A pipeline's replies. Raises its first error in the server's words, with the key and without the command's bytes."""
+    """A pipeline's replies. Raises its first error in the server's words, with the key, without the bytes sent."""
     sent = list(pipe.command_stack)
     replies: list[Any] = pipe.execute(raise_on_error=False) if len(pipe) else []
     for (words, _), reply in zip(sent, replies, strict=True):

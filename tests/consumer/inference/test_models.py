@@ -6,6 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from consumer.errors import ConfigError
+from consumer.inference.batching import CPU_SHAPES
 from consumer.inference.models import Inference, choose_device
 from consumer.store.sequences import SequencePrefix
 from model_zoo.checkpoint import Checkpoint
@@ -172,3 +173,7 @@ def test_metadata_answers_do_not_depend_on_how_alerts_fall_into_batches(stamps: 
 def test_an_empty_batch_has_no_metadata() -> None:
     latents, probabilities = Inference(random_checkpoint(metadata=("magpsf",)), torch.device("cpu")).encode([], [])
     assert (len(latents), len(probabilities)) == (0, 0)
+
+
+def test_a_cpu_takes_the_shapes_of_a_cpu(inference: Inference) -> None:
+    assert inference.shapes in CPU_SHAPES

@@ -55,7 +55,7 @@ def test_a_group_that_does_not_answer_ends_the_run(looking: Looking) -> None:
         looking.look(1)
 
 
-@pytest.mark.parametrize("owed", [Watchdog.waits, Watchdog.answered], ids=["an answer", "messages"])
+@pytest.mark.parametrize("owed", [Watchdog.expect_assignment, Watchdog.assigned], ids=["an answer", "messages"])
 def test_a_machine_that_stood_still_was_not_silent(looking: Looking, owed: Callable[[Watchdog], None]) -> None:
     owed(looking.watchdog)
     looking.look(PATIENCE_S - 10, waiting=5)

@@ -14,11 +14,11 @@ PATIENCE_S = 90
 
 
 class Looking:
-    """A watch that looks once a second, and the clock it looks at."""
+    """A watchdog that looks once a second, and the clock it looks at."""
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.watch = Watchdog(Settings())
+        self.watchdog = Watchdog(Settings())
 
     def look(self, seconds: int, *, waiting: int = 0, partitions: int = 1) -> None:
         for _ in range(seconds):

@@ -14,7 +14,7 @@ TOPIC: Final = re.compile(r"[A-Za-z0-9._-]+")
 def _topic_name(name: str) -> str:
     """The name, as Kafka takes it. Raises ValueError."""
     if not TOPIC.fullmatch(name) or len(name) > LONGEST or name in {".", ".."}:
-        raise ValueError(f"no topic can have this name: 1 to {LONGEST} of letters, digits, '.', '_' and '-'")
+        raise ValueError(f"no topic can be called {name!r}; give 1 to {LONGEST} letters, digits, '.', '_' and '-'")
     return name
 
 

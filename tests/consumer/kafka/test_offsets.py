@@ -34,7 +34,7 @@ def topic(broker: str) -> str:
 
 def stopping(configured: Settings) -> Settings:
     """The same, for a group that does not refill a store that is behind."""
-    return load_settings(None, {**configured.model_dump(), "store": {"when_behind": "stop"}})
+    return load_settings(None, {**configured.model_dump(exclude_unset=True), "store": {"when_behind": "stop"}})
 
 
 def offsets(source: KafkaSource, ledger: MemoryLedger, *, commit: bool = True) -> list[int]:

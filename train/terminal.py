@@ -5,26 +5,28 @@ from pathlib import Path
 from typing import Final
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-console = Console(stderr=True)
+from consumer import terminal
+
+console = terminal.console(stderr=True)
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fail(error: Exception) -> typer.Exit:
     """Print an error of the user's on one line, with what to do about a full disk, and exit with status 2."""
     full = isinstance(error, OSError) and error.errno in FULL
-    mend = "; free some room, and give the same command again" if full else ""
-    console.print(f"[red]error:[/red] {escape(str(error))}{mend}", soft_wrap=True, highlight=False)
+    advice = "; free some room, and give the same command again" if full else ""
+    said = Text.assemble(("error:", "red"), f" {terminal.printable(str(error))}{advice}")
+    console.print(said, soft_wrap=True)
     return typer.Exit(2)
 
 
-def check_free(path: Path, suffix: str = "") -> None:
+def check_free(path: Path, suffix: str = "", option: str = "--out") -> None:
     """Raises ValueError where `path` is taken, has another suffix or lies in no directory."""
     if not path.name.endswith(suffix):
-        raise ValueError(f"{path} is no {suffix} file: give --out a name that ends in {suffix}")
+        raise ValueError(f"{path} is no {suffix} file: give {option} a name that ends in {suffix}")
     if path.exists():
-        raise ValueError(f"{path} exists: remove it, or give another --out")
+        raise ValueError(f"{path} exists: remove it, or give another {option}")
     if not path.parent.is_dir():
-        raise ValueError(f"{path.parent} is no directory: make it first, or give another --out")
+        raise ValueError(f"{path.parent} is no directory: make it first, or give another {option}")

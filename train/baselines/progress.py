@@ -16,7 +16,8 @@ from train.training.loop import Watch, Watching
 @contextmanager
 def progress_bar(experiment: Experiment) -> Iterator[Watching]:
     """A bar of a phase's epochs with the last losses and the time left; silent where no terminal is."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+    description, loss = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[loss]}"))
+    columns = (description, BarColumn(), loss, TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(experiment.run, total=experiment.epochs, loss="")
 

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from consumer import terminal
 from train.terminal import check_free, console, fail
 
 if TYPE_CHECKING:
@@ -60,13 +61,16 @@ def inspect(
     channels: Annotated[str | None, typer.Option(help="Order of a pickle's channels, comma-separated.")] = None,
 ) -> None:
     """Describe a data set: arrays, classes by split, repeats and leaks, value ranges; and show a page of stamps."""
+    from consumer.errors import OutputError
+    from consumer.writable import check_files
     from train.data import dataset_file
     from train.data.inspection import inspect as inspect_stamps
     from train.data.pickles.layouts import read_layout
     from train.data.stamp_set import StampSet
 
-    out = Console()
+    out = terminal.console()
     try:
+        check_files({"--page": page}, [path], overwrite=True)
         if dataset_file.is_built(path):
             arrays = dataset_file.load(path)
             _describe(dataset_file.describe(arrays), out)
@@ -78,7 +82,7 @@ def inspect(
                 out.print(line, highlight=False)
         if page is not None:
             dataset_file.draw_page(arrays, page)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, OutputError) as error:
         raise fail(error) from error
 
 

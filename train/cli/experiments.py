@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from consumer import terminal
 from model_zoo.errors import CheckpointError
 from model_zoo.shipped import resolve
 from train.baselines.grid import read_grid
@@ -25,7 +26,9 @@ from train.terminal import check_free, fail
 from train.terminal import console as messages
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
-console = Console(width=None if sys.stdout.isatty() else 200)  # what is no terminal has no width: names stay whole
+console = terminal.console(
+    width=None if sys.stdout.isatty() else 200
+)  # what is no terminal has no width: names stay whole
 WEIGHTS = ("*.pt", "*.safetensors")
 
 Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]
@@ -121,7 +124,7 @@ def experiments_command() -> None:
     for name in names():
         runs = read_experiment(name)
         variants = f" (--only {', '.join(run.variant for run in runs)})" if len(runs) > 1 else ""
-        console.print(f"[bold]{name}[/]  {runs[0].title}{variants}")
+        console.print(Text.assemble((name, "bold"), f"  {runs[0].title}{variants}"))
 
 
 @app.command("convert")
@@ -233,7 +236,7 @@ def sweep_command(
 def _warn(experiment: Experiment, settings: list[str]) -> None:
     """Of settings that change nothing, before hours go into the run."""
     for line in unread(experiment, settings):
-        messages.print(f"[yellow]warning:[/] --set {line}", soft_wrap=True, highlight=False)
+        messages.print(Text.assemble(("warning:", "yellow"), f" --set {line}"), soft_wrap=True)
 
 
 def _told(line: str) -> None:

@@ -52,12 +52,19 @@ def _truth_path(out: str, topic: str) -> Path:
     return truth_beside(Path(out))
 
 
+def _check_truth(truth: Path, out: str) -> None:
+    """Raise ValueError where the truth table would replace something, the night itself included."""
+    if truth.resolve() == Path(out).resolve():
+        raise ValueError(f"--out and --truth are both {out}: give each a file of its own")
+    check_free(truth, option="--truth")
+
+
 def _with_progress(total: int, work: Callable[[Callable[[int], None]], int]) -> int:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
     )
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("alerts", total=total, rate="")
@@ -98,6 +105,7 @@ def night(
         request = NightRequest(day, alerts, seed, schema, faults=fault.parse(faults), **shares)
         target = sink.sink_for(out, request.topic, pace.pace(rate, visit))
         beside = truth or _truth_path(out, request.topic)
+        _check_truth(beside, out)
         start = time.monotonic()
         written = _with_progress(alerts, lambda progress: write(request, target, beside, processes, progress))
     except (ValueError, OSError) as error:
@@ -126,7 +134,9 @@ def dataset(
         seed_layout.layout(like)
         check_free(out)
         start = time.monotonic()
-        with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
+        with Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), console=console
+        ) as bar:
             task = bar.add_task("")
             seed_dataset.write(
                 like, out, seed, scale, processes,

@@ -286,3 +286,9 @@ def test_a_scoreboard_of_a_folder_without_runs_is_an_error(tmp_path: Path) -> No
     done = CliRunner().invoke(app, ["scoreboard", "--out", str(tmp_path / "nowhere")])
     assert done.exit_code == 2
     assert "nowhere holds no finished run; give the folder that `estampa-train run --out` wrote to" in done.stderr
+
+
+def test_brackets_of_a_name_are_text_and_never_markup(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["scoreboard", "--out", str(tmp_path / "[/b]")])
+    assert done.exit_code == 2
+    assert "[/b] holds no finished run" in done.stderr

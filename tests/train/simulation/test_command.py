@@ -106,3 +106,15 @@ def test_a_visit_is_a_burst_and_a_rest() -> None:
         waits.append(visits.wait(100.0))
         visits.sent()
     assert waits == [0.0, 0.0, 0.0, 10.0, 10.0, 10.0, 20.0]
+
+
+def test_a_truth_table_that_is_there_or_is_the_night_itself_is_refused(tmp_path: Path) -> None:
+    truth, out = tmp_path / "truth.parquet", tmp_path / "night.tar"
+    truth.write_text("mine")
+    night = ["simulate", "night", "--alerts", "2", "--date", "2026-01-01", "--out", str(out)]
+    for path, said in ((truth, "remove it, or give another --truth"), (out, "--out and --truth are both")):
+        done = CliRunner().invoke(app, [*night, "--truth", str(path)])
+        assert done.exit_code == 2
+        assert said in done.stderr.replace("\n", " ")
+    assert truth.read_text() == "mine"
+    assert not out.exists()

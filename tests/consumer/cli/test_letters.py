@@ -32,7 +32,7 @@ from tests.support.line import (
     unique,
     write_tar,
 )
-from tests.support.packets import Packet, night
+from tests.support.packets import Packet, blob, container, night, packed
 
 
 def letter(payload: bytes | None, offset: int = 3, reason: Reason = Reason.EMPTY) -> DeadLetter:
@@ -193,6 +193,53 @@ def test_letters_of_a_file_go_through_again_into_a_file(
     assert done.returncode == 0, done.stderr
     assert len(out.read_text().splitlines()) == 6
     assert not (tmp_path / "out.jsonl.parts").exists()
+
+
+@pytest.mark.integration
+def packet_of_three() -> bytes:
+    """A container of an alert at the detector's edge, with stamps of 14,400 bytes, one of 20,160, one of no gzip."""
+    cut = {name: packed(blob(seed)[:, 23:]) for seed, name in enumerate(("science", "template", "difference"))}
+    broken = {"science": b"no gzip"}
+    return container([Packet(candid=70, stamps=cut, xpos=8.0), Packet(candid=71), Packet(candid=72, stamps=broken)])
+
+
+def test_of_a_container_only_the_alert_that_is_classified_at_last_is_recovered(
+    store_url: str, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    """Two of three alerts of one packet fail; a limit is raised, which helps one of them."""
+    archive = write_tar(tmp_path / "night.tar", [packet_of_three()])
+    dead, summary = tmp_path / "dead.avro", tmp_path / "summary.json"
+    low = environment(checkpoint_folder, limits__stamp_bytes="20000", store__url=store_url)
+    assert estampa_here(low, "replay", str(archive), "--dead-letters", str(dead)).returncode == 0
+    env = environment(checkpoint_folder, store__url=store_url)
+    of_file = ("--dead-letters", str(dead))
+
+    def listed(*words: str) -> dict[str, int]:
+        rows = json.loads(estampa_here(env, "deadletters", "list", *of_file, *words, "--json").stdout)
+        return {row["reason"]: row["letters"] for row in rows}
+
+    def replayed(out: str) -> tuple[list[int], dict[str, object]]:
+        words = ("--out", str(tmp_path / out), "--summary", str(summary), "--overwrite")
+        done = estampa_here(env, "deadletters", "replay", *of_file, *words)
+        assert done.returncode == 0, done.stderr
+        published = [json.loads(line)["candid"] for line in (tmp_path / out).read_text().splitlines()]
+        return published, json.loads(summary.read_text())["letters"]
+
+    assert listed() == {"too_large": 1, "unreadable_stamp": 1}
+    first = {"all": 2, "recovered": 1, "still_dead": {"unreadable_stamp": 1}, "without_bytes": 0, "not_tried": 0}
+    assert replayed("first.jsonl") == ([70, 71], first)
+    assert listed() == {"unreadable_stamp": 1}
+    assert listed("--all") == {"too_large": 1, "unreadable_stamp": 1}
+
+    beside = dead.with_name("dead.avro.recovered.jsonl")
+    whole = beside.read_bytes()
+    second = {"all": 1, "recovered": 0, "still_dead": {"unreadable_stamp": 1}, "without_bytes": 0, "not_tried": 0}
+    assert replayed("second.jsonl") == ([], second)
+
+    beside.write_bytes(whole[:-9])  # as a kill leaves it
+    assert listed() == {"too_large": 1, "unreadable_stamp": 1}
+    assert replayed("third.jsonl") == ([70, 71], first)
+    assert listed() == {"unreadable_stamp": 1}
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,8 @@ def test_an_explanation_of_megabytes_is_cut_in_its_middle_and_says_so() -> None:
     assert "characters left out" in text
     assert shortened("short", 300) == "short"
     assert len(str(BadAlert(Reason.WRONG_SCHEMA, "b" * 9_000_000))) < 3000
+
+
+def test_text_in_brackets_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    show("[bold]ZTF26aaaaaaa[/bold] :star:")
+    assert capsys.readouterr().out == "[bold]ZTF26aaaaaaa[/bold] :star:\n"

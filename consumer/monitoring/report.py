@@ -186,11 +186,8 @@ def _counts(title: str, counts: dict[str, int], total: int) -> Table:
 
 
 def check_classified(account: dict[str, Any], kept: str) -> None:
-    """Raise NothingClassified where a run read alerts and all of them are dead letters. kept: where those are.
-
-    Repeats are no failure: they were classified when they first came.
-    """
-    if account["read"] and not account["classified"] and not account["duplicates"]:
+    """Raise NothingClassified where a run read alerts and all of them are dead letters. kept: where those are."""
+    if account["read"] and not account["classified"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(account["dead_lettered"].items()))
         raise NothingClassified(
             f"none of {account['read']:,} alerts was classified ({reasons}); the dead letters are {kept}"

@@ -14,8 +14,7 @@ from consumer.kafka.source import KafkaSource
 from consumer.kafka.transaction import Transaction
 from consumer.message import Batch
 from consumer.monitoring.health import Heartbeat, Monitor
-from consumer.pipeline import Pipeline
-from consumer.protocols import MessageSource, ResultSink
+from consumer.pipeline import MessageSource, Pipeline, ResultSink
 
 log = structlog.get_logger()
 

@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
-from consumer.archive.sharding import Shard
 from consumer.cli.runtime import stopping
+from consumer.decode_stage import Shard
 from consumer.errors import EstampaError, JobError
 
 T = TypeVar("T")

@@ -5,10 +5,10 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from consumer.classification import ModelInfo
 from consumer.cli.runtime import load_inference, open_store
 from consumer.configuration.settings import Settings
 from consumer.errors import StoreError
+from consumer.results import ModelInfo
 from consumer.store.sequences import HistoryWindow
 from consumer.terminal import TableColumn, table
 

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from consumer.archive.contents import PassedOver
 from consumer.archive.journal import NAME, ReplayJournal
-from consumer.archive.sharding import SINGLE, Shard
 from consumer.archive.sink import DiscardSink, FileSink, Parts, check_writable, join
 from consumer.archive.source import Archive, ArchiveSource, find_archives
 from consumer.cli.jobs import in_processes
 from consumer.cli.runtime import load_inference, open_store, stopping, store_at_hand
 from consumer.configuration.settings import Settings
+from consumer.decode_stage import SINGLE, Shard
 from consumer.decoding.container import limit_blocks
 from consumer.errors import ArchiveError, ConfigError, OutputError
 from consumer.message import Batch
@@ -113,7 +113,7 @@ def _job(settings: Settings, asked: Replay, share: Shard) -> ShardResult:
     """A share in a process of its own. Only the first shows its progress: all are about as far."""
     configure_logging(settings.log)
     limit_blocks(settings.limits.block_bytes)
-    threads = settings.model.threads or max((os.cpu_count() or 1) // share.of, 1)
+    threads = settings.model.threads or max((os.cpu_count() or 1) // share.count, 1)
     model = settings.model.model_copy(update={"threads": threads})
     shown = console(stderr=True, quiet=share.index > 0)
     return replay_share(settings.model_copy(update={"model": model}), asked, share, shown)
@@ -127,7 +127,7 @@ def replay_share(settings: Settings, asked: Replay, share: Shard, shown: Console
     store = open_store(settings, inference, f"replay-{share.index}")
     sink = _open_sink(settings, asked, archives, inference, share)
     left = None if asked.limit is None else asked.limit - sink.account.read
-    size, limit = settings.batch.size * share.of, settings.limits.packet_bytes
+    size, limit = settings.batch.size * share.count, settings.limits.packet_bytes
     source = ArchiveSource(archives, size, sink.messages, left, passed_over, limit)
     heartbeat = Heartbeat(settings.monitor.stalled_s)
     pipeline = Pipeline(settings, Shown(source, shown), inference, store, sink, heartbeat, share)
@@ -164,11 +164,11 @@ def _open_sink(
 def _own_folder(folder: Path, share: Shard) -> Path:
     """Where a share keeps its parts. Raises OutputError beside those of a replay that was shared out otherwise."""
     held = {path.name.rpartition("-of-")[2] for path in folder.glob("*-of-*")} | {"1" for _ in folder.glob(NAME)}
-    if others := held - {str(share.of)}:
+    if others := held - {str(share.count)}:
         raise OutputError(
             f"{folder} holds an unfinished replay of --jobs {min(others)}: go on with as many, or delete it"
         )
-    return folder if share.of == 1 else folder / f"{share.index}-of-{share.of}"
+    return folder if share.count == 1 else folder / f"{share.index}-of-{share.count}"
 
 
 class Shown:

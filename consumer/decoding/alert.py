@@ -57,10 +57,10 @@ def read_alerts(payload: bytes | None, max_bytes: int, reader: PacketReader = RE
     except BadAlert as bad:
         yield bad
     except Exception as error:  # noqa: BLE001 - whatever one packet did to the decoder, the next one is read
-        yield unforeseen(error)
+        yield decoder_failed(error)
 
 
-def unforeseen(error: Exception) -> BadAlert:
+def decoder_failed(error: Exception) -> BadAlert:
     """What decoding raised that no bound foresaw, as the fate of one alert. The fault is ours, and logged as such.
 
     The log has the places in the code; the error's own text, and the variables there, may be megabytes of the packet.

@@ -13,14 +13,13 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
 from consumer import metrics
-from consumer.classification import Classification
 from consumer.configuration.settings import OutputSettings, Settings
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.decoding.container import avro_long
 from consumer.errors import BrokerError
 from consumer.kafka.client import ASK_S, REFUSALS, client_config, explain, make_client
 from consumer.kafka.published import SCHEMAS
-from consumer.results import Results
+from consumer.results import Classification, Results
 from schemas import load_schema
 
 Report = Callable[[KafkaError | None, KafkaMessage | None], None]

@@ -11,9 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from consumer import terminal
-from consumer.classification import ModelInfo
 from consumer.errors import NothingClassified, UnaccountedAlerts
-from consumer.results import Results
+from consumer.results import ModelInfo, Results
 from consumer.terminal import TableColumn
 
 log = structlog.get_logger()

@@ -87,7 +87,7 @@ def test_a_private_alert_is_neither_published_nor_remembered_and_its_bytes_stay(
     assert line.sink.classifications == []
     [letter] = line.sink.dead_letters
     assert letter.payload is None
-    assert "candid 9 is of programid 3; kafka.programids admits [1]" in letter.explanation
+    assert "candid 9 has programid 3; kafka.programids admits [1]" in letter.explanation
 
 
 def test_a_private_alert_stays_private_when_it_is_bad() -> None:

@@ -5,8 +5,8 @@ from random import Random
 import pytest
 import torch
 
-from consumer.classification import Classification
 from consumer.inference.models import Inference
+from consumer.results import Classification
 from tests.conftest import random_checkpoint
 from tests.support.loop import GOOD, INFERENCE, NIGHT, Line, Payloads, payloads_of, timeless
 from tests.support.packets import SCHEMA, Packet

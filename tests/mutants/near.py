@@ -17,7 +17,9 @@ NEAR: Final[Mapping[str, str]] = {
     "consumer/metrics.py": "consumer/monitoring/test_metrics consumer/test_pipeline",
     "consumer/archive/sink.py": "consumer/archive/test_sink",
     "consumer/decoding/packet.py": "consumer/decoding/test_packet consumer/decoding/test_alert",
-    "consumer/pipeline.py": "consumer/test_pipeline consumer/test_pipeline_bad_input consumer/monitoring/test_metrics",
+    "consumer/decode_stage.py": "consumer/test_decode_stage consumer/test_pipeline consumer/test_pipeline_bad_input "
+    "consumer/test_stop",
+    "consumer/pipeline.py": "consumer/test_pipeline consumer/test_recent_candids consumer/monitoring/test_metrics",
     "consumer/kafka/offsets.py": "consumer/kafka/test_offsets consumer/kafka/test_source",
     "consumer/decoding/compiler.py": "consumer/decoding/test_packet "
     "consumer/decoding/test_projection consumer/decoding/test_kernels",

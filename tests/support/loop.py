@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from consumer.classification import Classification
 from consumer.configuration.settings import Settings
 from consumer.errors import Reason
 from consumer.inference.models import Inference
 from consumer.monitoring.health import Heartbeat
 from consumer.monitoring.report import RunReport
 from consumer.pipeline import Pipeline
+from consumer.results import Classification
 from tests.conftest import random_checkpoint
 from tests.support.packets import Packet, night
 from tests.support.twins import Data, MemorySink, MemorySource, MemoryStore, batches_of

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from consumer.classification import Classification
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.errors import Reason
 from consumer.message import Message
-from consumer.results import Results
+from consumer.results import Classification, Results
 from model_zoo.classes import CLASSES
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from consumer.classification import Classification
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.errors import StoreError
 from consumer.message import Batch, Message, Partition
-from consumer.results import Results
+from consumer.results import Classification, Results
 from consumer.store.sequences import HistoryWindow, NewEntries, SequencePrefix, StoredSequence, entry_dtype
 
 TOPIC = "ztf_20260101_programid1"

@@ -90,6 +90,14 @@ def stops_after(outcomes: Outcomes, ratio: float = 1.0, run: int = 10_000) -> in
     return None
 
 
+def test_a_letter_whose_headers_say_nothing_is_known_by_where_it_lies() -> None:
+    here = Message(b"bytes", "dead-letters", 1, 7, 1_700_000_000_000)
+    letter = DeadLetter.unreadable(here, "reason is missing")
+    assert (letter.place, letter.payload, letter.time_ms) == (("dead-letters", 1, 7, 0), b"bytes", here.timestamp_ms)
+    assert letter.reason is Reason.UNKNOWN
+    assert "headers cannot be read: reason is missing" in letter.explanation
+
+
 def test_a_run_of_bad_alerts_stops() -> None:
     assert stops_after([BAD] * 20, run=5) == 5
 

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from structlog.testing import capture_logs
 
-from consumer.classification import ModelInfo
 from consumer.errors import Reason, UnaccountedAlerts
 from consumer.monitoring.report import Counts, Reservoir, RunReport, report_table
+from consumer.results import ModelInfo
 from model_zoo.checkpoint import Checkpoint
 from tests.support.makers import dead, made, results
 

@@ -3,10 +3,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from consumer.classification import VERSION, Classification, ModelInfo, classification
+from consumer.decode_stage import DecodedAlert
 from consumer.decoding.alert import read_alerts
 from consumer.decoding.stamps import Stamps
 from consumer.message import Message
+from consumer.results import VERSION, Classification, ModelInfo, classification
 from consumer.store.sequences import SequencePrefix
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
@@ -14,23 +15,24 @@ from schemas import load_schema
 from tests.support.makers import made
 from tests.support.packets import Packet
 
-ALONE = np.array([0.1, 0.2, 0.3, 0.25, 0.15], np.float32)
+ALERT = np.array([0.1, 0.2, 0.3, 0.25, 0.15], np.float32)
 SEQUENCE = np.array([0.05, 0.6, 0.1, 0.15, 0.1], np.float32)
 
 
-def judged(checkpoint: Checkpoint, flags: tuple[str, ...] = (), *, late: bool = False) -> Classification:
+def classified(checkpoint: Checkpoint, flags: tuple[str, ...] = (), *, late: bool = False) -> Classification:
     packet = Packet(candid=42, object_id="ZTF18abc", ssdistnr=1.0, ssnamenr="433", programid=2, fid=3)
     [alert] = read_alerts(packet.payload(), 2**20)
     stamps = Stamps(np.zeros((3, 21, 21), np.float32), 0.125, flags)
-    history = SequencePrefix(
+    sequence = SequencePrefix(
         np.zeros((4, 42), np.float32), np.zeros(4), np.ones(4, np.int64), truncated=True, late=late
     )
     message = Message(b"", "topic", 5, 77, 1_700_000_000_000)
-    return classification(ModelInfo.of(checkpoint), message, alert, stamps, history, ALONE, SEQUENCE)  # type: ignore[arg-type]
+    decoded = DecodedAlert(message, alert, stamps)  # type: ignore[arg-type]
+    return classification(ModelInfo.of(checkpoint), decoded, sequence, ALERT, SEQUENCE)
 
 
-def test_the_record_says_what_was_judged_by_whom_and_on_what(checkpoint: Checkpoint) -> None:
-    found = judged(checkpoint)
+def test_a_record_names_its_alert_its_model_and_its_message(checkpoint: Checkpoint) -> None:
+    found = classified(checkpoint)
     assert (found.objectId, found.candid, found.fid, found.programid) == ("ZTF18abc", 42, 3, 2)
     assert (found.sequence_key, found.schema_version, found.nan_fraction) == ("433", "3.3", 0.125)
     assert (found.history_length, found.history_truncated) == (4, True)
@@ -40,7 +42,7 @@ def test_the_record_says_what_was_judged_by_whom_and_on_what(checkpoint: Checkpo
 
 
 def test_probabilities_go_by_class_name(checkpoint: Checkpoint) -> None:
-    found = judged(checkpoint)
+    found = classified(checkpoint)
     assert list(found.alert_probabilities) == list(CLASSES)
     assert found.alert_probabilities["VS"] == pytest.approx(0.3)
     assert found.sequence_probabilities["SN"] == pytest.approx(0.6)
@@ -48,8 +50,8 @@ def test_probabilities_go_by_class_name(checkpoint: Checkpoint) -> None:
 
 
 def test_an_alert_that_came_after_a_newer_one_is_flagged_late(checkpoint: Checkpoint) -> None:
-    assert judged(checkpoint, ("padded",)).flags == ("padded",)
-    assert judged(checkpoint, ("padded",), late=True).flags == ("padded", "late")
+    assert classified(checkpoint, ("padded",)).flags == ("padded",)
+    assert classified(checkpoint, ("padded",), late=True).flags == ("padded", "late")
 
 
 def test_probabilities_of_another_number_of_classes_are_refused(checkpoint: Checkpoint) -> None:
@@ -70,7 +72,7 @@ def test_fields_are_those_of_the_schema_by_name_and_in_order() -> None:
     assert list(made().record()) == [field["name"] for field in schema["fields"]]
 
 
-def test_alerces_view_has_the_fields_of_its_schema_and_the_sequences_scores() -> None:
+def test_alerce_view_has_the_fields_of_its_schema_and_the_sequence_probabilities() -> None:
     schema, record = load_schema("classification/1/alerce"), made(best="VS").alerce_record()
     assert list(record) == [field["name"] for field in schema["fields"]]
     scores = {one["class_name"]: one["probability"] for one in record["classifications"]}

@@ -1,4 +1,4 @@
-from consumer.archive.sharding import SINGLE, Shard
+from consumer.decode_stage import SINGLE, Shard
 from consumer.decoding.alert import read_alerts
 from consumer.message import Message
 from tests.support.packets import Packet, night

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.duplicates import RecentCandids
+from consumer.pipeline import RecentCandids
 
 
 def test_a_candid_is_known_once_added() -> None:

@@ -80,7 +80,7 @@ def consume(
 def replay(
     paths: Annotated[list[Path], typer.Argument(help="tar.gz, tar, directory of .avro, or Avro container.")],
     config: Config = None,
-    out: Annotated[Path | None, typer.Option(help="Classifications: .parquet, .avro or .jsonl.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Classifications: .parquet, .avro, .jsonl or .csv.")] = None,
     dead_letters: Annotated[Path | None, typer.Option(help="Alerts that failed, whole: an Avro file.")] = None,
     summary: Summary = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many alerts.")] = None,

@@ -24,6 +24,7 @@ from consumer.monitoring.health import Heartbeat
 from consumer.monitoring.report import RunReport
 from consumer.results import Classification, ModelInfo, Results, classification
 from consumer.store.sequences import NewEntries, SequencePrefix
+from model_zoo.serving.combined import combined
 
 if TYPE_CHECKING:  # torch comes with it
     from consumer.inference.models import Inference
@@ -161,7 +162,9 @@ class Pipeline:
             sequences = self._store.remember(_entries(alerts, latents), batch.offsets)
         with metrics.stage("classify"):
             sequence_probabilities = self._inference.classify(sequences)
-        rows = zip(alerts, sequences, alert_probabilities, sequence_probabilities, strict=True)
+            lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+            probabilities = combined(alert_probabilities, sequence_probabilities, lengths)
+        rows = zip(alerts, sequences, alert_probabilities, sequence_probabilities, probabilities, strict=True)
         return [classification(self._model, *row) for row in rows]
 
     def _prefetch(self, executor: ThreadPoolExecutor) -> Iterator[tuple[Batch, Future[DecodedBatch]]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # torch comes with it
     from model_zoo.checkpoint import Checkpoint
 
 VERSION: Final = version("estampa")
+BAND_NAMES: Final = {1: "g", 2: "r", 3: "i"}
+JD_YEAR_1, JD_1970, MS_A_DAY = 1_721_425.5, 2_440_587.5, 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,16 @@ class Classification:
     offset: int
     kafka_time: int | None
     classified_time: int
-
-    @property
-    def best(self) -> str:
-        """The class most probable for the sequence."""
-        return max(self.sequence_probabilities, key=self.sequence_probabilities.__getitem__)
+    class_: str
+    probability: float
+    probabilities: Mapping[str, float]
+    ra: float | None
+    dec: float | None
+    magnitude: float | None
+    magnitude_error: float | None
+    band: str | None
+    observed_time: int | None
+    difference_sign: int | None
 
     def latency_ms(self, now_ms: int) -> int | None:
         """From the broker's time to `now_ms`, since 1970; None where that time is unknown, as in an archive.
@@ -78,11 +85,11 @@ class Classification:
 
     def record(self) -> dict[str, Any]:
         """As plain types, ready for Avro, Parquet or JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name.rstrip("_"): getattr(self, name) for name in self.__slots__}
 
     def alerce_record(self) -> dict[str, Any]:
         """The view in ALeRCE's shape: `schemas/classification/1/alerce`."""
-        scores = [{"class_name": name, "probability": value} for name, value in self.sequence_probabilities.items()]
+        scores = [{"class_name": name, "probability": value} for name, value in self.probabilities.items()]
         return {
             "objectId": self.objectId,
             "candid": self.candid,
@@ -99,9 +106,11 @@ def classification(
     sequence: SequencePrefix,
     alert_probabilities: NDArray[np.float32],
     sequence_probabilities: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
 ) -> Classification:
-    """The record of one alert from the results of each stage. Both probabilities: (classes,)."""
+    """The record of one alert from the results of each stage. All three probabilities: (classes,)."""
     message, alert, stamps = decoded.message, decoded.alert, decoded.stamps
+    best = int(probabilities.argmax())
     return Classification(
         objectId=alert.object_id,
         candid=alert.candid,
@@ -125,7 +134,22 @@ def classification(
         offset=message.offset,
         kafka_time=message.timestamp_ms,
         classified_time=time.time_ns() // 1_000_000,
+        class_=model.classes[best],
+        probability=float(probabilities[best]),
+        probabilities=model.probabilities(probabilities),
+        ra=alert.ra,
+        dec=alert.dec,
+        magnitude=alert.magnitude,
+        magnitude_error=alert.magnitude_error,
+        band=BAND_NAMES.get(alert.fid),
+        observed_time=_unix_ms(alert.jd),
+        difference_sign=alert.difference_sign,
     )
+
+
+def _unix_ms(jd: float) -> int | None:
+    """Milliseconds since 1970 of a Julian date; None before the year 1, which no calendar of a reader has."""
+    return round((jd - JD_1970) * MS_A_DAY) if jd >= JD_YEAR_1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,23 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from consumer.decoding.container import read_header
+from model_zoo.classes import CLASSES
 from schemas import load_schema
 
 SYNC: Final = b"estampa replayed"
 """Closes every Avro block of ours, so that blocks of one file may stand in another."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Record = dict[str, Any]
 CLASSIFICATION: Final[Any] = fastavro.parse_schema(load_schema("classification/1/classification"))
@@ -30,7 +35,8 @@ class Format:
 
 
 def _write_parquet(path: Path, records: Sequence[Record]) -> None:
-    pq.write_table(pa.Table.from_pylist(records, schema=_arrow_schema()), path)
+    rows = [record | _class_columns(record) for record in records]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_arrow_schema()), path)
 
 
 def _join_parquet(path: Path, parts: Sequence[Path]) -> None:
@@ -40,8 +46,49 @@ def _join_parquet(path: Path, parts: Sequence[Path]) -> None:
 
 
 def _arrow_schema() -> pa.Schema:
-    """The classification's Avro schema in Arrow's types."""
-    return pa.schema([(field["name"], _arrow_type(field["type"])) for field in CLASSIFICATION["fields"]])
+    """The classification's Avro schema in Arrow's types, and a column for the probability of each class."""
+    fields = [(field["name"], _arrow_type(field["type"])) for field in CLASSIFICATION["fields"]]
+    return pa.schema([*fields, *((f"probability_{name}", pa.float32()) for name in CLASSES)])
+
+
+def _class_columns(record: Record) -> Record:
+    """`probabilities` as a column for each class; a class that the model does not know has none."""
+    return {f"probability_{name}": record["probabilities"].get(name) for name in CLASSES}
+
+
+def _write_csv(path: Path, records: Sequence[Record]) -> None:
+    """One row a record: maps become a column a class, times ISO 8601 in UTC, what is not known empty."""
+    rows = [_flat(record) for record in records]
+    csv.write_csv(pa.Table.from_pylist(rows, schema=_csv_schema()), path)
+
+
+def _join_csv(path: Path, parts: Sequence[Path]) -> None:
+    """One header, then every part's rows."""
+    _write_csv(path, [])
+    with path.open("ab") as file:
+        for part in parts:
+            file.write(part.read_bytes().partition(b"\n")[2])
+
+
+def _csv_schema() -> pa.Schema:
+    """The columns of Parquet that CSV can hold: maps are left out, lists are text, times are text."""
+    text = {pa.types.is_list, pa.types.is_timestamp}
+    return pa.schema(
+        [
+            (field.name, pa.string() if any(kind(field.type) for kind in text) else field.type)
+            for field in _arrow_schema()
+            if not pa.types.is_map(field.type)
+        ]
+    )
+
+
+def _flat(record: Record) -> Record:
+    times = {name: _iso(record[name]) for name in ("observed_time", "kafka_time", "classified_time")}
+    return record | _class_columns(record) | times | {"flags": " ".join(record["flags"])}
+
+
+def _iso(time_ms: int | None) -> str | None:
+    return None if time_ms is None else f"{EPOCH + timedelta(milliseconds=time_ms):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 def _arrow_type(kind: Any) -> pa.DataType:
@@ -88,5 +135,6 @@ FORMATS: Final[Mapping[str, Format]] = {
     ".parquet": Format(_write_parquet, _join_parquet),
     ".avro": _avro(CLASSIFICATION),
     ".jsonl": Format(_write_lines, _join_lines),
+    ".csv": Format(_write_csv, _join_csv),
 }
 DEAD_LETTERS: Final = _avro(DEAD_LETTER)

@@ -19,15 +19,21 @@ log = structlog.get_logger()
 
 SOLAR_SYSTEM_RADIUS: Final = 5.0
 """Arcsec within which a known solar-system object is taken to be the source."""
+SIGNS: Final = {"t": 1, "1": 1, "f": -1, "0": -1}
+"""`isdiffpos` → sign of the difference."""
+MAGNITUDES: Final = (-30.0, 99.0)
+"""From brighter than the Sun to fainter than anything: what is outside is a filler such as -999."""
 LAST_JD: Final = 5_373_484.5
 """The end of the year 9999: later times are no dates to Python."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert. jd: days. xpos, ypos: pixels on the quadrant, None where not given. cutouts: channel → gzip FITS.
+    """One alert. What a packet does not give, or gives as no number, is None.
 
-    metadata: values of the fields that the reader was asked for, None where null or absent.
+    jd: days. xpos, ypos: pixels on the quadrant. cutouts: channel → gzip FITS. metadata: values of the fields that the
+    reader was asked for. ra, dec: degrees, J2000. magnitude, magnitude_error: of the difference. difference_sign: 1
+    where the source is brighter than in the template, -1 where it is fainter.
     """
 
     object_id: str
@@ -41,6 +47,11 @@ class Alert:
     ypos: float | None
     cutouts: dict[str, bytes | memoryview | None]
     metadata: tuple[float | None, ...] = ()
+    ra: float | None = None
+    dec: float | None = None
+    magnitude: float | None = None
+    magnitude_error: float | None = None
+    difference_sign: int | None = None
 
 
 READER: Final = PacketReader()
@@ -101,6 +112,11 @@ def _alert(fields: PacketFields) -> Alert:
         ypos=_position(fields.ypos),
         cutouts={channel: getattr(fields, channel) or None for channel in CHANNELS},
         metadata=fields.metadata,
+        ra=_within(fields.ra, 0.0, 360.0),
+        dec=_within(fields.dec, -90.0, 90.0),
+        magnitude=_within(fields.magpsf, *MAGNITUDES),
+        magnitude_error=_within(fields.sigmapsf, 0.0, MAGNITUDES[1]),
+        difference_sign=SIGNS.get(fields.isdiffpos),
     )
 
 
@@ -146,6 +162,11 @@ def _designation(name: Any, distance: Any, candid: int) -> str | None:
     if not 0 <= distance <= SOLAR_SYSTEM_RADIUS:
         return None
     return _value("candidate.ssnamenr", name, _text, candid).strip()
+
+
+def _within(value: float | None, low: float, high: float) -> float | None:
+    """The value, None where it is no number from `low` to `high`: a record says what is known."""
+    return float(value) if value is not None and low <= value <= high else None
 
 
 def _position(value: float | None) -> float | None:

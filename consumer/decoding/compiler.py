@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from consumer.decoding.projection import Wanted, records, wanted_fields
+from consumer.decoding.projection import Wanted, records, wanted_of
 from consumer.decoding.schema import MAX_DEPTH, Schema
 
 MAX_INSTRUCTIONS: Final = 20_000
@@ -60,7 +60,7 @@ class Program:
 def compile_program(writer: Schema, metadata: tuple[str, ...] = ()) -> Program:
     """The program for a parsed writer schema, and the metadata that is wanted too. Raises UnsupportedSchema."""
     compiler = _Compiler(dict(records(writer)))
-    compiler.record(writer, wanted_fields(metadata), "")
+    compiler.record(writer, wanted_of(writer, metadata), "")
     compiler.emit(Op.END)
     instructions = np.array(compiler.instructions, np.int32)
     takers: dict[int, set[Op]] = {}

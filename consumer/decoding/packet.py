@@ -37,6 +37,11 @@ class PacketFields(NamedTuple):
     jd: Any
     fid: Any
     programid: Any
+    ra: Any
+    dec: Any
+    magpsf: Any
+    sigmapsf: Any
+    isdiffpos: Any
     xpos: Any
     ypos: Any
     ssdistnr: Any
@@ -49,9 +54,17 @@ class PacketFields(NamedTuple):
 
 
 PLAIN: Final = PacketFields._fields[:-2]
-TEXTS: Final = {"objectId": "objectId", "schemavsn": "schemavsn", "ssnamenr": "candidate.ssnamenr"}
+TEXTS: Final = {
+    "objectId": "objectId",
+    "schemavsn": "schemavsn",
+    "isdiffpos": "candidate.isdiffpos",
+    "ssnamenr": "candidate.ssnamenr",
+}
 STAMPS: Final = {name.lower(): f"cutout{name}.stampData" for name in ("Science", "Template", "Difference")}
-NUMBERS: Final = {name: f"candidate.{name}" for name in ("jd", "fid", "programid", "xpos", "ypos", "ssdistnr")}
+NUMBERS: Final = {
+    name: f"candidate.{name}"
+    for name in ("jd", "fid", "programid", "ra", "dec", "magpsf", "sigmapsf", "xpos", "ypos", "ssdistnr")
+}
 PATHS: Final = {"candid": "candid", **TEXTS, **NUMBERS, **STAMPS}
 """Field of `PacketFields` → its path in the packet."""
 

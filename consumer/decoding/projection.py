@@ -48,13 +48,39 @@ def wanted_fields(metadata: tuple[str, ...] = ()) -> Wanted:
     return wanted | {"candidate": {**dict.fromkeys(metadata, "double"), **candidate}}
 
 
+PUBLISHED: Final = frozenset({"ra", "dec", "magpsf", "sigmapsf", "isdiffpos"})
+"""Fields of the candidate that are published and decide nothing. One of another type than ZTF's is read as null."""
 OPTIONAL: Final = frozenset(
     {"schemavsn", "cutoutScience", "cutoutTemplate", "cutoutDifference", "xpos", "ypos", "ssdistnr", "ssnamenr"}
+    | PUBLISHED
 )
 """Fields whose absence from the schema is read as null, as is that of metadata: a head knows what is missing.
 
 Without any other, no packet of that schema can be read.
 """
+
+
+def wanted_of(writer: Schema, metadata: tuple[str, ...] = ()) -> Wanted:
+    """`wanted_fields`, without what is only published where the parsed writer schema has it in another type."""
+    wanted, named = wanted_fields(metadata), dict(records(writer))
+    types = {field["name"]: field["type"] for field in writer["fields"]}
+    candidate = _record_of(types.get("candidate", "null"), named)
+    fields = wanted["candidate"]
+    if candidate is None or isinstance(fields, str):
+        return wanted
+    present = {field["name"]: field["type"] for field in candidate["fields"]}
+    unusable = {
+        name
+        for name in PUBLISHED.difference(metadata) & present.keys()
+        if not all(_plain(branch) in {"null", *READ_AS[str(fields[name])]} for branch in _branches(present[name]))
+    }
+    return wanted | {"candidate": {name: kind for name, kind in fields.items() if name not in unusable}}
+
+
+def _plain(kind: Schema) -> Schema | None:
+    """The name of a primitive type, with attributes or without; None for any other."""
+    plain = kind.get("type") if isinstance(kind, dict) and "logicalType" not in kind else kind
+    return plain if isinstance(plain, str) else None
 
 
 def project(writer: Schema, metadata: tuple[str, ...] = ()) -> Schema:
@@ -70,7 +96,7 @@ def project(writer: Schema, metadata: tuple[str, ...] = ()) -> Schema:
             "the container's schema is a union or a value, not an alert's record",
         )
     _extent(writer, frozenset(), {})
-    return _prune(writer, wanted_fields(metadata), dict(records(writer)), set(), "")
+    return _prune(writer, wanted_of(writer, metadata), dict(records(writer)), set(), "")
 
 
 def _prune(record: Schema, wanted: Wanted, named: dict[str, Schema], done: set[str], path: str) -> Schema:
@@ -96,8 +122,8 @@ def _keep(kind: Schema, wanted: Wanted | str, named: dict[str, Schema], done: se
         return kind
     record = _record_of(kind, named)
     if isinstance(wanted, str):
-        plain = kind.get("type") if isinstance(kind, dict) and "logicalType" not in kind else kind
-        if not isinstance(plain, str) or plain not in READ_AS[wanted]:
+        plain = _plain(kind)
+        if plain is None or plain not in READ_AS[wanted]:
             raise BadAlert(Reason.WRONG_SCHEMA, f"schema's {path[:-1]} is of type {_short(kind)}; {wanted} is needed")
         return plain
     if record is None:

@@ -22,7 +22,7 @@ def batch_done(results: Results) -> None:
         metrics.DEAD_LETTERS.labels(str(one.reason)).inc()
     now_ms = time.time_ns() // 1_000_000
     for made in results.classifications:
-        metrics.CLASSIFIED.labels(made.best).inc()
+        metrics.CLASSIFIED.labels(made.class_).inc()
         metrics.HISTORY.observe(made.history_length)
         latency_ms = made.latency_ms(now_ms)
         if latency_ms is not None:

@@ -45,7 +45,7 @@ class Counts:
         """Note a finished batch."""
         self.read += results.read
         self.duplicates += results.duplicates
-        self.classes.update(one.best for one in results.classifications)
+        self.classes.update(one.class_ for one in results.classifications)
         self.dead_lettered.update(str(one.reason) for one in results.dead_letters)
 
     def join(self, other: Self) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from consumer.configuration.settings import Settings
+from consumer.decode_stage import DecodeStage
 from consumer.decoding.layout import MAX_VALUES
 from consumer.embedded import free_port
 from consumer.message import Batch
 from consumer.monitoring.health import Heartbeat
 from tests.support.hostile import many_values
 from tests.support.line import consuming, new_topics, produce, start, unique, wait_until
-from tests.support.loop import GOOD, Line
+from tests.support.loop import GOOD, INFERENCE, Line
 from tests.support.twins import MemorySource, batches_of
 
 
@@ -42,7 +44,7 @@ def stopped(line: Line) -> MemorySource:
 def test_a_batch_that_is_decoded_past_the_time_of_a_stop_is_given_up_and_neither_published_nor_committed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("consumer.pipeline.STOP_S", -1.0)
+    monkeypatch.setattr("consumer.decode_stage.STOP_S", -1.0)
     line = Line()
     source = stopped(line)
     assert line.candids() == [1]
@@ -65,9 +67,9 @@ def test_the_heartbeat_beats_with_each_message_that_is_decoded() -> None:
         def beat(self) -> None:
             beats.append(0.0)
 
-    line = Line()
-    line.pipeline._heartbeat = Counted(60.0)
-    line.pipeline.decode(batches_of(GOOD, 3)[0])
+    checkpoint, settings = INFERENCE.checkpoint, Settings()
+    stage = DecodeStage(checkpoint, settings.limits, settings.kafka.programids, on_message=Counted(60.0).beat)
+    stage.decode(batches_of(GOOD, 3)[0])
     assert len(beats) == 3
 
 

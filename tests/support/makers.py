@@ -38,6 +38,16 @@ def made(candid: int = 1, best: str = "SN", **changes: Any) -> Classification:
         "offset": 41,
         "kafka_time": 1_700_000_000_000,
         "classified_time": 1_700_000_000_250,
+        "class_": best,
+        "probability": 0.5,
+        "probabilities": dict(zip(CLASSES, scores.tolist(), strict=True)),
+        "ra": 150.25,
+        "dec": -12.5,
+        "magnitude": 18.5,
+        "magnitude_error": 0.125,
+        "band": "r",
+        "observed_time": 1_764_846_666_667,
+        "difference_sign": -1,
     }
     return Classification(**(values | changes))
 

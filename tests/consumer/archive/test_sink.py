@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_every_format_has_the_same_names_and_values(tmp_path: Path, suffix: str)
     sink.publish(results(made(2**62, kafka_time=None)))
     sink.finish()
     [row] = read(out)
-    assert list(row) == NAMES
+    assert list(row)[: len(NAMES)] == NAMES
     assert (row["candid"], row["jd"], row["history_truncated"]) == (2**62, 2461000.123456789, False)
     assert list(row["flags"]) == ["padded", "late"]
     assert dict(row["sequence_probabilities"]) == dict.fromkeys(CLASSES, 0.125) | {"SN": 0.5}
@@ -82,6 +83,26 @@ def test_parquet_keeps_times_as_times_and_maps_as_maps(tmp_path: Path) -> None:
     schema = pq.read_schema(out)
     assert schema.field("classified_time").type == pa.timestamp("ms", tz="UTC")
     assert schema.field("sequence_probabilities").type == pa.map_(pa.string(), pa.float32())
+    [row] = read(out)
+    assert [row[f"probability_{name}"] for name in CLASSES] == [0.125, 0.5, 0.125, 0.125, 0.125]
+
+
+def test_csv_is_one_flat_row_a_record_and_its_parts_are_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "night.csv"
+    sink = sink_at(out)
+    sink.publish(results(made(2**62), made(2, kafka_time=None, band=None, magnitude=None)))
+    sink.publish(results(made(3, best="AGN", objectId='ZTF "26", a')))
+    sink.finish()
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["candid"] for row in rows] == [str(2**62), "2", "3"]
+    assert rows[2]["objectId"] == 'ZTF "26", a'
+    assert (rows[0]["class"], rows[0]["probability_SN"], rows[0]["probability_AGN"]) == ("SN", "0.5", "0.125")
+    assert (rows[0]["ra"], rows[0]["magnitude"], rows[0]["band"]) == ("150.25", "18.5", "r")
+    assert rows[0]["observed_time"] == "2025-12-04T11:11:06.667Z"
+    assert rows[0]["flags"] == "padded late"
+    assert (rows[1]["kafka_time"], rows[1]["band"], rows[1]["magnitude"]) == ("", "", "")
+    assert not {"probabilities", "alert_probabilities"} & set(rows[0])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -173,8 +194,8 @@ def test_an_output_that_cannot_be_written_says_how_to_go_on(tmp_path: Path) -> N
 
 
 def test_formats_and_folders_are_checked_before_a_night_is_read(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"night.csv has no known format; end it in .parquet, .avro, .jsonl"):
-        check_writable(tmp_path / "night.csv", None)
+    with pytest.raises(OutputError, match=r"night.txt has no known format; end it in .parquet, .avro, .jsonl, .csv"):
+        check_writable(tmp_path / "night.txt", None)
     with pytest.raises(OutputError, match=r"folder .*none does not exist"):
         check_writable(None, tmp_path / "none" / "dead.avro")
     check_writable(tmp_path / "night.parquet", tmp_path / "anything")

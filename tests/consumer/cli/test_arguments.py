@@ -141,7 +141,7 @@ def test_check_config_warns_of_a_login_that_is_sent_to_no_one(checkpoint_folder:
         (("consume", "--config", "/nowhere.toml"), "/nowhere.toml does not exist"),
         (("consume", "--store", "redis://h?bogus=1"), "an option 'bogus'"),
         (("replay", "/nowhere.tar"), "/nowhere.tar does not exist"),
-        (("replay", ".", "--out", "x.csv"), "x.csv has no known format"),
+        (("replay", ".", "--out", "x.txt"), "x.txt has no known format"),
         (("replay", ".", "--out", "/nowhere/x.avro"), "folder /nowhere does not exist"),
         (("replay", ".", "--state-only", "--out", "x.avro"), "--state-only publishes nothing"),
         (("replay", ".", "--jobs", "2", "--limit", "1"), "--limit counts the alerts of one process"),

@@ -35,7 +35,7 @@ def test_help_names_every_command(checkpoint_folder: Path) -> None:
     [
         (("replay", "/nowhere.tar.gz"), "/nowhere.tar.gz does not exist"),
         (("replay", __file__), "no alert in test_commands.py: 1 × no alert (test_commands.py); give a tar"),
-        (("replay", ".", "--out", "x.csv"), "no known format; end it in .parquet, .avro, .jsonl"),
+        (("replay", ".", "--out", "x.txt"), "no known format; end it in .parquet, .avro, .jsonl"),
         (("replay", ".", "--out", "/nowhere/x.avro"), "folder /nowhere does not exist"),
         (("replay", ".", "--resume"), "--resume needs"),
         (("replay", ".", "--state-only", "--out", "x.avro"), "--state-only publishes nothing"),

@@ -1,5 +1,8 @@
+from copy import deepcopy
+from io import BytesIO
 from typing import Any
 
+import fastavro
 import pytest
 
 from consumer.decoding.alert import Alert, read_alerts
@@ -229,3 +232,51 @@ def test_bad_fields_of_any_type_stay_within_the_packet() -> None:
     record: dict[str, Any] = Packet().record()
     record["candidate"]["jd"] = "nan"
     assert refusal(written(changed_schema(change), record)).reason is Reason.WRONG_SCHEMA
+
+
+POSITION = {"ra": "double", "dec": "double", "magpsf": "float", "sigmapsf": "float", "isdiffpos": "string"}
+
+
+def observed(codec: str = "null", types: dict[str, str] = POSITION, **values: Any) -> Alert:
+    """The alert of a packet whose candidate has these values, in ZTF's own types unless said otherwise."""
+    schema = deepcopy(SCHEMA)
+    candidate = next(field["type"] for field in schema["fields"] if field["name"] == "candidate")
+    others = [field for field in candidate["fields"] if field["name"] not in types]
+    candidate["fields"] = [*others, *({"name": name, "type": nullable(kind)} for name, kind in types.items())]
+    record, out = Packet().record(), BytesIO()
+    record["candidate"] |= values
+    fastavro.writer(out, schema, [record], codec=codec)
+    return alert_of(out.getvalue())
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+@pytest.mark.parametrize(("written_sign", "sign"), [("t", 1), ("1", 1), ("f", -1), ("0", -1), ("x", None)])
+def test_position_magnitude_and_sign_of_a_packet_are_read(codec: str, written_sign: str, sign: int | None) -> None:
+    alert = observed(codec, ra=150.123456789, dec=-12.5, magpsf=18.5, sigmapsf=0.125, isdiffpos=written_sign)
+    assert (alert.ra, alert.dec, alert.magnitude, alert.magnitude_error) == (150.123456789, -12.5, 18.5, 0.125)
+    assert alert.difference_sign == sign
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ra": None, "dec": None, "magpsf": None, "sigmapsf": None, "isdiffpos": None},
+        {"ra": float("nan"), "dec": float("inf"), "magpsf": float("nan"), "sigmapsf": float("nan"), "isdiffpos": ""},
+        {"ra": 360.5, "dec": -90.5, "magpsf": -999.0, "sigmapsf": -1.0, "isdiffpos": "yes"},
+    ],
+)
+def test_position_and_magnitude_that_are_no_values_are_unknown_and_the_alert_is_read(values: dict[str, Any]) -> None:
+    alert = observed(**values)
+    assert (alert.ra, alert.dec, alert.magnitude, alert.magnitude_error, alert.difference_sign) == (None,) * 5
+
+
+def test_position_and_sign_of_another_type_are_unknown_and_the_alert_is_read() -> None:
+    types = {"ra": "string", "dec": "double", "magpsf": "float", "sigmapsf": "bytes", "isdiffpos": "boolean"}
+    alert = observed(types=types, ra="10:00:00", dec=-12.5, magpsf=18.5, sigmapsf=b"x", isdiffpos=True)
+    assert (alert.ra, alert.dec, alert.magnitude, alert.magnitude_error) == (None, -12.5, 18.5, None)
+    assert alert.difference_sign is None
+
+
+def test_a_schema_without_position_and_magnitude_gives_alerts_without_them() -> None:
+    alert = alert_of(written(SCHEMA, Packet().record()))
+    assert (alert.ra, alert.magnitude_error, alert.difference_sign) == (None, None, None)

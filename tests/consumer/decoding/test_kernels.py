@@ -4,8 +4,8 @@ import fastavro
 import numpy as np
 import pytest
 
-from consumer.decoding.compiler import compile_program
-from consumer.decoding.kernels import count_infinite, walk
+from consumer.decoding.compiler import UnsupportedSchema, compile_program
+from consumer.decoding.kernels import NAN_BITS, count_infinite, cut_pixels, walk
 from tests.support.raw import Json, long
 
 
@@ -56,6 +56,27 @@ def image(*pixels: float) -> np.ndarray:
 )
 def test_a_pixel_past_1e37_counts_as_infinite_even_if_it_is_alone(pixel: float, count: int, sign: int) -> None:
     assert count_infinite(image(0.0, sign * pixel, 5.0)) == count
+
+
+@pytest.mark.parametrize("bits", [0x7F80_0001, 0xFF80_0001, 0x7FC0_0000, 0x7FFF_FFFF])
+def test_every_pattern_of_nan_is_cut_as_the_one_nan_and_is_not_infinite(bits: int) -> None:
+    pixels = np.array([bits, 0x3F80_0000], ">u4")
+    out = np.zeros((1, 2), np.uint32)
+    cut_pixels(np.frombuffer(pixels.tobytes(), np.uint32), 1, 2, 0, 0, out)
+    assert out.tolist() == [[NAN_BITS, 0x3F80_0000]]
+    assert count_infinite(np.frombuffer(pixels.tobytes(), np.uint32)) == 0
+
+
+def test_infinity_is_cut_as_it_is() -> None:
+    out = np.zeros((1, 1), np.uint32)
+    cut_pixels(image(np.inf), 1, 1, 0, 0, out)
+    assert out.view(np.float32)[0, 0] == np.inf
+
+
+def test_a_schema_of_more_instructions_than_the_bound_is_left_to_fastavro() -> None:
+    fields = [{"name": f"f{number}", "type": ["null", "string", "bytes"]} for number in range(4_000)]
+    with pytest.raises(UnsupportedSchema, match="too large"):
+        compile_program(fastavro.parse_schema({"type": "record", "name": "r", "fields": fields}))
 
 
 def test_a_masked_pixel_is_not_infinite() -> None:

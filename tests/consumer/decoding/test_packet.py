@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from consumer.decoding import packet
 from consumer.decoding.packet import PLAIN, PacketFields, PacketReader
 from consumer.errors import BadAlert
-from tests.support.packets import Packet
-from tests.support.raw import FastavroReader, block, body, changed_schema, written
+from tests.support.packets import SCHEMA, Packet, container
+from tests.support.raw import FastavroReader, block, body, changed_schema, without, written
 
 TINY = Packet(stamps={"science": b"s", "template": b"t", "difference": b"d"})
 WHOLE = TINY.payload()
@@ -88,11 +88,12 @@ def test_a_null_is_none_in_metadata() -> None:
 
 
 def test_a_reader_without_metadata_takes_no_more_from_a_packet_than_before() -> None:
-    plain, seeing = PacketReader(), PacketReader(SEEN)
+    plain, seeing = PacketReader(), PacketReader((*SEEN, "rb"))
     for reader in (plain, seeing):
         list(reader.read(WHOLE))
     taken = [len(reader._known[0].program.slots) for reader in (plain, seeing) if reader._known[0].program]
-    assert taken == [len(PLAIN), len(PLAIN) + 1]
+    absent = 4  # ra, dec, sigmapsf and isdiffpos are not in this schema
+    assert taken == [len(PLAIN) - absent, len(PLAIN) - absent + 1]
 
 
 def test_metadata_of_another_type_is_a_bad_alert_that_names_the_field() -> None:
@@ -101,5 +102,18 @@ def test_metadata_of_another_type_is_a_bad_alert_that_names_the_field() -> None:
     record["candidate"]["magpsf"] = "18.5"
     payload = written(schema, record)
     assert list(PacketReader().read(payload))
-    with pytest.raises(BadAlert, match=r"candidate\.magpsf is of type 'string'; double is needed"):
+    with pytest.raises(BadAlert, match=r"candidate\.magpsf is of type 'string'; float is needed"):
         list(PacketReader(SEEN).read(payload))
+
+
+def test_a_packet_of_as_many_records_as_the_limit_is_read_whole() -> None:
+    assert len(list(PacketReader(max_records=3).read(container([TINY] * 3)))) == 3
+
+
+def test_a_reader_keeps_the_schemas_that_it_met() -> None:
+    reader, other = PacketReader(), written(without(SCHEMA, "candidate.xpos"), TINY.record())
+    for payload in (WHOLE, other):
+        list(reader.read(payload))
+    newest, before = reader._known
+    assert other.startswith(newest.prefix)
+    assert WHOLE.startswith(before.prefix)

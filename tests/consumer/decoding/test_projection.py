@@ -32,7 +32,8 @@ def refusal(schema: Any) -> str:
 def test_only_the_wanted_fields_are_read() -> None:
     reader = projected(SCHEMA)
     assert names(reader) == ["schemavsn", "objectId", "candid", "candidate", *CUTOUT_NAMES]
-    assert names(reader["fields"][3]["type"]) == ["jd", "fid", "programid", "xpos", "ypos", "ssdistnr", "ssnamenr"]
+    candidate = ["jd", "fid", "programid", "magpsf", "xpos", "ypos", "ssdistnr", "ssnamenr"]
+    assert names(reader["fields"][3]["type"]) == candidate
 
 
 def test_of_a_cutout_only_the_stamp_is_read_in_all_three() -> None:

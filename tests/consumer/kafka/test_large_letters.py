@@ -49,6 +49,17 @@ def read(broker: str, topics: dict[str, str]) -> list[tuple[bytes | None, int, b
     return found
 
 
+def test_a_letter_as_large_as_a_packet_may_be_keeps_its_bytes(broker: str) -> None:
+    topics = new_topics(broker)
+    packet = os.urandom(2**21)
+    limited = configured(broker, topics)
+    limits = limited.limits.model_copy(update={"packet_bytes": len(packet)})
+    sink = KafkaSink(limited.model_copy(update={"limits": limits}))
+    sink.publish(results(packet))
+    sink.close()
+    assert read(broker, topics) == [(packet, 0, None)]
+
+
 WHY = b"its topic takes no record so large"
 
 

@@ -56,6 +56,31 @@ def test_a_schemaless_message_is_the_record_alone(shape: Any) -> None:
     assert len(payload) < len(Encoder(OutputSettings(shape=shape)).encode(made(5)))
 
 
+@pytest.mark.parametrize("framing", ["container", "schemaless"])
+def test_a_reader_with_the_schema_of_before_reads_on(framing: Any) -> None:
+    """Version 0.1 ended in `classified_time`. Of bytes without a schema such a reader takes what it knows."""
+    schema = load_schema("classification/1/classification")
+    names = [field["name"] for field in schema["fields"]]
+    before = fastavro.parse_schema(schema | {"fields": schema["fields"][: names.index("classified_time") + 1]})
+    payload = Encoder(OutputSettings(framing=framing)).encode(made(5))
+    if framing == "schemaless":
+        record: Any = fastavro.schemaless_reader(BytesIO(payload), before, None)
+    else:
+        [record] = fastavro.reader(BytesIO(payload), before)
+    assert (record["candid"], list(record)) == (5, names[: names.index("classified_time") + 1])
+
+
+def test_a_reader_with_the_schema_of_today_reads_what_was_published_before() -> None:
+    schema = load_schema("classification/1/classification")
+    names = [field["name"] for field in schema["fields"]]
+    before = schema | {"fields": schema["fields"][: names.index("classified_time") + 1]}
+    out = BytesIO()
+    fastavro.writer(out, fastavro.parse_schema(before), [made(5).record()])
+    [record] = fastavro.reader(BytesIO(out.getvalue()), fastavro.parse_schema(schema))
+    assert isinstance(record, dict)
+    assert (record["candid"], record["class"], record["ra"]) == (5, "", None)
+
+
 def test_alerces_shape_is_that_of_its_readers() -> None:
     [record] = read(Encoder(OutputSettings(shape="alerce")).encode(made(best="bogus")))
     assert set(record) == {

@@ -138,8 +138,17 @@ def object_(
 
 
 @app.command()
-def check_config(config: Config = None) -> None:
+def check_config(
+    config: Config = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print each setting: default, unit, bounds.")] = False,
+    template: Annotated[bool, typer.Option("--template", help="Print a TOML file with all settings.")] = False,
+) -> None:
     """Validate the configuration, print it with secrets hidden, start nothing."""
+    if explain or template:
+        from consumer.configuration import explain as texts
+
+        write(texts.explained() if explain else texts.template())
+        return
     write(json.dumps(configured(config).masked(), indent=2) + "\n")
 
 

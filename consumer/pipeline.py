@@ -111,7 +111,7 @@ class Pipeline:
         self._dead_letter_limit = DeadLetterLimit(limits.dead_letter_ratio, limits.dead_letter_run)
         self._model = ModelInfo.of(checkpoint)
         self._read_at: deque[float] = deque()  # monotonic seconds at which each uncommitted batch was read
-        self.recent = RecentCandids(limits.recent_candids)
+        self.recent = RecentCandids(limits.duplicate_window)
         self.report = RunReport(self._model, str(inference.device))
 
     def run(self) -> RunReport:

@@ -52,7 +52,7 @@ class FileSink:
         self.account.add(results)
         waiting = sum(one.messages for one in self._pending)
         age = time.monotonic() - self._part_begun
-        if waiting >= self._settings.part_messages or age >= self._settings.part_s:
+        if waiting >= self._settings.checkpoint_messages or age >= self._settings.checkpoint_s:
             self._finish_part()
 
     def close(self) -> None:

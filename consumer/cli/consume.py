@@ -30,7 +30,7 @@ def consume(settings: Settings, *, exit_at_end: bool, since_ms: int | None = Non
     store = open_store(settings, inference, settings.kafka.group)
     source = KafkaSource(settings, store, exit_at_end=exit_at_end, since_ms=since_ms)
     reading, sink = _ends(settings, source)
-    heartbeat = Heartbeat(settings.monitor.stalled_s)
+    heartbeat = Heartbeat(settings.monitor.liveness_timeout_s)
     checks = {"kafka": lambda: source.ready, "store": store.answers}
     monitor = Monitor(settings.monitor, heartbeat, checks) if settings.monitor.enabled else None
     pipeline = Pipeline(settings, Patient(reading, partial(waits_for, source)), inference, store, sink, heartbeat)

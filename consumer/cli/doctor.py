@@ -209,7 +209,7 @@ def _clock(ask: Callable[[], tuple[int, int]]) -> Finding:
 
 
 def _state(settings: Settings, now: datetime) -> Iterator[Finding]:
-    """Whether the store holds what the group committed, for the configured model: see `store.when_behind`."""
+    """Whether the store holds what the group committed, for the configured model: see `store.on_data_loss`."""
     encoder_id = load_checkpoint(settings.model).encoder_id
     with closing(TopicReader(settings.kafka)) as scan:
         there = scan.topics()

@@ -30,14 +30,16 @@ def configured(config: Path | None, **overrides: dict[str, Any]) -> Any:
     """The settings, under what the command line gave, with logging, and the bound on Avro's blocks, set by them."""
     import structlog
 
+    from consumer.configuration.load import load_settings
     from consumer.configuration.login import unused
-    from consumer.configuration.settings import load_settings
+    from consumer.configuration.settings import LogSettings
     from consumer.decoding.container import limit_blocks
     from consumer.monitoring.log import configure_logging
 
     given = {
         name: {key: value for key, value in section.items() if _is_given(value)} for name, section in overrides.items()
     }
+    configure_logging(LogSettings())  # so that what is read of the settings can be logged
     settings = load_settings(config, {name: section for name, section in given.items() if section})
     configure_logging(settings.log)
     if keys := unused(settings.kafka):

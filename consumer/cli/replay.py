@@ -129,7 +129,7 @@ def replay_share(settings: Settings, asked: Replay, share: Shard, shown: Console
     left = None if asked.limit is None else asked.limit - sink.account.read
     size, limit = settings.batch.size * share.count, settings.limits.packet_bytes
     source = ArchiveSource(archives, size, sink.messages, left, passed_over, limit)
-    heartbeat = Heartbeat(settings.monitor.stalled_s)
+    heartbeat = Heartbeat(settings.monitor.liveness_timeout_s)
     pipeline = Pipeline(settings, Shown(source, shown), inference, store, sink, heartbeat, share)
     pipeline.report.carry(sink.account.counts())
     pipeline.recent.add(sink.candids)

@@ -1,35 +1,58 @@
-"""The one configuration: a TOML file, under `ESTAMPA__SECTION__KEY` from the environment, under the command line."""
+"""Every setting: its type, unit, default, bounds and meaning. `estampa check-config --explain` prints them."""
 
-import os
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from consumer.configuration.environment import PREFIX, check_environment, nearest
-from consumer.configuration.login import check_files, check_login, password_from
-from consumer.configuration.masking import HARMLESS, shown_librdkafka, shown_url
+from consumer.configuration.login import check_login, password_from
+from consumer.configuration.masking import shown_librdkafka, shown_url
 from consumer.configuration.store_url import check_cluster, check_url
 from consumer.configuration.times import time_ms
-from consumer.configuration.toml_file import read_toml
-from consumer.errors import ConfigError
-from consumer.names import Programs, TopicName, Topics
 from model_zoo.device import check_device_name
 
+T = TypeVar("T")
+
+PREFIX: Final = "ESTAMPA__"
 STARTS: Final = ("earliest", "latest")
+LONGEST_TOPIC: Final = 249
+TOPIC: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def _topic_name(name: str) -> str:
+    """The name, as Kafka takes it. Raises ValueError."""
+    if not TOPIC.fullmatch(name) or len(name) > LONGEST_TOPIC or name in {".", ".."}:
+        raise ValueError(
+            f"no topic can be called {name!r}; give 1 to {LONGEST_TOPIC} letters, digits, '.', '_' and '-'"
+        )
+    return name
+
+
+def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Without repeats, in their order: Kafka refuses a subscription that names a topic twice."""
+    return tuple(dict.fromkeys(values))
+
+
+TopicName = Annotated[str, AfterValidator(_topic_name)]
+Topics = Annotated[tuple[TopicName, ...], AfterValidator(_each_once)]
+Programs = Annotated[tuple[int, ...], AfterValidator(_each_once)]
+
+
+def _in(unit: str) -> dict[str, Any]:
+    """The unit of a number whose name does not end in one."""
+    return {"unit": unit}
 
 
 class SettingsSection(BaseModel):
+    """A section of the configuration. renamed: old name of a key → its name; the old one is read for one release."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -49,33 +72,37 @@ def _with_password_file(values: Any) -> Any:
 
 
 class KafkaSettings(SettingsSection):
-    """The broker, and who we are to it."""
+    """The broker: its address, the consumer group, the topics to read, the login."""
+
+    renamed = {"patience_s": "broker_timeout_s"}
 
     brokers: str = Field("localhost:9092", description="host:port, comma separated")
-    group: str = Field("estampa", description="consumer group; the same one at every start, or the night is read again")
-    topics: Topics = Field((), description="literal names; empty for the topics of the night")
+    group: str = Field("estampa", description="consumer group; the same at every start, or the night is read again")
+    topics: Topics = Field((), description="topics by name; none for the topics of the night, ztf_YYYYMMDD_programidN")
     programids: Programs = Field(
-        (1,), min_length=1, description="programs admitted: 1 public, 2 partnership, 3 Caltech"
+        (1,), min_length=1, description="programs whose alerts are classified: 1 public, 2 partnership, 3 Caltech"
     )
     start: str = Field("earliest", description="earliest, latest or a UTC time; for the group's first start only")
-    days_back: int = Field(1, ge=0, le=7, description="topics of the night: how many days before today")
-    days_ahead: int = Field(1, ge=0, le=2, description="topics of the night: how many days after today")
+    days_back: int = Field(1, ge=0, le=7, description="topics of the night: UTC dates before today")
+    days_ahead: int = Field(1, ge=0, le=2, description="topics of the night: UTC dates after today")
     delivery: Literal["at_least_once", "exactly_once"] = Field(
-        "at_least_once", description="exactly_once: results and offsets in one transaction; experimental"
+        "at_least_once", description="exactly_once: results and offsets in one transaction (experimental)"
     )
     transactional_id: str | None = Field(
         None, description="exactly_once: this process's own name, the same at each start"
     )
-    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    username: str | None = None
-    password: SecretStr | None = None
-    password_file: Path | None = Field(None, description="read the password from this file")
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="TLS (SSL), login (SASL), both or none"
+    )
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="of the login (SASL)")
+    username: str | None = Field(None, description="of the login (SASL)")
+    password: SecretStr | None = Field(None, description="of the login (SASL); better in password_file")
+    password_file: Path | None = Field(None, description="file that holds the password")
     ca_file: Path | None = Field(None, description="PEM file of the authority that signed the broker's certificate")
-    session_timeout_ms: int = Field(45_000, ge=1_000, description="a member silent for so long has left the group")
-    delivery_timeout_ms: int = Field(60_000, ge=1_000, description="publishing fails after so long without the broker")
-    patience_s: float = Field(60.0, gt=0, description="stop when no broker answers for so long")
-    librdkafka: dict[str, str | int | float | bool] = Field({}, description="any other librdkafka key, passed as is")
+    session_timeout_ms: int = Field(45_000, ge=1_000, description="a member silent for longer has left the group")
+    delivery_timeout_ms: int = Field(60_000, ge=1_000, description="publishing fails after this time")
+    broker_timeout_s: float = Field(60.0, gt=0, description="stop after this time without an answer of any broker")
+    librdkafka: dict[str, str | int | float | bool] = Field({}, description="further keys of librdkafka, as they are")
 
     _password = model_validator(mode="before")(_with_password_file)
 
@@ -125,16 +152,27 @@ class KafkaSettings(SettingsSection):
 class StoreSettings(SettingsSection):
     """The Redis-protocol server that keeps each object's sequence."""
 
-    url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="redis://, rediss:// (TLS) or unix://")
+    renamed = {"patience_s": "timeout_s", "when_behind": "on_data_loss"}
+
+    url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="address: redis://, rediss:// (TLS) or unix://"
+    )
     cluster: bool = Field(default=False, description="the server is a Redis Cluster")
     password: SecretStr | None = Field(None, description="instead of one in the URL")
-    password_file: Path | None = Field(None, description="read the password from this file")
-    dtype: Literal["float32", "float16"] = Field("float32", description="of stored latents")
-    max_history: int = Field(128, ge=1, description="newest alerts of an object that are kept and used")
-    history_days: float = Field(365.0, gt=0, description="alerts older than this before the judged one do not count")
-    expire_days: float = Field(400.0, gt=0, description="an object not seen for so long is forgotten")
-    patience_s: float = Field(30.0, gt=0, description="stop when the store does not answer for so long")
-    when_behind: Literal["refill", "stop"] = Field("refill", description="when the store lost what Kafka committed")
+    password_file: Path | None = Field(None, description="file that holds the password")
+    dtype: Literal["float32", "float16"] = Field("float32", description="number type of stored latents")
+    max_history: int = Field(
+        128,
+        ge=1,
+        description="newest alerts of an object that are kept",
+        json_schema_extra=_in("alerts"),
+    )
+    history_days: float = Field(365.0, gt=0, description="a sequence goes back so far from its last alert")
+    expire_days: float = Field(400.0, gt=0, description="an object is deleted this long after its last alert")
+    timeout_s: float = Field(30.0, gt=0, description="stop after this time without an answer of the store")
+    on_data_loss: Literal["refill", "stop"] = Field(
+        "refill", description="where the store holds less than Kafka has committed: read those alerts again, or stop"
+    )
 
     _password = model_validator(mode="before")(_with_password_file)
 
@@ -163,59 +201,85 @@ class StoreSettings(SettingsSection):
 
 
 class ModelSettings(SettingsSection):
-    """Which checkpoint runs, and where."""
+    """The checkpoint, and the device it runs on."""
 
-    checkpoint: str = Field("estampa-serve", description="a folder, or the name of one under model_zoo/weights")
-    public_key: str | None = Field(None, description="minisign's: the checkpoint must be signed by its owner")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N; a GPU asked for and missing is an error")
-    threads: int = Field(0, ge=0, description="CPU threads of the model; 0 for all cores but the one that decodes")
+    checkpoint: str = Field("estampa-serve", description="a folder, or a name of `estampa models list`")
+    public_key: str | None = Field(None, description="minisign public key; the checkpoint must be signed by its owner")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 for all cores but the one that decodes")
 
     _device = field_validator("device")(check_device_name)
 
 
 class BatchSettings(SettingsSection):
-    """How many alerts go through the loop at once."""
+    """Batches of messages."""
 
-    size: int = Field(512, ge=1, le=16_384, description="messages at the most")
-    wait_ms: int = Field(10, ge=1, le=60_000, description="a batch that is not full leaves after so long")
+    size: int = Field(512, ge=1, le=16_384, description="largest batch", json_schema_extra=_in("messages"))
+    wait_ms: int = Field(10, ge=1, le=60_000, description="a batch that is not full is classified after this time")
 
 
 class OutputSettings(SettingsSection):
-    """What is published, and where to."""
+    """Records and files that are written."""
 
-    topic: TopicName = "estampa.classifications"
-    dead_letter_topic: TopicName = "estampa.deadletters"
-    shape: Literal["estampa", "alerce"] = "estampa"
-    framing: Literal["container", "schemaless"] = Field("container", description="container: Avro with its schema")
-    part_messages: int = Field(5_000, ge=1, description="a replay's files are safe from a kill after so many")
-    part_s: float = Field(10.0, gt=0, description="or after so long")
+    renamed = {
+        "shape": "record_format",
+        "framing": "avro_encoding",
+        "part_s": "checkpoint_s",
+        "part_messages": "checkpoint_messages",
+    }
+
+    topic: TopicName = Field("estampa.classifications", description="topic of classifications")
+    dead_letter_topic: TopicName = Field("estampa.deadletters", description="topic of dead letters")
+    record_format: Literal["estampa", "alerce"] = Field("estampa", description="fields of a classification")
+    avro_encoding: Literal["container", "schemaless"] = Field(
+        "container", description="container: each message carries its schema"
+    )
+    checkpoint_messages: int = Field(
+        5_000, ge=1, description="a replay can resume from every so many", json_schema_extra=_in("messages")
+    )
+    checkpoint_s: float = Field(10.0, gt=0, description="or from each time that so long has passed")
 
 
 class LimitSettings(SettingsSection):
     """Bounds on what comes from outside."""
 
-    packet_bytes: int = Field(16 * 2**20, ge=1)
-    block_bytes: int = Field(256 * 2**20, ge=2**16, description="of an Avro container's blocks, inflated")
-    packet_records: int = Field(1_000, ge=1, description="alerts in one message, or one block of an archive")
-    stamp_bytes: int = Field(2**20, ge=2_880, description="of one stamp, inflated")
-    dead_letter_ratio: float = Field(0.5, gt=0, le=1, description="stop when more of the last 1,000 alerts are bad")
-    dead_letter_run: int = Field(
-        200, ge=1, description="stop when so many alerts in a row are bad; half as many end the message they are in"
+    renamed = {"recent_candids": "duplicate_window"}
+
+    packet_bytes: int = Field(16 * 2**20, ge=1, description="largest message that is decoded")
+    block_bytes: int = Field(256 * 2**20, ge=2**16, description="largest sum of an Avro container's blocks, inflated")
+    packet_records: int = Field(
+        1_000, ge=1, description="most alerts in a message, or a container", json_schema_extra=_in("alerts")
     )
-    recent_candids: int = Field(1_000_000, ge=0, description="remembered within a run, to drop repeats")
+    stamp_bytes: int = Field(2**20, ge=2_880, description="largest stamp, inflated")
+    dead_letter_ratio: float = Field(
+        0.5, gt=0, le=1, description="stop past this share of dead letters in 1,000 alerts"
+    )
+    dead_letter_run: int = Field(
+        200,
+        ge=1,
+        description="stop when so many alerts in a row are dead letters; half as many end the message they are in",
+        json_schema_extra=_in("alerts"),
+    )
+    duplicate_window: int = Field(
+        1_000_000, ge=0, description="alerts among which a repeated candid is dropped", json_schema_extra=_in("alerts")
+    )
 
 
 class MonitorSettings(SettingsSection):
-    """Where /metrics, /healthz and /readyz are served."""
+    """HTTP: /metrics, /healthz and /readyz."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(9108, ge=0, le=65_535, description="0 for any free port")
-    enabled: bool = True
-    stalled_s: float = Field(60.0, gt=0, description="/healthz fails when the loop has not moved for so long")
+    renamed = {"stalled_s": "liveness_timeout_s"}
+
+    host: str = Field("127.0.0.1", description="address to listen at")
+    port: int = Field(9108, ge=0, le=65_535, description="port to listen at; 0 for any free one")
+    enabled: bool = Field(default=True, description="whether to listen")
+    liveness_timeout_s: float = Field(60.0, gt=0, description="/healthz fails after this time without progress")
 
 
 class LogSettings(SettingsSection):
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The log, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe event that is logged")
     format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, JSON elsewhere")
 
 
@@ -238,66 +302,19 @@ class Settings(BaseSettings):
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
 
+    @model_validator(mode="after")
+    def _topics_apart(self) -> Self:
+        """A consumer that reads what it publishes would never end."""
+        for name, topic in (("topic", self.output.topic), ("dead_letter_topic", self.output.dead_letter_topic)):
+            if topic in self.kafka.topics:
+                raise ValueError(f"output.{name} is {topic!r}, which kafka.topics reads; give another")
+        if self.output.topic == self.output.dead_letter_topic:
+            raise ValueError(f"output.topic and output.dead_letter_topic are both {self.output.topic!r}; give another")
+        return self
+
     def masked(self) -> dict[str, Any]:
         """All values as plain JSON types; what is not known to be harmless is hidden."""
         values = self.model_dump(mode="json")
         values["store"]["url"] = self.store.address
         values["kafka"]["librdkafka"] = shown_librdkafka(values["kafka"]["librdkafka"])
         return values
-
-
-def load_settings(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
-    """Read `path`, the environment and `overrides` (section → key → value), later ones over earlier ones.
-
-    Raises ConfigError naming the key, its value and, for an unknown key, the nearest known one.
-    """
-    check_environment(os.environ, {name: _section(name).model_fields for name in Settings.model_fields})
-    from_file = read_toml(path) if path is not None else {}
-
-    class Layered(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, from_file)
-
-    try:
-        layered = Layered(**dict(overrides or {}))  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise ConfigError("; ".join(_explained(one) for one in error.errors())) from error
-    except SettingsError as error:
-        raise ConfigError(f"{error} (sections, lists and tables are JSON in the environment)") from error
-    settings = Settings.model_construct(layered.model_fields_set, **dict(layered))
-    check_files(settings.kafka)
-    return settings
-
-
-def _section(name: str) -> Any:
-    """The model of a section."""
-    return Settings.model_fields[name].annotation
-
-
-def _explained(error: Any) -> str:
-    """One line. A value is repeated where its key is known, and no secret; our own errors say what may be said."""
-    place = [str(part) for part in error["loc"]]
-    key = ".".join(place)
-    if error["type"] == "extra_forbidden":
-        known = _section(place[0]).model_fields if len(place) > 1 else Settings.model_fields
-        return f"{key} is not a setting: {nearest(place[-1], known)}"
-    plain = isinstance(error["input"], str | int | float) and error["type"] != "value_error" and _is_harmless(place)
-    shown = f" (it is {error['input']!r})" if plain else ""
-    return f"{key}: {error['msg']}{shown}"
-
-
-def _is_harmless(place: list[str]) -> bool:
-    """Whether the value of this key may be shown. A path may be a password that was put into the wrong place."""
-    section, key, *deeper = [*place, ""]
-    if key == "librdkafka":
-        return deeper[0] in HARMLESS
-    field = _section(section).model_fields.get(key)
-    return field is not None and not {SecretStr, Path} & {field.annotation, *get_args(field.annotation)}

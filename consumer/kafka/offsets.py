@@ -83,9 +83,9 @@ class StartOffsets:
         if applied is not None and applied >= committed:
             return committed
         topic, partition = place
-        if self._store.when_behind == "stop":
+        if self._store.on_data_loss == "stop":
             held = f"store holds {topic} [{partition}] up to {applied}, Kafka committed {committed}"
-            raise StoreError(f"{held}: set store.when_behind to refill, or run `estampa replay --state-only`")
+            raise StoreError(f"{held}: set store.on_data_loss to refill, or run `estampa replay --state-only`")
         log.warning("store_behind", topic=topic, partition=partition, applied=applied, committed=committed)
         return OFFSET_BEGINNING if applied is None else applied
 

@@ -1,4 +1,4 @@
-"""Our classifications, read back from their topic, in whichever shape and framing they were published."""
+"""Our classifications, read back from their topic, in whichever format and encoding they were published."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from consumer.errors import BadAlert, BrokerError
 from schemas import load_schema
 
 SCHEMAS: Final = {"estampa": "classification/1/classification", "alerce": "classification/1/alerce"}
-"""`output.shape` → the schema it is published by."""
+"""`output.record_format` → the schema it is published by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Decoder:
     """Message → record: by the schema in its container, or by the configured one where it is sent without."""
 
     def __init__(self, output: OutputSettings) -> None:
-        self._schema: Any = fastavro.parse_schema(_plain(load_schema(SCHEMAS[output.shape])))
+        self._schema: Any = fastavro.parse_schema(_plain(load_schema(SCHEMAS[output.record_format])))
         self._topic = output.topic
 
     def decode(self, payload: bytes | None, offset: int) -> Published:
@@ -43,7 +43,7 @@ class Decoder:
         except (BadAlert, KeyError, ValueError, TypeError, EOFError, StopIteration, RecursionError) as error:
             place = f"message {offset} of {self._topic}"
             raise BrokerError(
-                f"{place} is no classification ({error}); check output.topic and output.framing"
+                f"{place} is no classification ({error}); check output.topic and output.avro_encoding"
             ) from error
 
     def _record(self, payload: bytes) -> dict[str, Any]:

@@ -18,7 +18,7 @@ CHUNK: Final = 500
 class TopicReader:
     """One reading of whole topics. It joins no group and commits nothing, so it may run beside the consumers.
 
-    Raises BrokerError where the broker refuses, a topic is not there, or nothing comes for `kafka.patience_s`.
+    Raises BrokerError where the broker refuses, a topic is not there, or nothing comes for `kafka.broker_timeout_s`.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -88,10 +88,10 @@ class TopicReader:
     def _check(self, heard: float, pending: set[Partition]) -> None:
         if self._refused:
             raise explain(self._refused, self._kafka)
-        if pending and time.monotonic() - heard > self._kafka.patience_s:
+        if pending and time.monotonic() - heard > self._kafka.broker_timeout_s:
             waiting = ", ".join(f"{topic} [{number}]" for topic, number in sorted(pending))
             raise BrokerError(
-                f"Kafka at {self._kafka.brokers} sent nothing of {waiting} for {self._kafka.patience_s} s"
+                f"Kafka at {self._kafka.brokers} sent nothing of {waiting} for {self._kafka.broker_timeout_s} s"
             )
 
     def _on_error(self, error: KafkaError) -> None:

@@ -39,17 +39,17 @@ class Encoder:
     """Classification → the bytes of one message. The container's header is made once: it is the same every time."""
 
     def __init__(self, output: OutputSettings) -> None:
-        self._shape, self._framing = output.shape, output.framing
-        self._schema: Any = fastavro.parse_schema(load_schema(SCHEMAS[output.shape]))
+        self._format, self._encoding = output.record_format, output.avro_encoding
+        self._schema: Any = fastavro.parse_schema(load_schema(SCHEMAS[output.record_format]))
         header = BytesIO()
         fastavro.writer(header, self._schema, [], sync_marker=SYNC)
         self._header = header.getvalue()
 
     def encode(self, made: Classification) -> bytes:
-        record = made.record() if self._shape == "estampa" else made.alerce_record()
+        record = made.record() if self._format == "estampa" else made.alerce_record()
         body = BytesIO()
         fastavro.schemaless_writer(body, self._schema, record)
-        if self._framing == "schemaless":
+        if self._encoding == "schemaless":
             return body.getvalue()
         data = body.getvalue()
         return self._header + avro_long(1) + avro_long(len(data)) + data + SYNC

@@ -39,7 +39,7 @@ class KafkaSource:
 
     exit_at_end: stop once every partition has been read to its end. since_ms: go back to this time first, milliseconds
     since 1970. now: the clock that the window of topics follows.
-    Raises BrokerError where the broker refuses, or stays away for `kafka.patience_s`.
+    Raises BrokerError where the broker refuses, or stays away for `kafka.broker_timeout_s`.
     """
 
     def __init__(
@@ -246,7 +246,7 @@ class KafkaSource:
 
     def _commit_stored(self) -> None:
         """Commit synchronously. A group in the middle of a rebalance takes it with the next batch."""
-        deadline = time.monotonic() + self._kafka.patience_s
+        deadline = time.monotonic() + self._kafka.broker_timeout_s
         while True:
             try:
                 committed = self._consumer.commit(asynchronous=False)

@@ -47,7 +47,7 @@ class Transaction:
         self._producer = self._sink.producer
         self._results = Results(0, 0, 0, (), ())
         try:
-            self._producer.init_transactions(min(settings.kafka.patience_s, BEGIN_S))
+            self._producer.init_transactions(min(settings.kafka.broker_timeout_s, BEGIN_S))
         except KafkaException as error:
             self._sink.check()  # tells a refusal from a broker that is away
             raise explain(error.args[0], self._kafka) from error
@@ -67,7 +67,7 @@ class Transaction:
 
     def commit(self, batch: Batch) -> None:
         """Publish the results kept and commit the offsets of `batch`, both or neither."""
-        deadline = time.monotonic() + self._kafka.patience_s
+        deadline = time.monotonic() + self._kafka.broker_timeout_s
         committed = self._source.committed
         results = unpublished(self._results, committed)
         offsets = {place: offset for place, offset in batch.offsets.items() if offset > committed[place]}
@@ -96,7 +96,7 @@ class Transaction:
 
     def _insist(self, step: Callable[[], object]) -> None:
         """Take a step, and again while librdkafka says that it may be resumed."""
-        deadline = time.monotonic() + self._kafka.patience_s
+        deadline = time.monotonic() + self._kafka.broker_timeout_s
         while True:
             try:
                 step()

@@ -77,7 +77,7 @@ class Watchdog:
         try:
             consumer.list_topics(timeout=1.0)
         except KafkaException as error:
-            if away_s > self._kafka.patience_s:
+            if away_s > self._kafka.broker_timeout_s:
                 raise explain(error.args[0], self._kafka) from error
         else:
             log.info("broker_back", away_s=round(away_s, 1))
@@ -89,7 +89,7 @@ class Watchdog:
             return
         if self._looked_away(now := time.monotonic()):
             self.expect_assignment()
-        elif now - self._waiting_since >= self._patience_s:
+        elif now - self._waiting_since >= self._silence_s:
             if there := partitions():
                 raise self._starved(f"group {self._kafka.group} assigned none of its {there} partitions to this member")
             self.expect_assignment()
@@ -100,7 +100,7 @@ class Watchdog:
         if received or not self.up or self._looked_away(now):
             self._silent_since = now
         self._looked_at = now
-        if now - self._silent_since > self._patience_s:
+        if now - self._silent_since > self._silence_s:
             if there := waiting():
                 raise self._starved(f"messages wait for us, {there} or more, and none came")
             self._silent_since = now
@@ -109,9 +109,9 @@ class Watchdog:
         return now - self._looked_at > self._look_s
 
     @property
-    def _patience_s(self) -> float:
-        return max(self._kafka.patience_s, 2 * self._kafka.session_timeout_ms / 1000)
+    def _silence_s(self) -> float:
+        return max(self._kafka.broker_timeout_s, 2 * self._kafka.session_timeout_ms / 1000)
 
     def _starved(self, what: str) -> BrokerError:
-        where = f"for {self._patience_s:g} s at {self._kafka.brokers}"
+        where = f"for {self._silence_s:g} s at {self._kafka.brokers}"
         return BrokerError(f"{what} {where}: start again, and look at the broker if it stays so")

@@ -30,15 +30,15 @@ CONNECTION_S: Final = 10.0
 class Heartbeat:
     """When the loop last moved. A wedged loop stops beating; an idle one does not."""
 
-    def __init__(self, stalled_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stalled_s, self._clock = stalled_s, clock
+    def __init__(self, liveness_timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout_s, self._clock = liveness_timeout_s, clock
         self._last = clock()
 
     def beat(self) -> None:
         self._last = self._clock()
 
     def alive(self) -> bool:
-        return self._clock() - self._last < self._stalled_s
+        return self._clock() - self._last < self._timeout_s
 
 
 class Monitor:

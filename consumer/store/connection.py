@@ -44,7 +44,7 @@ FAILOVER: Final = {
     "READONLY": ("is a replica and took no writes", "point store.url at the primary"),
     "MASTERDOWN": ("is a replica that lost its primary", "look at the primary, or point store.url at it"),
     "NOREPLICAS": ("took no writes: it has fewer replicas than min-replicas-to-write", "look at its replicas"),
-    "LOADING": ("was still reading its data from disk", "start again, or raise store.patience_s"),
+    "LOADING": ("was still reading its data from disk", "start again, or raise store.timeout_s"),
     "MISCONF": ("took no writes: it cannot save to its disk", "look at its log and its disk"),
     "BUSY": ("was held up by a script", "end it with SCRIPT KILL"),
 }
@@ -63,13 +63,13 @@ class Node:
 
 
 class StoreConnection:
-    """Raises StoreError when they stay away for `store.patience_s`, or refuse."""
+    """Raises StoreError when they stay away for `store.timeout_s`, or refuse."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self._stale = False  # a Cluster's slots are to be asked for anew
         self._client: Client = None
-        self._client = self.with_retry(lambda: _connect(settings), min(settings.patience_s, CONNECT_S))
+        self._client = self.with_retry(lambda: _connect(settings), min(settings.timeout_s, CONNECT_S))
 
     def nodes(self, keys: Iterable[str] = ()) -> list[Node]:
         """Every server, each with those of `keys` that it holds, in their order."""
@@ -94,11 +94,11 @@ class StoreConnection:
             return self._client
         return self._client.get_redis_connection(self._client.get_node_from_key(key))
 
-    def with_retry(self, ask: Callable[[], T], patience_s: float | None = None) -> T:
+    def with_retry(self, ask: Callable[[], T], timeout_s: float | None = None) -> T:
         """Ask, and ask again while they cannot be reached: every question must bear repeating."""
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
-            stop=lambda state: self._is_over(state, patience_s),
+            stop=lambda state: self._is_over(state, timeout_s),
             wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
             reraise=True,
         )
@@ -111,8 +111,8 @@ class StoreConnection:
     def _is_over(self, state: RetryCallState, unreachable_s: float | None) -> bool:
         """Whether we waited long enough. unreachable_s: for a server that does not answer; the settings' by default."""
         error = state.outcome.exception() if state.outcome else None
-        patience_s = self._settings.patience_s if failover_code(error) else unreachable_s or self._settings.patience_s
-        return (state.seconds_since_start or 0.0) >= patience_s
+        timeout_s = self._settings.timeout_s if failover_code(error) else unreachable_s or self._settings.timeout_s
+        return (state.seconds_since_start or 0.0) >= timeout_s
 
     def _ask(self, ask: Callable[[], T]) -> T:
         if self._stale:
@@ -158,7 +158,7 @@ def _may_pass(error: BaseException) -> bool:
 
 def _connect(settings: StoreSettings) -> Client:
     password = settings.password.get_secret_value() if settings.password else None
-    wait_s = min(SOCKET_TIMEOUT_S, settings.patience_s)
+    wait_s = min(SOCKET_TIMEOUT_S, settings.timeout_s)
     options: dict[str, Any] = {"socket_timeout": wait_s, "socket_connect_timeout": wait_s}
     if password is not None:
         options["password"] = password
@@ -176,7 +176,7 @@ def _explained(error: Exception, settings: StoreSettings) -> str:
         return f"store {where} refuses us: {error}; check store.url, store.password and the server's ACL"
     if code := failover_code(error):
         state, mend = FAILOVER[code]
-        return f"store {where} {state} ({code}), for {settings.patience_s:g} s; {mend}"
+        return f"store {where} {state} ({code}), for {settings.timeout_s:g} s; {mend}"
     if isinstance(error, OutOfMemoryError):
         return f"store {where} is full: raise its maxmemory, add shards, or lower store.max_history"
     if isinstance(error, UNREACHABLE):

@@ -47,7 +47,7 @@ class RedisStore:
     """The store of one encoder's latents, for one consumer group.
 
     A batch takes one round trip, or one per node in a Cluster. Every method raises StoreError when the store stays
-    away for `patience_s`, or refuses.
+    away for `timeout_s`, or refuses.
     """
 
     def __init__(self, settings: StoreSettings, encoder_id: str, latent: int, group: str = "") -> None:
@@ -132,7 +132,7 @@ class RedisStore:
         """Whether the store answers now, without the patience of the loop: on connections that wait for `PROBE_S`."""
         try:
             if self._probed is None:
-                self._probed = StoreConnection(self._settings.model_copy(update={"patience_s": PROBE_S}))
+                self._probed = StoreConnection(self._settings.model_copy(update={"timeout_s": PROBE_S}))
             self._check(self._probed)
         except StoreError:
             return False

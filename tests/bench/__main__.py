@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.cli.runtime import load_inference, with_store
-from consumer.configuration.settings import KafkaSettings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import KafkaSettings
 from consumer.embedded import local_broker, local_store
 from tests.bench import members, night, stages, whole
 from tests.conftest import ROOT

@@ -62,7 +62,7 @@ def main(
             "monitor__enabled": "true",
             "monitor__port": str(port),
             "batch__size": "256",
-            "limits__recent_candids": "0",
+            "limits__duplicate_window": "0",
         }
         with ground(Path(scratch), checkpoint, night[:200], **settings) as made:
             made.join()

@@ -94,7 +94,7 @@ def test_a_replay_whose_disk_is_full_says_so_and_goes_on_once_there_is_room(
 ) -> None:
     packets = night(objects=60, visits=8)
     archive, out = write_tar(tmp_path / "night.tar", payloads(packets)), tmp_path / name
-    env = environment(checkpoint_folder, store__url=store_url, output__part_messages="200", batch__size="50")
+    env = environment(checkpoint_folder, store__url=store_url, output__checkpoint_messages="200", batch__size="50")
     words = ("replay", str(archive), "--out", str(out))
     full = (sys.executable, "-c", FULL_DISK.format(size=20_000), *words)
     done = subprocess.run(full, env=env, text=True, capture_output=True, timeout=240, check=False)

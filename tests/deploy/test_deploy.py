@@ -16,7 +16,8 @@ from prometheus_client import REGISTRY
 
 from consumer import metrics
 from consumer.__main__ import app
-from consumer.configuration.settings import LimitSettings, MonitorSettings, Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import LimitSettings, MonitorSettings, Settings
 from consumer.errors import Reason
 from consumer.monitoring.health import Heartbeat, Monitor
 from tests.conftest import ROOT

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from consumer import pipeline as loop
 from consumer.archive.source import ArchiveSource, find_archives
 from consumer.cli.runtime import load_inference, open_store, with_store
-from consumer.configuration.settings import Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import Settings
 from consumer.decoding.alert import Alert
 from consumer.decoding.packet import PacketReader
 from consumer.decoding.stamps import Stamps, cut_stamps

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from consumer.cli.runtime import load_inference
-from consumer.configuration.settings import load_settings
+from consumer.configuration.load import load_settings
 from consumer.embedded import local_store
 from tests.support.line import state
 from tests.system.identity import compare, simulated

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from consumer.cli.jobs import in_processes
 from consumer.cli.replay import Replay, replay
-from consumer.configuration.settings import load_settings
+from consumer.configuration.load import load_settings
 from consumer.decode_stage import Shard
 from consumer.errors import JobError, OutputError, StoreError
 from tests.support.line import answer, environment, estampa, last_by_candid, payloads, start_held, wait_until, write_tar

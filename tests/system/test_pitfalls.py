@@ -14,7 +14,8 @@ import redis
 import torch
 
 from consumer.cli.runtime import load_inference
-from consumer.configuration.settings import ModelSettings, StoreSettings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import ModelSettings, StoreSettings
 from consumer.embedded import create_topics
 from consumer.errors import BrokerError
 from consumer.kafka.source import KafkaSource
@@ -101,7 +102,7 @@ def test_a_group_that_never_answers_ends_the_run_and_a_member_without_a_part_wai
     server = start_behind(proxy)
     try:
         proxy.deaf_to = 11
-        kafka = {"group": unique("g"), "session_timeout_ms": SESSION_MS, "patience_s": 4.0}
+        kafka = {"group": unique("g"), "session_timeout_ms": SESSION_MS, "broker_timeout_s": 4.0}
         kafka |= {"topics": (new_topic(server.address, unique("night")),), "brokers": proxy.address}
         source = KafkaSource(load_settings(None, {"kafka": kafka}), MemoryLedger())
         with pytest.raises(BrokerError, match="assigned none of its 1 partitions"):
@@ -169,7 +170,7 @@ def test_a_sequence_about_to_expire_lives_on_when_an_alert_comes(store_url: str)
 def test_a_store_that_is_away_when_it_is_asked_is_asked_again(store_url: str) -> None:
     """boom 587: a blip of the store killed the worker."""
     proxy = Proxy(store_url.removeprefix("redis://").partition("/")[0])
-    store = RedisStore(StoreSettings.model_validate({"url": f"redis://{proxy.address}", "patience_s": 20}), "enc", 2)
+    store = RedisStore(StoreSettings.model_validate({"url": f"redis://{proxy.address}", "timeout_s": 20}), "enc", 2)
     with ThreadPoolExecutor(1) as pool, proxy.away():
         asked = pool.submit(store.remember, one_alert(1), {})
         wait([asked], timeout=1)

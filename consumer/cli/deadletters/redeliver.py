@@ -125,7 +125,9 @@ def redeliver(settings: Settings, asked: DeadLetterReader, out: Path | None) -> 
         store = open_store(stored, inference, "replay")
         outer = _to_file(settings, out) if out else KafkaSink(settings)
         both = Redelivery(source, outer, written, every, recoveries)
-        pipeline = Pipeline(_unbounded(stored), both, inference, store, both, Heartbeat(settings.monitor.stalled_s))
+        pipeline = Pipeline(
+            _unbounded(stored), both, inference, store, both, Heartbeat(settings.monitor.liveness_timeout_s)
+        )
         try:
             with stopping(source.stop, pipeline.stop):
                 pipeline.run()

@@ -26,7 +26,7 @@ def sink_at(out: Path | None, dead_letters: Path | None = None, *, part: int = 1
     assert target is not None
     journal = ReplayJournal(target.with_name(f"{target.name}.parts"), {"of": "a test"})
     earlier = journal.resume() if resume else journal.begin()
-    return FileSink(OutputSettings(part_messages=part, part_s=3_600), journal, out, dead_letters, earlier)
+    return FileSink(OutputSettings(checkpoint_messages=part, checkpoint_s=3_600), journal, out, dead_letters, earlier)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

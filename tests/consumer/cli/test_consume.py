@@ -15,7 +15,8 @@ from consumer.cli.consume import consume
 from consumer.cli.options import past_ms
 from consumer.cli.replay import Replay, replay
 from consumer.cli.runtime import load_inference, open_store
-from consumer.configuration.settings import Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import Settings
 from consumer.errors import ConfigError
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource

@@ -102,7 +102,7 @@ def test_whoever_reads_a_topic_s_letters_slowly_is_not_taken_for_a_broker_that_i
     with closing(TopicReader(settings := KafkaSettings(brokers=broker))) as scan:
         found = scan.messages([topic])
         next(found)
-        read_for = 2 * settings.patience_s
+        read_for = 2 * settings.broker_timeout_s
         assert len(list(found)) == CHUNK + 99
 
 

@@ -60,7 +60,9 @@ def test_an_audit_puts_every_alert_under_one_heading_and_names_the_missing() -> 
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("output", [{}, {"output__shape": "alerce", "output__framing": "schemaless"}], ids=str)
+@pytest.mark.parametrize(
+    "output", [{}, {"output__record_format": "alerce", "output__avro_encoding": "schemaless"}], ids=str
+)
 def test_a_night_is_audited_and_an_alert_committed_without_an_output_is_found(
     output: dict[str, str], broker: str, store_url: str, checkpoint_folder: Path, tmp_path: Path
 ) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from consumer.configuration.load import load_settings
 from consumer.configuration.login import unused
-from consumer.configuration.settings import load_settings
 from consumer.errors import ConfigError
 
 SECRET = "hunter2"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from consumer.configuration.load import load_settings
 from consumer.configuration.masking import HARMLESS, HIDDEN, shown_librdkafka
-from consumer.configuration.settings import load_settings
 from consumer.errors import ConfigError
 
 SECRET = "hunter2"

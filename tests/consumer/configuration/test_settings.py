@@ -1,11 +1,15 @@
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from structlog.testing import capture_logs
 
-from consumer.configuration.settings import Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import Settings
 from consumer.errors import ConfigError
 from consumer.kafka.client import client_config, make_client
 
@@ -285,3 +289,63 @@ def test_a_device_that_models_do_not_run_on_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
 def test_a_device_that_models_run_on_is_taken(name: str) -> None:
     assert load_settings(None, {"model": {"device": name}}).model.device == name
+
+
+RENAMED = [
+    ("kafka", "patience_s", "broker_timeout_s", 5.0),
+    ("store", "patience_s", "timeout_s", 5.0),
+    ("store", "when_behind", "on_data_loss", "stop"),
+    ("output", "shape", "record_format", "alerce"),
+    ("output", "framing", "avro_encoding", "schemaless"),
+    ("output", "part_s", "checkpoint_s", 5.0),
+    ("output", "part_messages", "checkpoint_messages", 7),
+    ("monitor", "stalled_s", "liveness_timeout_s", 5.0),
+    ("limits", "recent_candids", "duplicate_window", 7),
+]
+
+
+@pytest.mark.parametrize(("section", "old", "new", "value"), RENAMED)
+@pytest.mark.parametrize("source", ["file", "environment", "overrides"])
+def test_a_setting_of_the_old_name_is_read_with_a_warning_that_names_the_new_one(
+    section: str, old: str, new: str, value: Any, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, given = tmp_path / "estampa.toml", {section: {old: value}} if source == "overrides" else {}
+    file.write_text(f"[{section}]\n{old} = {json.dumps(value)}\n" if source == "file" else "")
+    if source == "environment":
+        monkeypatch.setenv(f"ESTAMPA__{section}__{old}".upper(), str(value))
+    with capture_logs() as logged:
+        settings = load_settings(file, given)
+    assert getattr(getattr(settings, section), new) == value
+    [warning] = [line for line in logged if line["event"] == "setting_renamed"]
+    assert (warning["old"], warning["new"]) == (f"{section}.{old}", f"{section}.{new}")
+
+
+def test_the_environment_wins_over_the_file_whichever_names_they_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "estampa.toml"
+    file.write_text("[store]\ntimeout_s = 7\n")
+    monkeypatch.setenv("ESTAMPA__STORE__PATIENCE_S", "9")
+    assert load_settings(file).store.timeout_s == 9
+
+
+def test_a_setting_under_both_names_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "estampa.toml"
+    file.write_text("[store]\ntimeout_s = 7\npatience_s = 9\n")
+    with pytest.raises(ConfigError, match=r"estampa.toml gives store.patience_s and store.timeout_s, one setting"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("kafka", "output", "message"),
+    [
+        ({"topics": ["a", "b"]}, {"topic": "b"}, "output.topic is 'b', which kafka.topics reads"),
+        ({"topics": ["a"]}, {"dead_letter_topic": "a"}, "output.dead_letter_topic is 'a', which kafka.topics reads"),
+        ({}, {"topic": "a", "dead_letter_topic": "a"}, "output.topic and output.dead_letter_topic are both 'a'"),
+    ],
+)
+def test_topics_that_are_read_and_written_must_differ(
+    kafka: dict[str, Any], output: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        load_settings(None, {"kafka": kafka, "output": output})

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from consumer.configuration.settings import Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import Settings
 from consumer.errors import ConfigError
 from consumer.store.redis_store import RedisStore
 

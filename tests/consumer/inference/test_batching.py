@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from consumer.cli import doctor
-from consumer.configuration.settings import load_settings
+from consumer.configuration.load import load_settings
 from consumer.inference.batching import CPU_SHAPES, GPU_SHAPES, Shapes, pieces, proven_shapes
 from consumer.inference.models import Inference
 from model_zoo.serving.encoder import ServingEncoder

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from prometheus_client import REGISTRY
 
-from consumer.configuration.settings import Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import Settings
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.errors import BadAlert, BrokerError, Reason
 from consumer.kafka.sink import KafkaSink

@@ -11,7 +11,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from confluent_kafka import Message as KafkaMessage
 from prometheus_client import REGISTRY
 
-from consumer.configuration.settings import Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import Settings
 from consumer.embedded import create_topics
 from consumer.errors import BrokerError, StoreError
 from consumer.kafka.source import KafkaSource
@@ -34,7 +35,7 @@ def topic(broker: str) -> str:
 
 def stopping(configured: Settings) -> Settings:
     """The same, for a group that does not refill a store that is behind."""
-    return load_settings(None, {**configured.model_dump(exclude_unset=True), "store": {"when_behind": "stop"}})
+    return load_settings(None, {**configured.model_dump(exclude_unset=True), "store": {"on_data_loss": "stop"}})
 
 
 def offsets(source: KafkaSource, ledger: MemoryLedger, *, commit: bool = True) -> list[int]:

@@ -46,24 +46,24 @@ def test_no_field_of_a_record_is_lost_or_becomes_null() -> None:
     assert all(value is not None for value in record.values())
 
 
-@pytest.mark.parametrize("shape", ["estampa", "alerce"])
-def test_a_schemaless_message_is_the_record_alone(shape: Any) -> None:
-    settings = OutputSettings(shape=shape, framing="schemaless")
+@pytest.mark.parametrize("record_format", ["estampa", "alerce"])
+def test_a_schemaless_message_is_the_record_alone(record_format: Any) -> None:
+    settings = OutputSettings(record_format=record_format, avro_encoding="schemaless")
     payload = Encoder(settings).encode(made(5))
-    schema = fastavro.parse_schema(load_schema(SCHEMAS[shape]))
+    schema = fastavro.parse_schema(load_schema(SCHEMAS[record_format]))
     record: Any = fastavro.schemaless_reader(BytesIO(payload), schema, None)
     assert record["candid"] == 5
-    assert len(payload) < len(Encoder(OutputSettings(shape=shape)).encode(made(5)))
+    assert len(payload) < len(Encoder(OutputSettings(record_format=record_format)).encode(made(5)))
 
 
-@pytest.mark.parametrize("framing", ["container", "schemaless"])
-def test_a_reader_with_the_schema_of_before_reads_on(framing: Any) -> None:
+@pytest.mark.parametrize("encoding", ["container", "schemaless"])
+def test_a_reader_with_the_schema_of_before_reads_on(encoding: Any) -> None:
     """Version 0.1 ended in `classified_time`. Of bytes without a schema such a reader takes what it knows."""
     schema = load_schema("classification/1/classification")
     names = [field["name"] for field in schema["fields"]]
     before = fastavro.parse_schema(schema | {"fields": schema["fields"][: names.index("classified_time") + 1]})
-    payload = Encoder(OutputSettings(framing=framing)).encode(made(5))
-    if framing == "schemaless":
+    payload = Encoder(OutputSettings(avro_encoding=encoding)).encode(made(5))
+    if encoding == "schemaless":
         record: Any = fastavro.schemaless_reader(BytesIO(payload), before, None)
     else:
         [record] = fastavro.reader(BytesIO(payload), before)
@@ -82,7 +82,7 @@ def test_a_reader_with_the_schema_of_today_reads_what_was_published_before() -> 
 
 
 def test_alerces_shape_is_that_of_its_readers() -> None:
-    [record] = read(Encoder(OutputSettings(shape="alerce")).encode(made(best="bogus")))
+    [record] = read(Encoder(OutputSettings(record_format="alerce")).encode(made(best="bogus")))
     assert set(record) == {
         "objectId",
         "candid",

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, Producer
 
-from consumer.configuration.settings import Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import Settings
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.embedded import create_topics
 from consumer.errors import BadAlert, BrokerError, Reason

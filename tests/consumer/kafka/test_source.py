@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka import KafkaError
 from prometheus_client import REGISTRY
 
-from consumer.configuration.settings import KafkaSettings, Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import KafkaSettings, Settings
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.embedded import create_topics, start_broker
 from consumer.errors import BadAlert, BrokerError, Reason
@@ -255,7 +256,7 @@ def mortal() -> Iterator[Any]:
 def test_a_broker_that_stays_away_ends_the_run(mortal: Any) -> None:
     topic = unique("night")
     create_topics(mortal.address, {topic: 1})
-    source = KafkaSource(settings(mortal.address, topics=(topic,), patience_s=2.0), MemoryLedger())
+    source = KafkaSource(settings(mortal.address, topics=(topic,), broker_timeout_s=2.0), MemoryLedger())
     turns = source.batches()
     for _ in range(5):
         next(turns)
@@ -270,10 +271,10 @@ def test_a_broker_that_has_messages_and_sends_none_ends_the_run_and_a_quiet_topi
     proxy = Proxy()
     server = start_behind(proxy)
     proxy.deaf_to = FETCH
-    topic, patience_s = unique("night"), 4.0
+    topic, broker_timeout_s = unique("night"), 4.0
     create_topics(server.address, {topic: 1})
     produce(server.address, topic, [b"1", b"2", b"3"])
-    known = {"topics": (topic,), "patience_s": patience_s, "session_timeout_ms": 2_000}
+    known = {"topics": (topic,), "broker_timeout_s": broker_timeout_s, "session_timeout_ms": 2_000}
     starved = KafkaSource(settings(proxy.address, **known), MemoryLedger())
     with pytest.raises(BrokerError, match=r"messages wait for us, \d or more, and none came for 4 s"):
         list(starved.batches())
@@ -285,7 +286,7 @@ def test_a_broker_that_has_messages_and_sends_none_ends_the_run_and_a_quiet_topi
     turns = fed.batches()
     while read < 3:
         read += len(next(turns).messages)
-    until = time.monotonic() + 2.5 * patience_s
+    until = time.monotonic() + 2.5 * broker_timeout_s
     while time.monotonic() < until:
         assert not next(turns).messages
     lost, proxy.deaf_to = proxy.deaf, FETCH

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.configuration.settings import KafkaSettings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import KafkaSettings
 from consumer.errors import ConfigError
 from consumer.kafka.topics import topics_of_the_night, wanted_topics
 

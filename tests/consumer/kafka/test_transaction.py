@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from consumer.configuration.settings import Settings, load_settings
+from consumer.configuration.load import load_settings
+from consumer.configuration.settings import Settings
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.errors import BadAlert, BrokerError, Reason
 from consumer.kafka.source import KafkaSource
@@ -268,7 +269,7 @@ def test_a_reader_of_what_is_committed_sees_no_record_of_an_aborted_transaction(
 
 def test_a_broker_that_is_away_is_one_clear_line_at_the_start() -> None:
     topics = {"topic": "t", "output": "o", "dead": "d"}
-    configured = settings("127.0.0.1:1", topics, patience_s=2.0)
+    configured = settings("127.0.0.1:1", topics, broker_timeout_s=2.0)
     source = KafkaSource(configured, MemoryLedger())
     with pytest.raises(BrokerError, match="does not answer"):
         Transaction(configured, source)

@@ -10,7 +10,7 @@ from consumer.errors import BrokerError
 from consumer.kafka.watchdog import Watchdog
 
 PATIENCE_S = 90
-"""Two sessions: more than `kafka.patience_s`."""
+"""Two sessions: more than `kafka.broker_timeout_s`."""
 
 
 class Looking:

@@ -101,8 +101,8 @@ def server(tmp_path: Path) -> Iterator[redis.Redis]:
     made.process.wait()
 
 
-def store_at(client: redis.Redis, patience_s: float) -> RedisStore:
-    return store(f"redis://127.0.0.1:{client.connection_pool.connection_kwargs['port']}", patience_s=patience_s)
+def store_at(client: redis.Redis, timeout_s: float) -> RedisStore:
+    return store(f"redis://127.0.0.1:{client.connection_pool.connection_kwargs['port']}", timeout_s=timeout_s)
 
 
 @pytest.mark.parametrize("code", STATES)
@@ -149,7 +149,7 @@ def test_a_name_that_moves_to_the_new_primary_is_followed_while_the_old_one_stil
     new = start_store(tmp_path / "new")
     name = Proxy(f"127.0.0.1:{server.connection_pool.connection_kwargs['port']}")
     try:
-        one = store(f"redis://{name.address}", patience_s=60.0)
+        one = store(f"redis://{name.address}", timeout_s=60.0)
         one.remember(entries(("a", 1, 10.0)), {})
         server.replicaof(*NOWHERE)
         name.target = new.address
@@ -180,7 +180,7 @@ def test_a_store_that_reads_its_log_at_the_start_is_waited_for_longer_than_a_wro
     with ThreadPoolExecutor(2) as pool:
         starting = pool.submit(start_store, tmp_path, port=port, options=slowly)
         wait_until(lambda: loads(client), 20, "the loading")
-        opening = pool.submit(store, f"redis://127.0.0.1:{port}", patience_s=60.0)
+        opening = pool.submit(store, f"redis://127.0.0.1:{port}", timeout_s=60.0)
         wait([opening], timeout=0.5)
         assert not opening.done()
         client.config_set("key-load-delay", "0")

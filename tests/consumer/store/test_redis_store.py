@@ -28,7 +28,7 @@ LATENT = 42
 
 
 def settings(url: str, **changes: object) -> StoreSettings:
-    return StoreSettings.model_validate({"url": url, "patience_s": 2.0, **changes})
+    return StoreSettings.model_validate({"url": url, "timeout_s": 2.0, **changes})
 
 
 def store(url: str, encoder_id: str = "enc", group: str = "g", **changes: object) -> RedisStore:
@@ -308,7 +308,7 @@ def test_a_store_that_evicts_is_refused(tmp_path: Path) -> None:
 def test_a_probe_of_a_store_that_hangs_has_no_patience(tmp_path: Path) -> None:
     server = start_store(tmp_path)
     try:
-        one = store(f"redis://{server.address}", patience_s=30.0)
+        one = store(f"redis://{server.address}", timeout_s=30.0)
         assert one.answers()
         server.process.send_signal(signal.SIGSTOP)
         started = time.monotonic()
@@ -335,7 +335,7 @@ def test_a_wrong_password_is_one_line_with_the_mend_and_without_the_password(tmp
 
 def test_a_store_that_comes_back_within_patience_is_waited_for(tmp_path: Path) -> None:
     server = start_store(tmp_path, keep=True)
-    one = store(f"redis://{server.address}", patience_s=20.0)
+    one = store(f"redis://{server.address}", timeout_s=20.0)
     one.remember(entries(("a", 1, 10.0)), {("t", 0): 1})
     server.stop()
     again = start_store(tmp_path, keep=True, port=int(server.address.split(":")[1]))
@@ -362,8 +362,8 @@ def cluster(running: Cluster) -> Cluster:
     return running
 
 
-def of_cluster(cluster: Cluster, patience_s: float = 60.0) -> RedisStore:
-    return store(cluster.url, cluster=True, patience_s=patience_s)
+def of_cluster(cluster: Cluster, timeout_s: float = 60.0) -> RedisStore:
+    return store(cluster.url, cluster=True, timeout_s=timeout_s)
 
 
 MANY = [(f"o{candid % 12}", candid, float(candid % 17)) for candid in range(80)]
@@ -439,7 +439,7 @@ def test_a_cluster_s_server_that_comes_back_within_patience_is_waited_for(cluste
 
 
 def test_a_cluster_whose_server_stays_away_is_one_clear_line_in_time(cluster: Cluster) -> None:
-    one = of_cluster(cluster, patience_s=2.0)
+    one = of_cluster(cluster, timeout_s=2.0)
     cluster.primaries[2].kill()
     started = time.monotonic()
     with pytest.raises(StoreError, match=r"look at its nodes|does not answer"):

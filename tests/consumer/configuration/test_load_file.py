@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.configuration.settings import load_settings
+from consumer.configuration.load import load_settings
 from consumer.errors import ConfigError
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from consumer.configuration.environment import check_environment
-from consumer.configuration.settings import load_settings
+from consumer.configuration.load import check_environment, load_settings
 from consumer.errors import ConfigError
 
 SETTINGS = {"kafka": ("brokers", "group"), "store": ("url",), "monitor": ("port",)}

@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from train.experiments.experiment import ExperimentError
-from train.training.provenance import PREDICTIONS, SUMMARY
+from train.experiments.run_folder import PREDICTIONS, SUMMARY
 from train.training.scores import paired_test, worded
 
 

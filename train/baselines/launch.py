@@ -12,28 +12,32 @@ from train.baselines.run import is_finished, run
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import Experiment
+from train.experiments.run_folder import SUMMARY, clear
 from train.reporting.page import REPORT
 from train.training.loop import TrainingProgress, Watch, Watching
-from train.training.provenance import SUMMARY
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """Where experiments run and what they leave.
 
-    umap: draw the projections too. tensorboard: write its event files beside metrics.jsonl.
+    umap: draw the projections too. tensorboard: write its event files beside metrics.jsonl. overwrite: remove the run
+    that is in the folder.
     """
 
     device: torch.device
     umap: bool = True
     tensorboard: bool = False
+    overwrite: bool = False
 
 
 def launch(experiment: Experiment, stamps: StampSet, source: StampSource, folder: Path, trial: Trial) -> None:
     """Run `experiment` with a bar on a terminal and write its report into `folder`; nothing where all that is there."""
-    if is_finished(folder, experiment, source) and _is_drawn(folder, umap=trial.umap):
+    if not trial.overwrite and is_finished(folder, experiment, source) and _is_drawn(folder, umap=trial.umap):
         return
     material = prepare(stamps, experiment, trial.device)
+    if trial.overwrite:  # last, so that data which cannot be learned from costs no run
+        clear(folder)
     with progress_bar(experiment) as bar:
         watching = _both(bar, tensorboard(folder / "tensorboard")) if trial.tensorboard else bar
         outcome = run(experiment, material, source, folder, watching)

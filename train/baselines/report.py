@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from train.baselines.dataset import SplitTensors
 from train.baselines.reconstruction import Remake, errors, remade, remakers
 from train.baselines.run import Outcome
+from train.experiments.run_folder import CONFIG, PREDICTIONS
 from train.files import write_text
 from train.reporting import figures
 from train.reporting.learning_curves import curves, pretraining
 from train.reporting.page import PageSection, PageTable, Picture, write_page
 from train.reporting.page import picture as _picture
 from train.reporting.tables import class_rows
-from train.training.provenance import CONFIG, PREDICTIONS
 from train.training.scores import calibration_error, score, worded
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}

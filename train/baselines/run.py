@@ -25,17 +25,15 @@ from train.baselines.fit import (
 from train.data.pickles.layouts import LAYOUTS
 from train.data.source import StampSource
 from train.experiments.bounds import RECONSTRUCTING
-from train.experiments.experiment import Experiment, ExperimentError, altered, changed
+from train.experiments.experiment import Experiment, altered, changed
+from train.experiments.run_folder import CONFIG, DATA, PREDICTIONS, SUMMARY, check_data, check_settings, read_json
 from train.files import write_arrays, write_json
 from train.training.loop import Watching, load_last, unwatched
 from train.training.probe import Latents, ProbeSchedule, converged_probe, pca_probe, pooled_probe
-from train.training.provenance import CONFIG, DATA, PREDICTIONS, SUMMARY, environment
+from train.training.provenance import environment
 from train.training.scores import bootstrap_interval, clustering, over_seeds, score
 
 HELD: Final = ("validation", "test")
-MAY_CHANGE: Final = ("epochs", "patience", "seeds", "probe_epochs", "title", "reference", "name")
-MAY_GROW: Final = ("epochs", "patience")
-"""Of what may change: what was learned for longer cannot be unlearned."""
 Protocol = dict[str, Any]
 
 
@@ -94,7 +92,7 @@ def run(
 def is_finished(folder: Path, experiment: Experiment, source: StampSource) -> bool:
     """Whether `folder` has the summary of this very run, as long as is asked for. Raises ExperimentError as `run`."""
     _check_same(folder, experiment, source)
-    summary = _read_json(folder / SUMMARY)
+    summary = read_json(folder / SUMMARY)
     asked = json.loads(json.dumps({"settings": asdict(experiment), "source": asdict(source)}))
     return all(summary.get(key) == value for key, value in asked.items())
 
@@ -204,7 +202,7 @@ def _read(experiment: Experiment, material: SplitTensors, folder: Path) -> Outco
     """A finished run: its last epoch is reached, so that to fit it again is to load it."""
     with np.load(folder / PREDICTIONS) as kept:
         probability = {name: kept[f"{name}_probability"][0] for name in HELD}
-    return Outcome(_read_json(folder / SUMMARY), _fit(experiment, material, folder), probability)
+    return Outcome(read_json(folder / SUMMARY), _fit(experiment, material, folder), probability)
 
 
 def _probed(fit: Fit, material: SplitTensors) -> dict[str, NDArray[np.float64]]:
@@ -239,19 +237,7 @@ def _save_predictions(
     write_arrays(folder / PREDICTIONS, {"test_latents": latents} | arrays)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """What `path` holds; nothing where there is no such file."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
-
-
 def _check_same(folder: Path, experiment: Experiment, source: StampSource) -> None:
-    """More epochs, patience or seeds of a run begun before are a continuation; any other change is another run."""
-    for name, now in ((CONFIG, asdict(experiment)), (DATA, asdict(source))):
-        before = _read_json(folder / name)
-        for key, value in json.loads(json.dumps(now)).items():
-            same = key not in before or before[key] == value
-            if not same and (key not in MAY_CHANGE or (key in MAY_GROW and value < before[key])):
-                raise ExperimentError(
-                    f"{folder} holds a run with {key} = {before[key]!r}, and {value!r} is asked for; give another --out"
-                )
+    """More epochs, patience or seeds continue a run; any other change is another run."""
+    check_settings(folder, experiment, resume=True)
+    check_data(folder, asdict(source))

@@ -12,8 +12,8 @@ from train.baselines.run import is_finished
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import Experiment, ExperimentError, changed, unread
+from train.experiments.run_folder import SUMMARY, changed_settings
 from train.terminal import console
-from train.training.provenance import SUMMARY
 
 __all__ = ["read_grid", "sweep"]
 
@@ -33,9 +33,12 @@ def sweep(
     if idle := unread(experiment, list(points[0])):
         raise ExperimentError(f"--grid {idle[0]}")
     done = [is_finished(out / one.variant, one, source) for one in chosen]
-    for place, (one, before) in enumerate(zip(chosen, done, strict=True), start=1):
-        console.print(f"{place} of {len(chosen)}: {one.variant}{' (finished before)' * before}", highlight=False)
-        launch(one, stamps, source, out / one.variant, trial)
+    for number, (point, finished) in enumerate(zip(chosen, done, strict=True), start=1):
+        changes = changed_settings(out / point.variant, point)
+        continued = "".join(f" (goes on: {key} was {before}, is {now})" for key, before, now in changes)
+        state = " (finished before)" if finished else continued
+        console.print(f"{number} of {len(chosen)}: {point.variant}{state}", highlight=False, markup=False)
+        launch(point, stamps, source, out / point.variant, trial)
     return _table(points, out, f"{experiment.run} on {source.name} ({source.origin})")
 
 

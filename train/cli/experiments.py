@@ -22,6 +22,7 @@ from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
 from train.experiments.device import check_device
 from train.experiments.experiment import Experiment, ExperimentError, names, read_experiment, unread
+from train.experiments.run_folder import check_resumable, check_settings
 from train.terminal import check_free, fail
 from train.terminal import console as messages
 
@@ -29,7 +30,6 @@ app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = terminal.console(
     width=None if sys.stdout.isatty() else 200
 )  # what is no terminal has no width: names stay whole
-WEIGHTS = ("*.pt", "*.safetensors")
 
 Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]
 Data = Annotated[
@@ -59,15 +59,6 @@ def answered() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def check_begun(folders: list[Path]) -> None:
-    """Raises ExperimentError unless one of the folders holds weights that a run can go on from."""
-    if not any(next(folder.rglob(kind), None) for folder in folders for kind in WEIGHTS):
-        looked = ", ".join(map(str, folders))
-        raise ExperimentError(
-            f"--resume: no run to go on with is in {looked}; give its --out, or begin without --resume"
-        )
-
-
 @app.command("run")
 def run_command(
     name: Name,
@@ -80,17 +71,17 @@ def run_command(
     umap: Annotated[bool, typer.Option(help="Draw the UMAPs too; they take a minute.")] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Only go on with a run that was stopped: begin none.")
+        bool, typer.Option("--resume", help="Only go on with a run, for more epochs or seeds too; begin none.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run in the folder, begin anew.")] = False,
 ) -> None:
-    """Run an experiment with all its variants; a run that was stopped goes on where it was, --resume or not."""
+    """Run an experiment with all its variants; the same command goes on with a run that was stopped."""
     with answered():
         experiments = read_experiment(name, settings or [], only or [])
         _warn(experiments[0], settings or [])
-        if resume:
-            check_begun([out / experiment.run for experiment in experiments])
         check_device(device)
         check_there(data if experiments[0].kind == "serve" else [single(data)])
+        _check_folders(experiments, out, data, resume=resume, overwrite=overwrite)
         if experiments[0].kind == "serve":
             if tensorboard:
                 raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
@@ -99,7 +90,9 @@ def run_command(
             from train.serving.run import run_serving
 
             where, folder = choose_device(device), out / experiments[0].run
-            made = run_serving(experiments[0], data, folder, _told, origin=origin, device=where, umap=umap)
+            made = run_serving(
+                experiments[0], data, folder, _told, origin=origin, device=where, umap=umap, overwrite=overwrite
+            )
             for checkpoint in made:
                 console.print(card_table(checkpoint), highlight=False)
             console.print(f"→ {folder / 'report.html'}")
@@ -108,7 +101,7 @@ def run_command(
         from train.data.source import load_stamps, source_of
         from train.experiments.device import choose_device
 
-        trial = Trial(choose_device(device), umap, tensorboard)
+        trial = Trial(choose_device(device), umap, tensorboard, overwrite)
         stamps = load_stamps(single(data))
         source = source_of(data[0], stamps, origin)
         for experiment in experiments:
@@ -231,6 +224,22 @@ def sweep_command(
         stamps = load_stamps(single(data))
         source = source_of(data[0], stamps, origin)
         console.print(sweep(experiment, stamps, source, points, out / experiment.run, trial))
+
+
+def _check_folders(
+    experiments: list[Experiment], out: Path, data: list[Path], *, resume: bool, overwrite: bool
+) -> None:
+    """Raise ExperimentError, before the data is read, where the folders hold other runs than those requested."""
+    if resume and overwrite:
+        raise ExperimentError("--resume goes on with a run, and --overwrite begins anew; give one of them")
+    folders = [out / experiment.run for experiment in experiments]
+    if resume:
+        check_resumable(folders)
+    for experiment, folder in zip(experiments, folders, strict=True):
+        if not overwrite:
+            check_settings(folder, experiment, resume=resume)
+        elif inside := [path for path in data if path.resolve().is_relative_to(folder.resolve())]:
+            raise ExperimentError(f"--overwrite would remove the input {inside[0]}; move it, or give another --out")
 
 
 def _warn(experiment: Experiment, settings: list[str]) -> None:

@@ -146,11 +146,11 @@ def test_more_epochs_go_on_with_a_run_and_another_rate_or_other_data_is_refused(
         return run(experiment, material, StampSource("test", fingerprint), tmp_path).fit.progress.epoch
 
     assert [again("epochs=1"), again("epochs=3")] == [1, 3]
-    with pytest.raises(ExperimentError, match=r"holds a run with rate = 0\.001, and 0\.01 is asked for"):
+    with pytest.raises(ExperimentError, match=r"holds a run with rate = 0\.001, and 0\.01 is requested"):
         again("rate=1e-2")
     with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0'"):
         again("epochs=3", "1")
-    with pytest.raises(ExperimentError, match="holds a run with epochs = 3, and 1 is asked for; give another --out"):
+    with pytest.raises(ExperimentError, match="holds a run with epochs = 3, and 1 is requested; give another --out"):
         again("epochs=1")
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["epochs"] == 3
 

@@ -87,16 +87,21 @@ def test_points_of_other_data_or_settings_are_refused_and_not_passed_off(
     experiment: Experiment, stamps: StampSet, tmp_path: Path
 ) -> None:
     search(experiment, stamps, GRID[:1], tmp_path)
-    with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0', and '1' is asked for; give another"):
+    with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0', and '1' is requested; give another"):
         search(experiment, stamps, GRID[:1], tmp_path, StampSource("test", "1", "simulated"))
-    with pytest.raises(ExperimentError, match="holds a run with batch = 64, and 30 is asked for; give another --out"):
+    with pytest.raises(ExperimentError, match="holds a run with batch = 64, and 30 is requested; give another --out"):
         search(changed(experiment, {"batch": 30}), stamps, GRID[:1], tmp_path)
 
 
-def test_points_asked_for_at_greater_length_go_on(experiment: Experiment, stamps: StampSet, tmp_path: Path) -> None:
+def test_points_asked_for_at_greater_length_go_on_and_say_so(
+    experiment: Experiment, stamps: StampSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     search(experiment, stamps, GRID[:1], tmp_path)
     longer = changed(experiment, {"epochs": 3})
+    capsys.readouterr()
     names = search(longer, stamps, GRID[:1], tmp_path)
+    continued = "(goes on: epochs was 2, is 3)"
+    assert capsys.readouterr().err.splitlines() == [f"1 of 2: rate=1e-3 {continued}", f"2 of 2: rate=1e-4 {continued}"]
     summaries = [json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8")) for name in names]
     assert [summary["epochs"] for summary in summaries] == [[3], [3]]
 

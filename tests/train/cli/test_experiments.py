@@ -97,7 +97,7 @@ def test_a_simulated_figure_cannot_be_relabelled_real(tmp_path: Path) -> None:
     assert "says itself that it is simulated; leave --origin out" in found.output
     found = invoke(*common, "--data", bare, "--origin", "real")
     assert found.exit_code == 2
-    assert "holds a run with origin = 'simulated', and 'real' is asked for; give another --out" in found.output
+    assert "holds a run with origin = 'simulated', and 'real' is requested; give another --out" in found.output
     found = invoke(*common, "--data", bare, "--origin", "banana")
     assert found.exit_code == 2
     assert "'banana' is not one of 'real', 'simulated', 'unstated'" in found.output

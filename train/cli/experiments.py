@@ -13,18 +13,21 @@ import typer
 from rich.text import Text
 
 from consumer import terminal
+from consumer.errors import OutputError
+from consumer.writable import check_folder
 from model_zoo.errors import CheckpointError
 from model_zoo.shipped import resolve
 from train.baselines.grid import read_grid
-from train.cli.arguments import check_there, single
+from train.cli.arguments import check_export, check_there, single
 from train.data.pickles.safe_pickle import PickleError
 from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
 from train.experiments.device import check_device
 from train.experiments.experiment import Experiment, ExperimentError, names, read_experiment, unread
 from train.experiments.run_folder import check_resumable, check_settings
-from train.terminal import check_free, fail
+from train.files import check_free
 from train.terminal import console as messages
+from train.terminal import fail
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = terminal.console(
@@ -51,7 +54,7 @@ def answered() -> Iterator[None]:
     """A user's error is one line and status 2; Ctrl-C is a clean stop."""
     try:
         yield
-    except (ExperimentError, DatasetError, PickleError, TrainingError, CheckpointError, OSError) as error:
+    except (ExperimentError, DatasetError, PickleError, TrainingError, CheckpointError, OutputError, OSError) as error:
         raise fail(error) from error
     except KeyboardInterrupt as stop:
         left = "; ".join(["stopped", *map(str, stop.args)])
@@ -81,6 +84,7 @@ def run_command(
         _warn(experiments[0], settings or [])
         check_device(device)
         check_there(data if experiments[0].kind == "serve" else [single(data)])
+        check_folder("--out", out)
         _check_folders(experiments, out, data, resume=resume, overwrite=overwrite)
         if experiments[0].kind == "serve":
             if tensorboard:
@@ -145,10 +149,12 @@ def convert_command(
 def export_command(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run of estampa-serve.")],
     to: Annotated[Path, typer.Option(help="Where the consumer finds it: model_zoo/weights/NAME.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint that is there.")] = False,
 ) -> None:
     """Write the checkpoint of a run where the consumer loads it from."""
     with answered():
         check_there([run_folder])
+        check_export(to, overwrite=overwrite)
         from train.serving.run import export
 
         checkpoint = export(run_folder, to)
@@ -215,6 +221,7 @@ def sweep_command(
         points = read_grid(grid, draws, seed)
         check_device(device)
         check_there([single(data)])
+        check_folder("--out", out)
         from train.baselines.launch import Trial
         from train.baselines.sweep import sweep
         from train.data.source import load_stamps, source_of

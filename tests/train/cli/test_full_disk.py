@@ -69,7 +69,7 @@ def test_an_export_to_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -
     assert invoke(*arguments).exit_code == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "weights").iterdir()}
     with small_files(1000):
-        found = invoke(*arguments)
+        found = invoke(*arguments, "--overwrite")
     assert found.exit_code == 2, found.output
     assert f"File too large: '{tmp_path / 'weights'}'; free some room" in found.output
     assert {path.name: path.read_bytes() for path in (tmp_path / "weights").iterdir()} == before

@@ -19,3 +19,8 @@ def fail(error: Exception) -> typer.Exit:
     said = Text.assemble(("error:", "red"), f" {terminal.printable(str(error))}{advice}")
     console.print(said, soft_wrap=True)
     return typer.Exit(2)
+
+
+def warn(text: str) -> None:
+    """Print a warning on one line."""
+    console.print(Text.assemble(("warning:", "yellow"), f" {terminal.printable(text)}"), soft_wrap=True)

@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from train.experiments.experiment import ExperimentError
+from train.experiments.old_names import folder_of
 from train.experiments.run_folder import PREDICTIONS, SUMMARY
 from train.training.scores import paired_test, worded
 
@@ -41,8 +42,8 @@ class Rows:
 
 
 LINES: Final = (
-    Line("frozen autoencoder, L = 42, parity, macro recall", "72.45, and 4 points", "seed001-latent-42", "recall"),
-    Line("frozen autoencoder, L = 130, parity, macro recall", "75.44, and 4 points", "seed001-latent-130", "recall"),
+    Line("frozen autoencoder, L = 42, parity, macro recall", "72.45, and 4 points", "ae-latent-42", "recall"),
+    Line("frozen autoencoder, L = 130, parity, macro recall", "75.44, and 4 points", "ae-latent-130", "recall"),
     Line(
         "joint autoencoder and cross entropy (a sister project), test accuracy",
         "82.2",
@@ -52,7 +53,7 @@ LINES: Final = (
     Line(
         "end-to-end cross entropy (seed 000), test accuracy",
         "84.6",
-        "seed000-clasificador-v1",
+        "clasificador-v1",
         "test_accuracy",
         also="estampa-serve",
     ),
@@ -66,10 +67,10 @@ LINES: Final = (
     Line(
         "sequences, 3 classes, images and Δt (Neira 2024), test accuracy; ours is without Δt, on data without times",
         "91–93",
-        "seed001-recurrent-gru",
+        "recurrent-gru",
         "test_accuracy",
     ),
-    Line("LSTM of five stamps, 3 classes (seed 001), test F1", "64.9", "seed001-recurrent-lstm", "test_f1"),
+    Line("LSTM of five stamps, 3 classes (seed 001), test F1", "64.9", "recurrent-lstm", "test_f1"),
 )
 
 
@@ -148,8 +149,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _ours(out: Path, line: Line) -> str:
-    made = [run for run in (line.run, line.also) if run and (out / run / SUMMARY).is_file()]
-    found = [f"{f'{run}: ' if run == line.also else ''}{_told(out / run, line.figure)}" for run in made]
+    made = [run for run in (line.run, line.also) if run and (folder_of(out, run) / SUMMARY).is_file()]
+    found = [f"{f'{run}: ' if run == line.also else ''}{_told(folder_of(out, run), line.figure)}" for run in made]
     return "; ".join(found) or "—"
 
 

@@ -15,7 +15,16 @@ from model_zoo.baselines.stamp_sequence import StampSequence, StampSequenceConfi
 from model_zoo.baselines.vae import Vae, divergence
 from model_zoo.classifier.encoder import EncoderConfig, freeze
 from train.baselines.dataset import Split, SplitTensors, balanced_rows, class_weights
-from train.experiments.experiment import Experiment
+from train.experiments.experiment import (
+    AlerceExperiment,
+    BaselineExperiment,
+    ClassificationExperiment,
+    PretrainedExperiment,
+    ReconstructionExperiment,
+    ReconstructorExperiment,
+    SequenceExperiment,
+    StampClassifierExperiment,
+)
 from train.training.augment import Copies
 from train.training.loop import Objective, TrainingProgress, TrainingSchedule, Watching, load_best, train, unwatched
 from train.training.probe import encode
@@ -33,7 +42,7 @@ class Fit:
 
 
 def fit_reconstruction(
-    experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching = unwatched
+    experiment: ReconstructionExperiment, material: SplitTensors, folder: Path, watching: Watching = unwatched
 ) -> Fit:
     """An autoencoder, a VAE or seed 000's reconstructor.
 
@@ -66,11 +75,11 @@ def fit_reconstruction(
     return Fit(freeze(model), progress, folder)
 
 
-def reconstructing_model(experiment: Experiment) -> nn.Module:
+def reconstructing_model(experiment: ReconstructionExperiment) -> nn.Module:
     shape = AutoencoderConfig(EncoderConfig(len(experiment.channels), experiment.size, experiment.latent))
     if experiment.kind == "vae":
         return Vae(shape)
-    if experiment.kind == "reconstructor":
+    if isinstance(experiment, ReconstructorExperiment):
         return Reconstructor(ReconstructorConfig(len(experiment.channels), experiment.sigmoid))
     return Autoencoder(shape)
 
@@ -104,11 +113,14 @@ def reconstruction_losses(model: nn.Module, stamps: torch.Tensor, kind: str) -> 
     return [loss.sqrt() if kind == "rmse" else loss]
 
 
-def fit_classifier(experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching = unwatched) -> Fit:
+def fit_classifier(
+    experiment: ClassificationExperiment, material: SplitTensors, folder: Path, watching: Watching = unwatched
+) -> Fit:
     """A classifier of stamps or of sequences, its encoder pretrained and frozen as the experiment says."""
     generator = _seeded(experiment.seed)
     model = ready(classifying_model(experiment, material), experiment, material.train.stamps.device)
-    _pretrain(model, experiment, material, folder, watching)
+    if isinstance(experiment, PretrainedExperiment) and experiment.pretrain_epochs:
+        _pretrain(model, experiment, material, folder, watching)
     if experiment.frozen:
         freeze(_encoder(model))
     copies = Copies(material.train.stamps, experiment.augmentation, generator)
@@ -138,11 +150,11 @@ def fit_classifier(experiment: Experiment, material: SplitTensors, folder: Path,
     return Fit(freeze(model), progress, folder)
 
 
-def classifying_model(experiment: Experiment, material: SplitTensors) -> nn.Module:
+def classifying_model(experiment: ClassificationExperiment, material: SplitTensors) -> nn.Module:
     channels, classes = len(experiment.channels), len(material.classes)
-    if experiment.kind == "alerce":
+    if isinstance(experiment, AlerceExperiment):
         return Alerce(AlerceConfig(channels, material.train.metadata.shape[1], classes))
-    if experiment.kind == "sequence":
+    if isinstance(experiment, SequenceExperiment):
         encoder = EncoderConfig(channels, experiment.size, experiment.latent)
         return StampSequence(StampSequenceConfig(encoder, experiment.cell, classes=classes))
     return StampMlp(ReconstructorConfig(channels, classes=classes))
@@ -171,19 +183,23 @@ def split_latents(model: nn.Module, split: Split) -> torch.Tensor:
     return encode(encoder_of(model), split.stamps)
 
 
-def schedule(experiment: Experiment) -> TrainingSchedule:
+def schedule(experiment: BaselineExperiment) -> TrainingSchedule:
     return TrainingSchedule(
-        experiment.epochs, experiment.batch, experiment.rate, experiment.decay, experiment.patience, experiment.mixed
+        experiment.epochs,
+        experiment.batch_size,
+        experiment.lr,
+        experiment.weight_decay,
+        experiment.patience,
+        experiment.mixed,
     )
 
 
 def _pretrain(
-    model: nn.Module, experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching
+    model: nn.Module, experiment: PretrainedExperiment, material: SplitTensors, folder: Path, watching: Watching
 ) -> None:
     """Reconstruction before classification: of the stamps alone, and for a staged sequence then of the states too."""
-    if not experiment.pretrained:
-        return
-    stages = ("alone", "through") if experiment.staged else ("alone",)
+    staged = isinstance(experiment, SequenceExperiment) and experiment.staged
+    stages = ("alone", "through") if staged else ("alone",)
     for stage in stages:
         joint = _Reconstructing(model, experiment, stage).to(material.train.stamps.device)
         generator = _seeded(experiment.seed)
@@ -198,9 +214,11 @@ def _pretrain(
             errors = [F.mse_loss(joint(part), part) * len(part) for part in held.split(256)]
             return {"validation": float(sum(errors)) / len(held)}
 
-        length = replace(schedule(experiment), epochs=experiment.pretrained, rate=experiment.pretrained_rate, decay=0.0)
+        length = replace(
+            schedule(experiment), epochs=experiment.pretrain_epochs, rate=experiment.pretrain_lr, decay=0.0
+        )
         place = folder / f"pretrained-{stage}"
-        watch = watching(f"{folder.name}/{place.name}", experiment.pretrained)
+        watch = watching(f"{folder.name}/{place.name}", experiment.pretrain_epochs)
         train(joint, Objective(step, validate, len(copies), watch), length, place, generator)
         load_best(joint, place)
 
@@ -208,14 +226,12 @@ def _pretrain(
 class _Reconstructing(nn.Module):
     """A classifier's own encoder with a decoder behind it, so that reconstruction trains the classifier's weights."""
 
-    def __init__(self, model: nn.Module, experiment: Experiment, stage: str) -> None:
+    def __init__(self, model: nn.Module, experiment: PretrainedExperiment, stage: str) -> None:
         super().__init__()
         self.model = model
         self.through = stage == "through"
-        if isinstance(model, StampMlp):
+        if isinstance(experiment, StampClassifierExperiment):
             self.decoder = Reconstructor(ReconstructorConfig(len(experiment.channels), experiment.sigmoid)).decoder
-        elif not isinstance(model, StampSequence):
-            raise TypeError(f"{experiment.name}: {experiment.kind} has no decoder to pretrain with; set pretrained=0")
 
     def forward(self, stamps: torch.Tensor) -> torch.Tensor:
         if isinstance(self.model, StampSequence):
@@ -231,7 +247,7 @@ def _encoder(model: nn.Module) -> nn.Module:
     return encoder
 
 
-def ready(model: nn.Module, experiment: Experiment, device: torch.device) -> nn.Module:
+def ready(model: nn.Module, experiment: BaselineExperiment, device: torch.device) -> nn.Module:
     """`model` on the device that trains, its weights channels last, which the convolutions of a CPU are faster with.
 
     Where the experiment asks for it its forward pass is compiled in place, so that the names of its weights stay.

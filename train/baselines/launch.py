@@ -11,7 +11,7 @@ from train.baselines.report import write_report
 from train.baselines.run import is_finished, run
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
-from train.experiments.experiment import Experiment
+from train.experiments.experiment import BaselineExperiment
 from train.experiments.run_folder import SUMMARY, clear
 from train.reporting.page import REPORT
 from train.training.loop import TrainingProgress, Watch, Watching
@@ -31,7 +31,7 @@ class Trial:
     overwrite: bool = False
 
 
-def launch(experiment: Experiment, stamps: StampSet, source: StampSource, folder: Path, trial: Trial) -> None:
+def launch(experiment: BaselineExperiment, stamps: StampSet, source: StampSource, folder: Path, trial: Trial) -> None:
     """Run `experiment` with a bar on a terminal and write its report into `folder`; nothing where all that is there."""
     if not trial.overwrite and is_finished(folder, experiment, source) and _is_drawn(folder, umap=trial.umap):
         return

@@ -7,14 +7,14 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from train.experiments.experiment import Experiment, ExperimentError
+from train.experiments.experiment import BaselineExperiment, ExperimentError
 from train.terminal import console
 from train.training.loop import TrainingProgress as Training
 from train.training.loop import Watch, Watching
 
 
 @contextmanager
-def progress_bar(experiment: Experiment) -> Iterator[Watching]:
+def progress_bar(experiment: BaselineExperiment) -> Iterator[Watching]:
     """A bar of a phase's epochs with the last losses and the time left; silent where no terminal is."""
     description, loss = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[loss]}"))
     columns = (description, BarColumn(), loss, TimeRemainingColumn())

@@ -14,7 +14,7 @@ from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig
 from model_zoo.baselines.stamp_sequence import StampSequence
 from model_zoo.classifier.encoder import freeze
 from train.baselines.dataset import Split
-from train.experiments.bounds import RECONSTRUCTING
+from train.experiments.experiment import KINDS, ReconstructionExperiment
 from train.training.loop import BEST, load_best
 
 Remake = Callable[[torch.Tensor], torch.Tensor]
@@ -25,7 +25,7 @@ def remakers(model: nn.Module, settings: Mapping[str, Any], folder: Path) -> dic
 
     model: of the run, left as it is. settings: as in config.json. Empty where nothing of the run can reconstruct.
     """
-    if settings["kind"] in RECONSTRUCTING:
+    if issubclass(KINDS[settings["kind"]], ReconstructionExperiment):
         model = deepcopy(model)
         load_best(model, folder)
         return {settings["kind"]: _first_answer(model)}

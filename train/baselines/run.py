@@ -1,6 +1,5 @@
 """One run of an experiment, from data to figures: both protocols, and everything needed to read it later."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +23,14 @@ from train.baselines.fit import (
 )
 from train.data.pickles.layouts import LAYOUTS
 from train.data.source import StampSource
-from train.experiments.bounds import RECONSTRUCTING
-from train.experiments.experiment import Experiment, altered, changed
+from train.experiments.catalogue import altered
+from train.experiments.experiment import (
+    BaselineExperiment,
+    ClassificationExperiment,
+    ReconstructionExperiment,
+    SequenceExperiment,
+)
+from train.experiments.old_names import present_settings
 from train.experiments.run_folder import CONFIG, DATA, PREDICTIONS, SUMMARY, check_data, check_settings, read_json
 from train.files import write_arrays, write_json
 from train.training.loop import Watching, load_last, unwatched
@@ -47,7 +52,11 @@ class Outcome:
 
 
 def run(
-    experiment: Experiment, material: SplitTensors, source: StampSource, folder: Path, watching: Watching = unwatched
+    experiment: BaselineExperiment,
+    material: SplitTensors,
+    source: StampSource,
+    folder: Path,
+    watching: Watching = unwatched,
 ) -> Outcome:
     """Fit `experiment` with each of its seeds and write the run's folder; goes on where a run before was stopped.
 
@@ -57,11 +66,11 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     if is_finished(folder, experiment, source):
         return _read(experiment, material, folder)
-    write_json(folder / CONFIG, asdict(experiment))
+    write_json(folder / CONFIG, experiment.settings())
     write_json(folder / "environment.json", environment(material.train.stamps.device))
     write_json(folder / DATA, asdict(source) | {"examples": {name: len(material.split(name)) for name in HELD}})
     runs = [
-        _one_seed(changed(experiment, {"seed": experiment.seed + place}), material, folder, watching)
+        _one_seed(experiment.model_copy(update={"seed": experiment.seed + place}), material, folder, watching)
         for place in range(experiment.seeds)
     ]
     fit, probability = runs[0]
@@ -72,7 +81,7 @@ def run(
         "run": experiment.run,
         "title": experiment.title,
         "kind": experiment.kind,
-        "settings": asdict(experiment),
+        "settings": experiment.settings(),
         "source": asdict(source),
         "parity": figures,
         "pooled": pooled,
@@ -89,25 +98,26 @@ def run(
     return Outcome(summary, fit, probability)
 
 
-def is_finished(folder: Path, experiment: Experiment, source: StampSource) -> bool:
+def is_finished(folder: Path, experiment: BaselineExperiment, source: StampSource) -> bool:
     """Whether `folder` has the summary of this very run, as long as is asked for. Raises ExperimentError as `run`."""
     _check_same(folder, experiment, source)
     summary = read_json(folder / SUMMARY)
-    asked = json.loads(json.dumps({"settings": asdict(experiment), "source": asdict(source)}))
-    return all(summary.get(key) == value for key, value in asked.items())
+    before = present_settings(summary.get("settings", {}))
+    same = all(before.get(key) == value for key, value in experiment.settings().items())
+    return same and summary.get("source") == asdict(source)
 
 
-def other_data(experiment: Experiment, material: SplitTensors) -> str:
+def other_data(experiment: BaselineExperiment, material: SplitTensors) -> str:
     """Why no figure on this data stands beside the seed's, in words; empty where it may."""
     known = LAYOUTS[experiment.layout]
     if material.classes != known.classes:
         return f"the classes are {', '.join(material.classes)}, not {', '.join(known.classes)}"
-    length = material.train.stamps.shape[1] if experiment.kind == "sequence" else known.length
+    length = material.train.stamps.shape[1] if isinstance(experiment, SequenceExperiment) else known.length
     return "" if length == known.length else f"the sequences are of {length} stamps, not {known.length}"
 
 
 def parity(
-    experiment: Experiment, material: SplitTensors, fit: Fit, watching: Watching = unwatched
+    experiment: BaselineExperiment, material: SplitTensors, fit: Fit, watching: Watching = unwatched
 ) -> tuple[dict[str, float], list[list[int]]]:
     """The seed's own figures by the seed's own protocol, in its units: percent, and losses per pixel.
 
@@ -115,7 +125,7 @@ def parity(
     """
     records = fit.progress.records
     model = _kept(experiment, material, fit)
-    if experiment.kind not in RECONSTRUCTING:
+    if not isinstance(experiment, ReconstructionExperiment):
         found = score(material.test.true, _softmax(answers(model, material.test)))
         return {"test_accuracy": 100 * found.accuracy, "test_f1": 100 * found.f1}, []
     if experiment.loss == "rmse":
@@ -124,7 +134,7 @@ def parity(
         name: Latents(split_latents(model, material.split(name)), material.split(name).label)
         for name in ("train", "validation")
     }
-    probe = ProbeSchedule(experiment.probe_epochs, experiment.probe_batch, experiment.probe_rate)
+    probe = ProbeSchedule(experiment.probe_epochs, experiment.probe_batch_size, experiment.probe_lr)
     generator = torch.Generator().manual_seed(experiment.seed)
     torch.manual_seed(experiment.seed)
     watch, classes = watching("linear probe", 2 * experiment.probe_epochs), len(material.classes)
@@ -159,7 +169,7 @@ def honest(
     return found
 
 
-def baseline(experiment: Experiment, material: SplitTensors) -> dict[str, dict[str, float]]:
+def baseline(experiment: BaselineExperiment, material: SplitTensors) -> dict[str, dict[str, float]]:
     """A converged logistic regression on as many principal components of the pixels as the latent is long."""
     fit = material.train.stamps.flatten(1).cpu().numpy()
     found = {}
@@ -179,11 +189,11 @@ def clusters(material: SplitTensors, fit: Fit, seed: int) -> dict[str, dict[str,
 
 
 def _one_seed(
-    experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching
+    experiment: BaselineExperiment, material: SplitTensors, folder: Path, watching: Watching
 ) -> tuple[Fit, dict[str, NDArray[np.float64]]]:
     """The fit, and what it answers of the validation and the test; a converged probe is not made again."""
     fit = _fit(experiment, material, folder, watching)
-    if experiment.kind not in RECONSTRUCTING:
+    if not isinstance(experiment, ReconstructionExperiment):
         return fit, {name: _softmax(answers(fit.model, material.split(name))) for name in HELD}
     path = fit.folder / f"probed-{len(fit.progress.records)}.npz"  # of so many epochs: more are another fit
     if not path.is_file():
@@ -193,12 +203,16 @@ def _one_seed(
         return fit, dict(kept)
 
 
-def _fit(experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching = unwatched) -> Fit:
-    fit = fit_reconstruction if experiment.kind in RECONSTRUCTING else fit_classifier
-    return fit(experiment, material, folder / f"seed-{experiment.seed}", watching)
+def _fit(experiment: BaselineExperiment, material: SplitTensors, folder: Path, watching: Watching = unwatched) -> Fit:
+    place = folder / f"seed-{experiment.seed}"
+    if isinstance(experiment, ReconstructionExperiment):
+        return fit_reconstruction(experiment, material, place, watching)
+    if isinstance(experiment, ClassificationExperiment):
+        return fit_classifier(experiment, material, place, watching)
+    raise TypeError(f"{type(experiment).__name__} has no fit")
 
 
-def _read(experiment: Experiment, material: SplitTensors, folder: Path) -> Outcome:
+def _read(experiment: BaselineExperiment, material: SplitTensors, folder: Path) -> Outcome:
     """A finished run: its last epoch is reached, so that to fit it again is to load it."""
     with np.load(folder / PREDICTIONS) as kept:
         probability = {name: kept[f"{name}_probability"][0] for name in HELD}
@@ -211,14 +225,21 @@ def _probed(fit: Fit, material: SplitTensors) -> dict[str, NDArray[np.float64]]:
     return {name: converged_probe(latents["train"], true, latents[name], classes) for name in HELD}
 
 
-def _kept(experiment: Experiment, material: SplitTensors, fit: Fit) -> nn.Module:
+def _kept(experiment: BaselineExperiment, material: SplitTensors, fit: Fit) -> nn.Module:
     """The model with the weights that the seed's protocol scores."""
-    if experiment.keeps == "best":
+    if experiment.checkpoint == "best":
         return fit.model
-    reconstructing = experiment.kind in RECONSTRUCTING
-    model = reconstructing_model(experiment) if reconstructing else classifying_model(experiment, material)
+    model = _new_model(experiment, material)
     load_last(model, fit.folder)
     return freeze(model.to(next(fit.model.parameters()).device))
+
+
+def _new_model(experiment: BaselineExperiment, material: SplitTensors) -> nn.Module:
+    if isinstance(experiment, ReconstructionExperiment):
+        return reconstructing_model(experiment)
+    if isinstance(experiment, ClassificationExperiment):
+        return classifying_model(experiment, material)
+    raise TypeError(f"{type(experiment).__name__} has no model")
 
 
 def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
@@ -237,7 +258,7 @@ def _save_predictions(
     write_arrays(folder / PREDICTIONS, {"test_latents": latents} | arrays)
 
 
-def _check_same(folder: Path, experiment: Experiment, source: StampSource) -> None:
+def _check_same(folder: Path, experiment: BaselineExperiment, source: StampSource) -> None:
     """More epochs, patience or seeds continue a run; any other change is another run."""
     check_settings(folder, experiment, resume=True)
     check_data(folder, asdict(source))

@@ -11,7 +11,8 @@ from train.baselines.launch import Trial, launch
 from train.baselines.run import is_finished
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
-from train.experiments.experiment import Experiment, ExperimentError, changed, unread
+from train.experiments.catalogue import unread
+from train.experiments.experiment import BaselineExperiment, Experiment, ExperimentError, build
 from train.experiments.run_folder import SUMMARY, changed_settings
 from train.terminal import console
 
@@ -27,8 +28,9 @@ def sweep(
     ExperimentError on a setting that is none, or that changes nothing here, or where a folder holds a point of other
     settings or data, before anything is run, or on the served model, whose run is not one of these.
     """
-    chosen = [changed(experiment, point | {"variant": _name(point)}) for point in points]
-    if any(one.kind == "serve" for one in chosen):
+    made = [build(experiment.model_dump() | point | {"variant": _name(point)}) for point in points]
+    chosen = [point for point in made if isinstance(point, BaselineExperiment)]
+    if len(chosen) < len(made):
         raise ExperimentError(f"{experiment.name} cannot be searched; it chooses its own settings, see --set search")
     if idle := unread(experiment, list(points[0])):
         raise ExperimentError(f"--grid {idle[0]}")

@@ -22,12 +22,14 @@ from train.cli.arguments import check_export, check_there, single
 from train.data.pickles.safe_pickle import PickleError
 from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
+from train.experiments.catalogue import names, read_experiment, unread
 from train.experiments.device import check_device
-from train.experiments.experiment import Experiment, ExperimentError, names, read_experiment, unread
+from train.experiments.experiment import BaselineExperiment, Experiment, ExperimentError, ServingExperiment
+from train.experiments.old_names import folder_of
 from train.experiments.run_folder import check_resumable, check_settings
 from train.files import check_free
 from train.terminal import console as messages
-from train.terminal import fail
+from train.terminal import fail, warn
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = terminal.console(
@@ -83,36 +85,15 @@ def run_command(
         experiments = read_experiment(name, settings or [], only or [])
         _warn(experiments[0], settings or [])
         check_device(device)
-        check_there(data if experiments[0].kind == "serve" else [single(data)])
+        served = isinstance(experiments[0], ServingExperiment)
+        check_there(data if served else [single(data)])
         check_folder("--out", out)
-        _check_folders(experiments, out, data, resume=resume, overwrite=overwrite)
-        if experiments[0].kind == "serve":
-            if tensorboard:
-                raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
-            from train.experiments.device import choose_device
-            from train.serving.card import card_table
-            from train.serving.run import run_serving
-
-            where, folder = choose_device(device), out / experiments[0].run
-            made = run_serving(
-                experiments[0], data, folder, _told, origin=origin, device=where, umap=umap, overwrite=overwrite
-            )
-            for checkpoint in made:
-                console.print(card_table(checkpoint), highlight=False)
-            console.print(f"→ {folder / 'report.html'}")
-            return
-        from train.baselines.launch import Trial, launch
-        from train.data.source import load_stamps, source_of
-        from train.experiments.device import choose_device
-
-        trial = Trial(choose_device(device), umap, tensorboard, overwrite)
-        stamps = load_stamps(single(data))
-        source = source_of(data[0], stamps, origin)
-        for experiment in experiments:
-            folder = out / experiment.run
-            launch(experiment, stamps, source, folder, trial)
-            console.print((folder / "table.md").read_text(encoding="utf-8"), highlight=False)
-            console.print(f"→ {folder / 'report.html'}")
+        folders = [folder_of(out, experiment.run) for experiment in experiments]
+        _check_runs(experiments, folders, data, resume=resume, overwrite=overwrite)
+        if served and tensorboard:
+            raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
+        launch = _launch_served if served else _launch_baselines
+        launch(experiments, data, folders, origin, device, umap=umap, tensorboard=tensorboard, overwrite=overwrite)
 
 
 @app.command("experiments")
@@ -230,16 +211,49 @@ def sweep_command(
         trial = Trial(choose_device(device), umap=False)
         stamps = load_stamps(single(data))
         source = source_of(data[0], stamps, origin)
-        console.print(sweep(experiment, stamps, source, points, out / experiment.run, trial))
+        console.print(sweep(experiment, stamps, source, points, folder_of(out, experiment.run), trial))
 
 
-def _check_folders(
-    experiments: list[Experiment], out: Path, data: list[Path], *, resume: bool, overwrite: bool
+def _launch_served(
+    experiments: list[Experiment], data: list[Path], folders: list[Path], origin: str | None, device: str, **how: bool
+) -> None:
+    from train.experiments.device import choose_device
+    from train.serving.card import card_table
+    from train.serving.run import run_serving
+
+    where = choose_device(device)
+    for experiment, folder in zip(experiments, folders, strict=True):
+        if isinstance(experiment, ServingExperiment):
+            options = {name: how[name] for name in ("umap", "overwrite")}
+            made = run_serving(experiment, data, folder, _told, origin=origin, device=where, **options)
+            for checkpoint in made:
+                console.print(card_table(checkpoint), highlight=False)
+            console.print(f"→ {folder / 'report.html'}")
+
+
+def _launch_baselines(
+    experiments: list[Experiment], data: list[Path], folders: list[Path], origin: str | None, device: str, **how: bool
+) -> None:
+    from train.baselines.launch import Trial, launch
+    from train.data.source import load_stamps, source_of
+    from train.experiments.device import choose_device
+
+    trial = Trial(choose_device(device), **how)
+    stamps = load_stamps(single(data))
+    source = source_of(data[0], stamps, origin)
+    for experiment, folder in zip(experiments, folders, strict=True):
+        if isinstance(experiment, BaselineExperiment):
+            launch(experiment, stamps, source, folder, trial)
+            console.print((folder / "table.md").read_text(encoding="utf-8"), highlight=False)
+            console.print(f"→ {folder / 'report.html'}")
+
+
+def _check_runs(
+    experiments: list[Experiment], folders: list[Path], data: list[Path], *, resume: bool, overwrite: bool
 ) -> None:
     """Raise ExperimentError, before the data is read, where the folders hold other runs than those requested."""
     if resume and overwrite:
         raise ExperimentError("--resume goes on with a run, and --overwrite begins anew; give one of them")
-    folders = [out / experiment.run for experiment in experiments]
     if resume:
         check_resumable(folders)
     for experiment, folder in zip(experiments, folders, strict=True):
@@ -252,7 +266,7 @@ def _check_folders(
 def _warn(experiment: Experiment, settings: list[str]) -> None:
     """Of settings that change nothing, before hours go into the run."""
     for line in unread(experiment, settings):
-        messages.print(Text.assemble(("warning:", "yellow"), f" --set {line}"), soft_wrap=True)
+        warn(f"--set {line}")
 
 
 def _told(line: str) -> None:

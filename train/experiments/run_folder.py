@@ -3,11 +3,11 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from train.experiments.experiment import Experiment, ExperimentError
+from train.experiments.old_names import present_settings
 
 CONFIG: Final = "config.json"
 DATA: Final = "data.json"
@@ -55,7 +55,7 @@ def check_data(folder: Path, source: Mapping[str, Any]) -> None:
 
 def changed_settings(folder: Path, experiment: Experiment) -> list[tuple[str, Any, Any]]:
     """Settings in which the run in `folder` differs from `experiment`: name, value before, value now."""
-    before, now = read_json(folder / CONFIG), json.loads(json.dumps(asdict(experiment)))
+    before, now = present_settings(read_json(folder / CONFIG)), experiment.settings()
     known = [key for key in now if key in before and key not in DESCRIPTION]
     return [(key, before[key], now[key]) for key in known if before[key] != now[key]]
 

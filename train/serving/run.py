@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint, load, save
 from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing
-from train.experiments.experiment import Experiment, ExperimentError, altered
+from train.experiments.catalogue import altered
+from train.experiments.experiment import ExperimentError, ServingExperiment
 from train.experiments.run_folder import CONFIG, DATA, PREDICTIONS, SUMMARY, check_data, clear
 from train.files import write_arrays, write_json, write_text
 from train.serving.card import card_table, described
@@ -42,7 +43,7 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
-def serving_of(experiment: Experiment, normalisation: str = "noise") -> ServingConfig:
+def serving_of(experiment: ServingExperiment, normalisation: str = "noise") -> ServingConfig:
     """The settings of a served model that an experiment names."""
     return ServingConfig(
         preprocessing=Preprocessing(experiment.size, experiment.channels, normalisation),
@@ -56,7 +57,7 @@ def serving_of(experiment: Experiment, normalisation: str = "noise") -> ServingC
 
 
 def run_serving(
-    experiment: Experiment,
+    experiment: ServingExperiment,
     paths: Sequence[Path],
     folder: Path,
     say: Say = quiet,
@@ -85,7 +86,7 @@ def run_serving(
     check_data(folder, source)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)  # it would be of the run before, while this one is under way
-    write_json(folder / CONFIG, asdict(experiment))
+    write_json(folder / CONFIG, experiment.settings())
     write_json(folder / "environment.json", data["environment"])
     write_json(folder / DATA, data["data"] | source)
     encoders = Encoders(folder / "encoders", device, MetricsLog(folder / METRICS))
@@ -103,7 +104,7 @@ def run_serving(
     return served.checkpoints
 
 
-def summary(experiment: Experiment, served: ServedModels, source: Mapping[str, Any]) -> dict[str, Any]:
+def summary(experiment: ServingExperiment, served: ServedModels, source: Mapping[str, Any]) -> dict[str, Any]:
     """What `compare` and `scoreboard` read, of a run on a set with a validation and a test of its own.
 
     Of one seed there is no deviation. epochs: how often the encoder that serves drew all that it learned from, rounded.
@@ -127,7 +128,7 @@ def summary(experiment: Experiment, served: ServedModels, source: Mapping[str, A
         "run": experiment.run,
         "title": experiment.title,
         "kind": experiment.kind,
-        "settings": asdict(experiment),
+        "settings": experiment.settings(),
         "source": dict(source),
         "parity": {f"test_{name}": 100 * shown[name] for name in ("accuracy", "f1")},
         "pooled": [],

@@ -100,7 +100,7 @@ def train(
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at a rate of {schedule.rate}; {kept(folder)}; "
-                    "lower it with --set rate=… and another --out"
+                    "lower it with --set lr=… and another --out"
                 )
             model.eval()
             with torch.no_grad():

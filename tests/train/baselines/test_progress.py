@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from train.baselines import progress
-from train.experiments.experiment import read_experiment
+from train.experiments.catalogue import read_experiment
 from train.training.loop import TrainingProgress
 
-EXPERIMENT = read_experiment("seed001-ae", ["epochs=4"])[0]
+EXPERIMENT = read_experiment("ae", ["epochs=4"])[0]
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
@@ -27,7 +27,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
 
 def test_a_terminal_sees_the_losses_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, terminal=True)
-    assert "seed001-ae: seed-2/pretrained-alone" in text
+    assert "ae: seed-2/pretrained-alone" in text
     assert "epoch 1: train 0.25000, validation 0.12500" in text
     assert "-:--:--" in text or "0:00" in text
 

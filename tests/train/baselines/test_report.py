@@ -19,7 +19,7 @@ from train.baselines.run import Outcome, run
 from train.data.pickles.layouts import read_layout
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
-from train.experiments.experiment import read_experiment
+from train.experiments.catalogue import read_experiment
 from train.reporting import figures
 from train.reporting.learning_curves import CROSS_ENTROPY, ENTROPY, MSE, RMSE, WEIGHTED, curves, pretraining
 from train.training.loop import load_best
@@ -88,7 +88,7 @@ def test_every_panel_is_labelled_and_marks_the_best_epoch() -> None:
 
 
 def test_a_staged_model_shows_both_stages_curves_errors_and_stamps(sets: dict[str, StampSet], tmp_path: Path) -> None:
-    outcome, material = finished_run(sets, tmp_path, "seed001-staged", "pretrained=2", "seeds=1")
+    outcome, material = finished_run(sets, tmp_path, "staged", "pretrain_epochs=2", "seeds=1")
     for stage in ("pretrained-alone", "pretrained-through"):
         assert (tmp_path / "figures" / f"learning_curves_{stage}.png").is_file()
         assert (tmp_path / "figures" / f"reconstructions_{stage}.png").is_file()
@@ -112,7 +112,7 @@ def test_a_staged_model_shows_both_stages_curves_errors_and_stamps(sets: dict[st
 def test_a_pretrained_classifier_reconstructs_with_the_weights_of_its_pretraining(
     sets: dict[str, StampSet], tmp_path: Path
 ) -> None:
-    outcome, material = finished_run(sets, tmp_path, "seed000-clasificador-v2", "pretrained=1", "seeds=1")
+    outcome, material = finished_run(sets, tmp_path, "clasificador-v2", "pretrain_epochs=1", "seeds=1")
     assert (tmp_path / "figures" / "reconstructions_pretrained-alone.png").is_file()
     settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     (remake,) = remakers(outcome.fit.model, settings, outcome.fit.folder).values()
@@ -126,7 +126,7 @@ def test_a_pretrained_classifier_reconstructs_with_the_weights_of_its_pretrainin
 
 
 def test_a_classifier_without_a_decoder_shows_no_reconstruction(sets: dict[str, StampSet], tmp_path: Path) -> None:
-    finished_run(sets, tmp_path, "seed000-clasificador-v1", "seeds=1")
+    finished_run(sets, tmp_path, "clasificador-v1", "seeds=1")
     assert not mse_rows(tmp_path)
     assert "<h2>Reconstructions" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
@@ -134,7 +134,7 @@ def test_a_classifier_without_a_decoder_shows_no_reconstruction(sets: dict[str, 
 def test_the_honest_error_is_of_the_best_weights_of_every_seed_and_each_class(
     sets: dict[str, StampSet], tmp_path: Path
 ) -> None:
-    _, material = finished_run(sets, tmp_path, "seed000-reconstructor-v1", "seeds=2", "rate=1e-2")
+    _, material = finished_run(sets, tmp_path, "reconstructor-v1", "seeds=2", "lr=1e-2")
     found = {name: [] for name in ("", *material.classes)}
     model = Reconstructor(ReconstructorConfig())
     for seed in (1, 2):

@@ -30,7 +30,7 @@ def test_export_among_other_files_is_refused_with_overwrite_too(tmp_path: Path) 
         check_export(tmp_path, overwrite=True)
 
 
-@pytest.mark.parametrize("command", [("run", CHEAP), ("sweep", CHEAP, "--grid", "rate=1")])
+@pytest.mark.parametrize("command", [("run", CHEAP), ("sweep", CHEAP, "--grid", "lr=1")])
 def test_a_folder_of_runs_that_cannot_be_made_is_found_before_the_data_is_read(
     tmp_path: Path, command: tuple[str, ...]
 ) -> None:

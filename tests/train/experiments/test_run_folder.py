@@ -7,7 +7,8 @@ import pytest
 
 from tests.train.cli.test_experiments import CHEAP, SHORT, invoke
 from tests.train.seeds import single, write
-from train.experiments.experiment import ExperimentError, read_experiment
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import ExperimentError
 from train.experiments.run_folder import check_data, check_settings
 
 
@@ -36,7 +37,10 @@ def content(folder: Path) -> dict[Path, bytes]:
         ("seeds=2", "seeds = 1, and 2 is requested; add --resume to go on with it, give another --out, or run with"),
         ("patience=20", "patience = 15, and 20 is requested; add --resume to go on with it, give another --out"),
         ("patience=5", "patience = 15, and 5 is requested; give another --out, or run with --overwrite to begin anew"),
-        ("batch=50", "batch = 64, and 50 is requested; give another --out, or run with --overwrite to begin anew"),
+        (
+            "batch_size=50",
+            "batch_size = 64, and 50 is requested; give another --out, or run with --overwrite",
+        ),
     ],
 )
 def test_a_run_with_other_settings_is_refused_without_resume_and_changes_nothing(

@@ -14,7 +14,8 @@ from model_zoo.checkpoint import load
 from tests.train.cli.test_experiments import invoke
 from tests.train.seeds import sequences, single, write
 from train.baselines.compare import comparison, lines_to_beat
-from train.experiments.experiment import Experiment, read_experiment
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import Experiment
 from train.serving import run
 from train.serving.encoder import EncoderTraining, Examples, fit_encoder
 from train.serving.fit import ServingConfig

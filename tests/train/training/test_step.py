@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from train.baselines.fit import ready, reconstructing_model, reconstruction_loss
-from train.experiments.experiment import changed, read_experiment
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import changed
 from train.training.augment import Copies
 from train.training.loop import TrainingSchedule, batches, optimiser_of
 from train.training.step import Captured, eager
 
-EXPERIMENT = changed(read_experiment("seed001-ae")[0], {"latent": 8})
+EXPERIMENT = changed(read_experiment("ae")[0], {"latent": 8})
 BATCH = 20
 
 

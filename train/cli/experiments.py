@@ -36,7 +36,7 @@ console = terminal.console(
     width=None if sys.stdout.isatty() else 200
 )  # what is no terminal has no width: names stay whole
 
-Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]
+Name = Annotated[str, typer.Argument(help="An experiment; `estampa-train experiments NAME` shows its settings.")]
 Data = Annotated[
     list[Path],
     typer.Option(help="A data set: .npz, or one of the seeds' pickles; for estampa-serve archives too, repeatable."),
@@ -97,8 +97,16 @@ def run_command(
 
 
 @app.command("experiments")
-def experiments_command() -> None:
-    """List the experiments."""
+def experiments_command(
+    which: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this experiment, with settings.")] = None,
+) -> None:
+    """List the experiments; with NAME, show one: its settings, the data it takes and how to make such data."""
+    if which is not None:
+        with answered():
+            from train.cli.experiment_page import experiment_page
+
+            typer.echo(experiment_page(which))
+        return
     for name in names():
         runs = read_experiment(name)
         variants = f" (--only {', '.join(run.variant for run in runs)})" if len(runs) > 1 else ""

@@ -40,7 +40,7 @@ class Experiment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(description="name of the experiment and, with the variant, of the run's folder")
-    variant: str = Field("", description="which of the experiment's runs")
+    variant: str = Field("", description="which run of the experiment")
     title: str = Field("", description="one line for people, with the source")
     reference: dict[str, float] = Field({}, description="the source's own figures, by our names")
     kind: str = Field(description="kind of model")
@@ -48,7 +48,7 @@ class Experiment(BaseModel):
     channels: Channels = Field(("difference", "template"), description="planes of the input, in order")
     size: int = Field(21, ge=1, le=63, description="side of the cut in the middle of the stamp, pixels")
     latent: Count = Field(42, description="length of the latent, and of the PCA that it is compared with")
-    seed: CountOrNone = Field(1, description="of every random generator; further seeds count up from it")
+    seed: CountOrNone = Field(1, description="seed of every random generator; further seeds count up from it")
 
     @property
     def run(self) -> str:
@@ -74,8 +74,8 @@ class BaselineExperiment(Experiment):
     )
     batch_size: Count = Field(100, description="examples of a step")
     lr: LearningRate = Field(0.333e-4, description="learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="of Adam")
-    epochs: Count = Field(300, description="at most")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of Adam")
+    epochs: Count = Field(300, description="epochs of the fit, at most")
     patience: Count = Field(15, description="epochs without a better validation loss until the fit ends")
     checkpoint: Literal["last", "best"] = Field("last", description="the weights that the reference protocol scores")
     seeds: int = Field(5, ge=1, le=1000, description="fits of the held-out protocol, each from its own seed")
@@ -165,7 +165,7 @@ class ServingExperiment(Experiment):
     simulated: float = Field(0.5, ge=0, le=1, description="share of simulated alerts, where search is 0")
     steps: Count = Field(1200, description="steps of the encoder's fit")
     head_steps: Count = Field(3000, description="steps of each head's fit")
-    folds: int = Field(5, ge=3, le=LARGEST, description="of the cross-validation")
+    folds: int = Field(5, ge=3, le=LARGEST, description="folds of the cross-validation")
     search: CountOrNone = Field(250, description="steps of the short fits that choose the input; 0 to choose nothing")
 
 

@@ -21,6 +21,11 @@ def fail(error: Exception) -> typer.Exit:
     return typer.Exit(2)
 
 
+def note(text: str) -> None:
+    """Print a line about what a command does, as it is: no markup, no colours, no line breaks."""
+    console.print(terminal.printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
 def warn(text: str) -> None:
     """Print a warning on one line."""
     console.print(Text.assemble(("warning:", "yellow"), f" {terminal.printable(text)}"), soft_wrap=True)

@@ -21,6 +21,7 @@ from train.baselines.fit import (
     reconstructing_model,
     split_latents,
 )
+from train.baselines.progress import CLUSTERS, LINEAR_PROBE
 from train.data.pickles.layouts import LAYOUTS
 from train.data.source import StampSource
 from train.experiments.catalogue import altered
@@ -76,7 +77,7 @@ def run(
     fit, probability = runs[0]
     figures, pooled = parity(experiment, material, fit, watching)
     unlike = altered(experiment) or other_data(experiment, material)
-    watching("principal components, clusters, intervals", 1)
+    watching(CLUSTERS, 1)
     summary = {
         "run": experiment.run,
         "title": experiment.title,
@@ -137,7 +138,7 @@ def parity(
     probe = ProbeSchedule(experiment.probe_epochs, experiment.probe_batch_size, experiment.probe_lr)
     generator = torch.Generator().manual_seed(experiment.seed)
     torch.manual_seed(experiment.seed)
-    watch, classes = watching("linear probe", 2 * experiment.probe_epochs), len(material.classes)
+    watch, classes = watching(LINEAR_PROBE, 2 * experiment.probe_epochs), len(material.classes)
     _, pooled = pooled_probe(latents["train"], latents["validation"], probe, classes, generator, watch)
     right, asked, said = np.diag(pooled), pooled.sum(axis=1), pooled.sum(axis=0)
     figures = {

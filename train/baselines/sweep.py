@@ -8,13 +8,14 @@ from rich.table import Table
 
 from train.baselines.grid import Point, read_grid
 from train.baselines.launch import Trial, launch
+from train.baselines.progress import RunProgress
 from train.baselines.run import is_finished
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.catalogue import unread
 from train.experiments.experiment import BaselineExperiment, Experiment, ExperimentError, build
 from train.experiments.run_folder import SUMMARY, changed_settings
-from train.terminal import console
+from train.terminal import note
 
 __all__ = ["read_grid", "sweep"]
 
@@ -35,12 +36,12 @@ def sweep(
     if idle := unread(experiment, list(points[0])):
         raise ExperimentError(f"--grid {idle[0]}")
     done = [is_finished(out / one.variant, one, source) for one in chosen]
+    progress = RunProgress(chosen)
     for number, (point, finished) in enumerate(zip(chosen, done, strict=True), start=1):
         changes = changed_settings(out / point.variant, point)
         continued = "".join(f" (goes on: {key} was {before}, is {now})" for key, before, now in changes)
-        state = " (finished before)" if finished else continued
-        console.print(f"{number} of {len(chosen)}: {point.variant}{state}", highlight=False, markup=False)
-        launch(point, stamps, source, out / point.variant, trial)
+        note(f"{number} of {len(chosen)}: {point.variant}{'' if finished else continued}")
+        launch(point, stamps, source, out / point.variant, trial, progress)
     return _table(points, out, f"{experiment.run} on {source.name} ({source.origin})")
 
 

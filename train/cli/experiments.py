@@ -243,17 +243,19 @@ def _launch_baselines(
     experiments: list[Experiment], data: list[Path], folders: list[Path], origin: str | None, device: str, **how: bool
 ) -> None:
     from train.baselines.launch import Trial, launch
+    from train.baselines.progress import RunProgress
     from train.data.source import load_stamps, source_of
     from train.experiments.device import choose_device
 
     trial = Trial(choose_device(device), **how)
     stamps = load_stamps(single(data))
     source = source_of(data[0], stamps, origin)
-    for experiment, folder in zip(experiments, folders, strict=True):
-        if isinstance(experiment, BaselineExperiment):
-            launch(experiment, stamps, source, folder, trial)
-            console.print((folder / "table.md").read_text(encoding="utf-8"), highlight=False)
-            console.print(f"→ {folder / 'report.html'}")
+    runs = [experiment for experiment in experiments if isinstance(experiment, BaselineExperiment)]
+    progress = RunProgress(runs)
+    for experiment, folder in zip(runs, folders, strict=True):
+        launch(experiment, stamps, source, folder, trial, progress)
+        console.print((folder / "table.md").read_text(encoding="utf-8"), highlight=False)
+        console.print(f"→ {folder / 'report.html'}")
 
 
 def _check_runs(

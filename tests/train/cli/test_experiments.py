@@ -39,6 +39,20 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
 
 
+def test_a_run_says_first_what_it_will_do_and_then_where_it_is(data: Path, tmp_path: Path) -> None:
+    arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", "--device", "cpu", *SHORT)
+    lines = invoke(*arguments, "--set", "seeds=2").stderr.splitlines()
+    first = lines.index(
+        f"{CHEAP}: 2 fits of at most 1 epoch, reconstructor, on 60 training stamps of stamp_dataset_21_new.pkl "
+        f"(unstated), on cpu → {tmp_path / CHEAP}"
+    )
+    phases = [line.removeprefix(f"{CHEAP}: ").split(", at most")[0] for line in lines[first + 1 :]]
+    assert [phases[0], phases[-1]] == ["seed 1 of 2", "figures and report"]
+    assert "seed 2 of 2" in phases
+    again = invoke(*arguments, "--set", "seeds=2")
+    assert f"{CHEAP}: finished before, in {tmp_path / CHEAP}" in again.stderr
+
+
 def test_compare_puts_runs_side_by_side_with_their_data(runs: Path) -> None:
     found = invoke("compare", runs / "clasificador-v1", runs / "ae-latent-42")
     assert found.exit_code == 0, found.output

@@ -1,9 +1,12 @@
-"""Experiments as the command line starts them: the device, the data, the bar, the report."""
+"""Runs as the command line starts them, one or a search over settings: what they will do, progress, report."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rich.table import Table
 
 from train.baselines.dataset import SplitTensors, prepare
 from train.baselines.progress import REPORT as REPORTING
@@ -12,8 +15,9 @@ from train.baselines.report import write_report
 from train.baselines.run import is_finished, run
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
-from train.experiments.experiment import BaselineExperiment
-from train.experiments.run_folder import SUMMARY, clear
+from train.experiments.catalogue import Point, unread
+from train.experiments.experiment import BaselineExperiment, Experiment, ExperimentError, build
+from train.experiments.run_folder import SUMMARY, changed_settings, clear
 from train.reporting.page import REPORT
 from train.terminal import note
 from train.training.loop import TrainingProgress, Watch, Watching
@@ -56,6 +60,31 @@ def launch(
         write_report(outcome, material, folder, umap=trial.umap)
 
 
+def sweep(
+    experiment: Experiment, stamps: StampSet, source: StampSource, points: Sequence[Point], out: Path, trial: Trial
+) -> Table:
+    """Run every point that is not finished yet, each in a folder of `out`; a table of all, best on validation first.
+
+    A point that was stopped half-way, or is asked for at greater length, goes on from its last epoch. Raises
+    ExperimentError on a setting that is none, or that changes nothing here, or where a folder holds a point of other
+    settings or data, before anything is run, or on the served model, whose run is not one of these.
+    """
+    made = [build(experiment.model_dump() | point | {"variant": _point_name(point)}) for point in points]
+    chosen = [point for point in made if isinstance(point, BaselineExperiment)]
+    if len(chosen) < len(made):
+        raise ExperimentError(f"{experiment.name} cannot be searched; it chooses its own settings, see --set search")
+    if idle := unread(experiment, list(points[0])):
+        raise ExperimentError(f"--grid {idle[0]}")
+    done = [is_finished(out / one.variant, one, source) for one in chosen]
+    progress = RunProgress(chosen)
+    for number, (point, finished) in enumerate(zip(chosen, done, strict=True), start=1):
+        changes = changed_settings(out / point.variant, point)
+        continued = "".join(f" (goes on: {key} was {before}, is {now})" for key, before, now in changes)
+        note(f"{number} of {len(chosen)}: {point.variant}{'' if finished else continued}")
+        launch(point, stamps, source, out / point.variant, trial, progress)
+    return _sweep_table(points, out, f"{experiment.run} on {source.name} ({source.origin})")
+
+
 def intention(experiment: BaselineExperiment, material: SplitTensors, source: StampSource) -> str:
     """What a run will do, on one line."""
     fits = f"{experiment.seeds} fits" if experiment.seeds > 1 else "1 fit"
@@ -83,3 +112,18 @@ def _both(one: Watching, other: Watching) -> Watching:
         return watch
 
     return watching
+
+
+def _sweep_table(points: Sequence[Point], out: Path, title: str) -> Table:
+    rows = []
+    for point in points:
+        held = json.loads((out / _point_name(point) / SUMMARY).read_text(encoding="utf-8"))["honest"]
+        rows.append((held["validation"]["f1"]["mean"], held["test"]["f1"]["mean"], _point_name(point)))
+    table = Table("settings", "validation F1", "test F1", title=title)
+    for validation, test, name in sorted(rows, reverse=True):
+        table.add_row(name, f"{validation:.4f}", f"{test:.4f}")
+    return table
+
+
+def _point_name(point: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(point.items()))

@@ -17,13 +17,11 @@ from consumer.errors import OutputError
 from consumer.writable import check_folder
 from model_zoo.errors import CheckpointError
 from model_zoo.shipped import resolve
-from train.baselines.grid import read_grid
-from train.cli.arguments import check_export, check_there, single
+from train.cli.arguments import check_device, check_export, check_there, single, training_device
 from train.data.pickles.safe_pickle import PickleError
 from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
-from train.experiments.catalogue import names, read_experiment, unread
-from train.experiments.device import check_device
+from train.experiments.catalogue import names, read_experiment, read_grid, unread
 from train.experiments.experiment import BaselineExperiment, Experiment, ExperimentError, ServingExperiment
 from train.experiments.old_names import folder_of
 from train.experiments.run_folder import check_resumable, check_settings
@@ -211,12 +209,10 @@ def sweep_command(
         check_device(device)
         check_there([single(data)])
         check_folder("--out", out)
-        from train.baselines.launch import Trial
-        from train.baselines.sweep import sweep
+        from train.baselines.launch import Trial, sweep
         from train.data.source import load_stamps, source_of
-        from train.experiments.device import choose_device
 
-        trial = Trial(choose_device(device), umap=False)
+        trial = Trial(training_device(device), umap=False)
         stamps = load_stamps(single(data))
         source = source_of(data[0], stamps, origin)
         console.print(sweep(experiment, stamps, source, points, folder_of(out, experiment.run), trial))
@@ -225,11 +221,10 @@ def sweep_command(
 def _launch_served(
     experiments: list[Experiment], data: list[Path], folders: list[Path], origin: str | None, device: str, **how: bool
 ) -> None:
-    from train.experiments.device import choose_device
     from train.serving.card import card_table
     from train.serving.run import run_serving
 
-    where = choose_device(device)
+    where = training_device(device)
     for experiment, folder in zip(experiments, folders, strict=True):
         if isinstance(experiment, ServingExperiment):
             options = {name: how[name] for name in ("umap", "overwrite")}
@@ -245,9 +240,8 @@ def _launch_baselines(
     from train.baselines.launch import Trial, launch
     from train.baselines.progress import RunProgress
     from train.data.source import load_stamps, source_of
-    from train.experiments.device import choose_device
 
-    trial = Trial(choose_device(device), **how)
+    trial = Trial(training_device(device), **how)
     stamps = load_stamps(single(data))
     source = source_of(data[0], stamps, origin)
     runs = [experiment for experiment in experiments if isinstance(experiment, BaselineExperiment)]

@@ -1,5 +1,7 @@
 """The experiments that there are: `experiments/NAME.toml`, with settings of the command line put over them."""
 
+import itertools
+import random
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +11,8 @@ from train.experiments import old_names
 from train.experiments.experiment import READ_BY, Experiment, ExperimentError, ServingExperiment, build, nearest
 
 FOLDER: Final = Path(__file__).parent
+Point = dict[str, str]
+"""Settings of one run of a search, as text."""
 SCALE: Final = (
     *("epochs", "pretrain_epochs", "probe_epochs", "rows", "seeds", "seed", "mixed", "compiled"),
     *("steps", "head_steps", "search", "folds"),
@@ -55,6 +59,21 @@ def altered(experiment: Experiment) -> str:
     if bool(pretrained[0]) != bool(pretrained[1]):
         return f"pretrain_epochs is {pretrained[0]}, not {pretrained[1]}"
     return _difference(ours, theirs)
+
+
+def read_grid(texts: Sequence[str], draws: int | None, seed: int) -> list[Point]:
+    """Points of `key=a,b,c` axes, all combinations, or `draws` of them drawn at random.
+
+    Raises ExperimentError on an axis without values.
+    """
+    axes: dict[str, list[str]] = {}
+    for text in texts:
+        key, _, values = text.partition("=")
+        if not values:
+            raise ExperimentError(f"--grid {text!r}: key=a,b,c is needed, such as lr=1e-3,1e-4")
+        axes[old_names.setting(key.strip())] = [value.strip() for value in values.split(",")]
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    return points if draws is None else random.Random(seed).sample(points, min(draws, len(points)))  # noqa: S311
 
 
 def unread(experiment: Experiment, settings: Sequence[str]) -> list[str]:

@@ -21,7 +21,6 @@ from train.cli.experiments import app
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
 from train.experiments.catalogue import names, read_experiment
-from train.experiments.device import choose_device
 from train.experiments.experiment import ExperimentError, changed
 from train.training.loop import TrainingProgress, Watch
 from train.training.scores import score
@@ -223,12 +222,6 @@ def test_a_gpu_that_is_asked_for_and_missing_is_an_error(tmp_path: Path) -> None
     found = CliRunner().invoke(app, ["run", "ae", "--data", str(data), "--device", "cuda"])
     assert found.exit_code == 2
     assert "no CUDA device is visible" in found.output
-
-
-@pytest.mark.parametrize(("name", "message"), [("foo", "no device is called so"), ("meta", "nothing is trained there")])
-def test_a_device_that_is_none_is_an_error(name: str, message: str) -> None:
-    with pytest.raises(ExperimentError, match=f"--device {name}: {message}; give cpu, cuda or auto"):
-        choose_device(name)
 
 
 @pytest.mark.slow

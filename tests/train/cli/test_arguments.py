@@ -1,4 +1,4 @@
-"""What a command line may write to."""
+"""What a command line may write to, and the device that it names."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from consumer.errors import OutputError
 from model_zoo.checkpoint import WEIGHTS
 from tests.train.cli.test_experiments import CHEAP, invoke
-from train.cli.arguments import check_export
+from train.cli.arguments import check_export, training_device
+from train.experiments.experiment import ExperimentError
 
 
 def test_export_replaces_a_checkpoint_only_with_overwrite(tmp_path: Path) -> None:
@@ -39,3 +40,9 @@ def test_a_folder_of_runs_that_cannot_be_made_is_found_before_the_data_is_read(
     found = invoke(*command, "--data", tmp_path / "empty.npz", "--out", tmp_path / "file" / "runs")
     assert found.exit_code == 2
     assert f"cannot be a folder: {tmp_path / 'file'} is a file; give another" in found.output
+
+
+@pytest.mark.parametrize(("name", "message"), [("foo", "no device is called so"), ("meta", "nothing is trained there")])
+def test_a_device_that_is_none_is_an_error(name: str, message: str) -> None:
+    with pytest.raises(ExperimentError, match=f"--device {name}: {message}; give cpu, cuda or auto"):
+        training_device(name)

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from train.experiments.catalogue import FOLDER, altered, names, read_experiment, unread
+from train.experiments.catalogue import FOLDER, altered, names, read_experiment, read_grid, unread
 from train.experiments.experiment import READ_BY, ExperimentError, build, changed
 
 
@@ -108,3 +108,15 @@ def test_a_change_of_kind_changes_the_settings_and_another_class_is_refused() ->
     assert altered(build(autoencoder.model_dump() | {"kind": "reconstructor"})) == (
         "kind is 'reconstructor', not 'autoencoder'"
     )
+
+
+def test_a_grid_is_every_combination_and_a_draw_some_of_them_the_same_each_time() -> None:
+    points = read_grid(["lr=1e-3,1e-4", "batch_size=20,30"], None, 1)
+    assert len(points) == 4
+    assert {tuple(point.items()) for point in points} == {
+        (("lr", rate), ("batch_size", batch)) for rate in ("1e-3", "1e-4") for batch in ("20", "30")
+    }
+    drawn = read_grid(["lr=1e-3,1e-4", "batch_size=20,30"], 2, 7)
+    assert drawn == read_grid(["lr=1e-3,1e-4", "batch_size=20,30"], 2, 7)
+    assert all(point in points for point in drawn)
+    assert len(read_grid(["lr=1e-3,1e-4", "batch_size=20,30"], 50, 7)) == 4

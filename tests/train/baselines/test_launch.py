@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from tests.train.seeds import single, write
-from train.baselines import sweep as sweeping
-from train.baselines.launch import Trial
-from train.baselines.sweep import read_grid, sweep
+from train.baselines import launch as launching
+from train.baselines.launch import Trial, sweep
 from train.data.pickles.layouts import read_layout
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
-from train.experiments.catalogue import read_experiment
+from train.experiments.catalogue import read_experiment, read_grid
 from train.experiments.experiment import Experiment, ExperimentError, changed
 
 GRID = ["lr=1e-3,1e-4", "batch_size=20,30"]
@@ -44,18 +43,6 @@ def numbered(printed: str) -> list[str]:
     return [line for line in printed.splitlines() if re.match(r"\d of \d: ", line)]
 
 
-def test_a_grid_is_every_combination_and_a_draw_some_of_them_the_same_each_time() -> None:
-    points = read_grid(GRID, None, 1)
-    assert len(points) == 4
-    assert {tuple(point.items()) for point in points} == {
-        (("lr", rate), ("batch_size", batch)) for rate in ("1e-3", "1e-4") for batch in ("20", "30")
-    }
-    drawn = read_grid(GRID, 2, 7)
-    assert drawn == read_grid(GRID, 2, 7)
-    assert all(point in points for point in drawn)
-    assert len(read_grid(GRID, 50, 7)) == 4
-
-
 def test_points_are_ordered_by_validation_and_none_is_run_twice(
     experiment: Experiment, stamps: StampSet, tmp_path: Path
 ) -> None:
@@ -80,9 +67,9 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_end(
         made.append(arguments[3])  # type: ignore[arg-type]
         return launch(*arguments)  # type: ignore[arg-type]
 
-    launch = sweeping.launch
+    launch = launching.launch
     with monkeypatch.context() as patch:
-        patch.setattr(sweeping, "launch", stopped)
+        patch.setattr(launching, "launch", stopped)
         with pytest.raises(KeyboardInterrupt):
             search(experiment, stamps, GRID[:1], tmp_path / "parts")
     assert search(experiment, stamps, GRID[:1], tmp_path / "parts") == whole

@@ -17,7 +17,7 @@ from train.training.scores import paired_test, worded
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A published figure. protocol, reference: as text. run: of ours that answers it, if any. figure: key in parity.
+    """A published figure. protocol, reference: as text. run: of ours that answers it, if any. figure: key in `parity`.
 
     also: another run of ours that answers it, by the same figure.
     """
@@ -42,8 +42,15 @@ class Rows:
 
 
 LINES: Final = (
-    Line("frozen autoencoder, L = 42, parity, macro recall", "72.45, and 4 points", "ae-latent-42", "recall"),
-    Line("frozen autoencoder, L = 130, parity, macro recall", "75.44, and 4 points", "ae-latent-130", "recall"),
+    Line(
+        "frozen autoencoder, L = 42, reference protocol, macro recall", "72.45, and 4 points", "ae-latent-42", "recall"
+    ),
+    Line(
+        "frozen autoencoder, L = 130, reference protocol, macro recall",
+        "75.44, and 4 points",
+        "ae-latent-130",
+        "recall",
+    ),
     Line(
         "joint autoencoder and cross entropy (a sister project), test accuracy",
         "82.2",
@@ -150,11 +157,13 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 def _ours(out: Path, line: Line) -> str:
     made = [run for run in (line.run, line.also) if run and (folder_of(out, run) / SUMMARY).is_file()]
-    found = [f"{f'{run}: ' if run == line.also else ''}{_told(folder_of(out, run), line.figure)}" for run in made]
+    found = [
+        f"{f'{run}: ' if run == line.also else ''}{_figure_of_run(folder_of(out, run), line.figure)}" for run in made
+    ]
     return "; ".join(found) or "—"
 
 
-def _told(folder: Path, figure: str) -> str:
+def _figure_of_run(folder: Path, figure: str) -> str:
     summary = read_summary(folder)
     if "unlike" not in summary:
         return "— (run it again: it does not say whether its settings are the experiment's own)"

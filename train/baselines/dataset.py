@@ -94,7 +94,7 @@ def prepare(stamps: StampSet, experiment: BaselineExperiment, device: torch.devi
     for name in SPLITS:
         rows = _rows(stamps, name)
         if name == "train" and experiment.rows:
-            rows = _some(rows, stamps.labels[rows], experiment.rows)
+            rows = _balanced_subset(rows, stamps.labels[rows], experiment.rows)
         cut = np.moveaxis(stamps.images[rows][..., window, window, :][..., planes], -1, -3)
         columns, repeats = metadata[rows], 1
         if cut.ndim == 5 and not isinstance(experiment, SequenceExperiment):
@@ -148,11 +148,11 @@ def _groups(stamps: StampSet) -> NDArray[np.int64]:
     return np.where(names == "", len(names) + np.arange(len(names)), group)
 
 
-def _some(rows: NDArray[np.int64], label: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
-    """About `wanted` of `rows`, as many of each class, the same ones each time."""
+def _balanced_subset(rows: NDArray[np.int64], label: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """About `count` of `rows`, as many of each class, the same ones each time."""
     mixed = np.random.default_rng(0).permutation(len(rows))
     classes = np.unique(label)
-    each = max(wanted // len(classes), 1)
+    each = max(count // len(classes), 1)
     return np.sort(np.concatenate([rows[mixed[label[mixed] == one][:each]] for one in classes]))
 
 

@@ -42,16 +42,16 @@ class Fit:
 
 
 def fit_reconstruction(
-    experiment: ReconstructionExperiment, material: SplitTensors, folder: Path, watching: Watching = unwatched
+    experiment: ReconstructionExperiment, tensors: SplitTensors, folder: Path, watching: Watching = unwatched
 ) -> Fit:
     """An autoencoder, a VAE or seed 000's reconstructor.
 
     The seeds keep the last weights; `Fit.model` has the best, and `last.pt` of its folder the last.
     """
     generator = _seeded(experiment.seed)
-    model = ready(reconstructing_model(experiment), experiment, material.train.stamps.device)
-    copies = Copies(material.train.stamps, experiment.augmentation, generator)
-    apart = torch.zeros(2, dtype=torch.float64, device=material.train.stamps.device)  # summed divergence, steps
+    model = prepare_model(reconstructing_model(experiment), experiment, tensors.train.stamps.device)
+    copies = Copies(tensors.train.stamps, experiment.augmentation, generator)
+    apart = torch.zeros(2, dtype=torch.float64, device=tensors.train.stamps.device)  # summed divergence, steps
 
     def step(which: torch.Tensor) -> torch.Tensor:
         error, *others = reconstruction_losses(model, copies.take(which)[0], experiment.loss)
@@ -61,9 +61,9 @@ def fit_reconstruction(
         return sum(others, error)
 
     def validate() -> dict[str, float]:
-        held = material.validation.stamps.split(512)
+        held = tensors.validation.stamps.split(512)
         losses = [reconstruction_loss(model, part, "mse") * len(part) for part in held]
-        found = {"validation": float(sum(losses)) / len(material.validation)}
+        found = {"validation": float(sum(losses)) / len(tensors.validation)}
         if experiment.kind == "vae":
             found["divergence"] = float(apart[0] / apart[1])
             apart.zero_()
@@ -114,17 +114,17 @@ def reconstruction_losses(model: nn.Module, stamps: torch.Tensor, kind: str) -> 
 
 
 def fit_classifier(
-    experiment: ClassificationExperiment, material: SplitTensors, folder: Path, watching: Watching = unwatched
+    experiment: ClassificationExperiment, tensors: SplitTensors, folder: Path, watching: Watching = unwatched
 ) -> Fit:
     """A classifier of stamps or of sequences, its encoder pretrained and frozen as the experiment says."""
     generator = _seeded(experiment.seed)
-    model = ready(classifying_model(experiment, material), experiment, material.train.stamps.device)
+    model = prepare_model(classifying_model(experiment, tensors), experiment, tensors.train.stamps.device)
     if isinstance(experiment, PretrainedExperiment) and experiment.pretrain_epochs:
-        _pretrain(model, experiment, material, folder, watching)
+        _pretrain(model, experiment, tensors, folder, watching)
     if experiment.frozen:
         freeze(_encoder(model))
-    copies = Copies(material.train.stamps, experiment.augmentation, generator)
-    label, classes, times = material.train.label, len(material.classes), copies.copies
+    copies = Copies(tensors.train.stamps, experiment.augmentation, generator)
+    label, classes, times = tensors.train.label, len(tensors.classes), copies.copies
     weight = class_weights(label, classes) if experiment.weighted else None
     drawn = balanced_rows(label, classes) if experiment.balanced else torch.arange(len(label), device=label.device)
 
@@ -133,14 +133,14 @@ def fit_classifier(
             _encoder(model).eval()
         which = which.to(drawn.device)
         stamps, rows = copies.take(drawn[which // times] * times + which % times)
-        logits = logits_of(model, stamps, material.train.metadata[rows])
+        logits = logits_of(model, stamps, tensors.train.metadata[rows])
         return classification_loss(logits, label[rows], experiment.loss, weight)
 
     def validate() -> dict[str, float]:
-        logits = answers(model, material.validation)
-        right = (logits.argmax(1) == material.validation.label).float().mean()
+        logits = split_logits(model, tensors.validation)
+        right = (logits.argmax(1) == tensors.validation.label).float().mean()
         return {
-            "validation": float(F.cross_entropy(logits, material.validation.label)),
+            "validation": float(F.cross_entropy(logits, tensors.validation.label)),
             "validation_accuracy": float(right),
         }
 
@@ -150,10 +150,10 @@ def fit_classifier(
     return Fit(freeze(model), progress, folder)
 
 
-def classifying_model(experiment: ClassificationExperiment, material: SplitTensors) -> nn.Module:
-    channels, classes = len(experiment.channels), len(material.classes)
+def classifying_model(experiment: ClassificationExperiment, tensors: SplitTensors) -> nn.Module:
+    channels, classes = len(experiment.channels), len(tensors.classes)
     if isinstance(experiment, AlerceExperiment):
-        return Alerce(AlerceConfig(channels, material.train.metadata.shape[1], classes))
+        return Alerce(AlerceConfig(channels, tensors.train.metadata.shape[1], classes))
     if isinstance(experiment, SequenceExperiment):
         encoder = EncoderConfig(channels, experiment.size, experiment.latent)
         return StampSequence(StampSequenceConfig(encoder, experiment.cell, classes=classes))
@@ -171,7 +171,7 @@ def logits_of(model: nn.Module, stamps: torch.Tensor, metadata: torch.Tensor) ->
     return logits.float()
 
 
-def answers(model: nn.Module, split: Split, batch: int = 512) -> torch.Tensor:
+def split_logits(model: nn.Module, split: Split, batch: int = 512) -> torch.Tensor:
     """Logits (N, classes) of a split."""
     parts = zip(split.stamps.split(batch), split.metadata.split(batch), strict=True)
     with torch.no_grad():
@@ -195,22 +195,22 @@ def schedule(experiment: BaselineExperiment) -> TrainingSchedule:
 
 
 def _pretrain(
-    model: nn.Module, experiment: PretrainedExperiment, material: SplitTensors, folder: Path, watching: Watching
+    model: nn.Module, experiment: PretrainedExperiment, tensors: SplitTensors, folder: Path, watching: Watching
 ) -> None:
     """Reconstruction before classification: of the stamps alone, and for a staged sequence then of the states too."""
     staged = isinstance(experiment, SequenceExperiment) and experiment.staged
     stages = ("alone", "through") if staged else ("alone",)
     for stage in stages:
-        joint = _Reconstructing(model, experiment, stage).to(material.train.stamps.device)
+        joint = _Reconstructing(model, experiment, stage).to(tensors.train.stamps.device)
         generator = _seeded(experiment.seed)
-        copies = Copies(material.train.stamps, experiment.augmentation, generator)
+        copies = Copies(tensors.train.stamps, experiment.augmentation, generator)
 
         def step(which: torch.Tensor, joint: _Reconstructing = joint, copies: Copies = copies) -> torch.Tensor:
             stamps = copies.take(which)[0]
             return F.mse_loss(joint(stamps).float(), stamps)
 
         def validate(joint: _Reconstructing = joint) -> dict[str, float]:
-            held = material.validation.stamps
+            held = tensors.validation.stamps
             errors = [F.mse_loss(joint(part), part) * len(part) for part in held.split(256)]
             return {"validation": float(sum(errors)) / len(held)}
 
@@ -247,7 +247,7 @@ def _encoder(model: nn.Module) -> nn.Module:
     return encoder
 
 
-def ready(model: nn.Module, experiment: BaselineExperiment, device: torch.device) -> nn.Module:
+def prepare_model(model: nn.Module, experiment: BaselineExperiment, device: torch.device) -> nn.Module:
     """`model` on the device that trains, its weights channels last, which the convolutions of a CPU are faster with.
 
     Where the experiment asks for it its forward pass is compiled in place, so that the names of its weights stay.

@@ -49,15 +49,15 @@ def launch(
     if not trial.overwrite and is_finished(folder, experiment, source) and _is_drawn(folder, umap=trial.umap):
         note(f"{experiment.run}: finished before, in {folder}")
         return
-    material = prepare(stamps, experiment, trial.device)
+    tensors = prepare(stamps, experiment, trial.device)
     if trial.overwrite:  # last, so that data which cannot be learned from costs no run
         clear(folder)
-    note(f"{intention(experiment, material, source)} → {folder}")
+    note(f"{intention(experiment, tensors, source)} → {folder}")
     with progress.shown(experiment) as shown:
         watching = _both(shown, tensorboard(folder / "tensorboard")) if trial.tensorboard else shown
-        outcome = run(experiment, material, source, folder, watching)
+        outcome = run(experiment, tensors, source, folder, watching)
         shown(REPORTING, 1)
-        write_report(outcome, material, folder, umap=trial.umap)
+        write_report(outcome, tensors, folder, umap=trial.umap)
 
 
 def sweep(
@@ -65,7 +65,7 @@ def sweep(
 ) -> Table:
     """Run every point that is not finished yet, each in a folder of `out`; a table of all, best on validation first.
 
-    A point that was stopped half-way, or is asked for at greater length, goes on from its last epoch. Raises
+    A point that was stopped half-way, or has more epochs now, goes on from its last epoch. Raises
     ExperimentError on a setting that is none, or that changes nothing here, or where a folder holds a point of other
     settings or data, before anything is run, or on the served model, whose run is not one of these.
     """
@@ -85,17 +85,17 @@ def sweep(
     return _sweep_table(points, out, f"{experiment.run} on {source.name} ({source.origin})")
 
 
-def intention(experiment: BaselineExperiment, material: SplitTensors, source: StampSource) -> str:
+def intention(experiment: BaselineExperiment, tensors: SplitTensors, source: StampSource) -> str:
     """What a run will do, on one line."""
     fits = f"{experiment.seeds} fits" if experiment.seeds > 1 else "1 fit"
     epochs = f"{experiment.epochs} epochs" if experiment.epochs > 1 else "1 epoch"
-    data = f"{len(material.train):,} training stamps of {source.name} ({source.origin})"
-    where = material.train.stamps.device.type
+    data = f"{len(tensors.train):,} training stamps of {source.name} ({source.origin})"
+    where = tensors.train.stamps.device.type
     return f"{experiment.run}: {fits} of at most {epochs}, {experiment.kind}, on {data}, on {where}"
 
 
 def _is_drawn(folder: Path, *, umap: bool) -> bool:
-    """Whether the report is of this summary, with the projections where they are wanted."""
+    """Whether the report is of this summary, with the projections where they are requested."""
     report, projection = folder / REPORT, folder / "figures" / "umap_latents.png"
     drawn = report.is_file() and report.stat().st_mtime_ns >= (folder / SUMMARY).stat().st_mtime_ns
     return drawn and (projection.is_file() or not umap)
@@ -106,8 +106,8 @@ def _both(one: Watching, other: Watching) -> Watching:
         watches = one(phase, epochs), other(phase, epochs)
 
         def watch(training: TrainingProgress) -> None:
-            for told in watches:
-                told(training)
+            for each in watches:
+                each(training)
 
         return watch
 

@@ -151,13 +151,13 @@ def _bar() -> Iterator[Callable[[Standing], None]]:
 
 def _lines(clock: Callable[[], float]) -> Callable[[Standing], None]:
     """A line as a phase begins, and one for an epoch where the line before is old enough."""
-    said, when = "", clock()
+    text, when = "", clock()
 
     def show(now: Standing) -> None:
-        nonlocal said, when
-        if now.text == said and (not now.losses or clock() - when < LINE_SECONDS):
+        nonlocal text, when
+        if now.text == text and (not now.losses or clock() - when < LINE_SECONDS):
             return
-        said, when = now.text, clock()
+        text, when = now.text, clock()
         parts = ", ".join(filter(None, [now.text, now.losses, now.left]))
         note(parts)
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from train.baselines.fit import ready, reconstructing_model, reconstruction_loss, schedule
+from train.baselines.fit import prepare_model, reconstructing_model, reconstruction_loss, schedule
 from train.experiments.catalogue import read_experiment
 from train.experiments.experiment import AutoencoderExperiment, changed
 from train.training.augment import COPIES, Copies
@@ -111,7 +111,7 @@ def our_way(stamps: torch.Tensor, device: torch.device, *, mixed: bool = False, 
     experiment = changed(EXPERIMENT, {"mixed": mixed, "compiled": compiled})
     copies = Copies(stamps.to(device), "views", torch.Generator())
     torch.manual_seed(1)
-    model = ready(reconstructing_model(experiment), experiment, device)
+    model = prepare_model(reconstructing_model(experiment), experiment, device)
     _, update = optimiser_of(
         model, lambda which: reconstruction_loss(model, copies.take(which)[0], "mse"), schedule(experiment)
     )

@@ -64,9 +64,9 @@ def training_device(name: str) -> "torch.device":
         note(f"device: {chosen.type} ({'a GPU is' if chosen.type == 'cuda' else 'no GPU'} visible)")
         return chosen
     check_device(name)
-    asked = torch.device(name)
-    visible = torch.cuda.device_count() if asked.type == "cuda" else 0
-    if asked.type == "cuda" and (asked.index or 0) >= visible:
+    requested = torch.device(name)
+    visible = torch.cuda.device_count() if requested.type == "cuda" else 0
+    if requested.type == "cuda" and (requested.index or 0) >= visible:
         seen = f"only {visible} CUDA device is" if visible else "no CUDA device is"
         raise ExperimentError(f"--device {name}: {seen} visible; run with --device cpu")
-    return asked
+    return requested

@@ -228,7 +228,7 @@ def _launch_served(
     for experiment, folder in zip(experiments, folders, strict=True):
         if isinstance(experiment, ServingExperiment):
             options = {name: how[name] for name in ("umap", "overwrite")}
-            made = run_serving(experiment, data, folder, _told, origin=origin, device=where, **options)
+            made = run_serving(experiment, data, folder, _print_line, origin=origin, device=where, **options)
             for checkpoint in made:
                 console.print(card_table(checkpoint), highlight=False)
             console.print(f"→ {folder / 'report.html'}")
@@ -273,5 +273,5 @@ def _warn(experiment: Experiment, settings: list[str]) -> None:
         warn(f"--set {line}")
 
 
-def _told(line: str) -> None:
+def _print_line(line: str) -> None:
     console.print(line, highlight=False)

@@ -28,7 +28,7 @@ def names() -> list[str]:
 def read_experiment(name: str, settings: Sequence[str] = (), only: Sequence[str] = ()) -> list[Experiment]:
     """The runs of experiment `name`, one for each of its variants, with `key=value` settings put over all of them.
 
-    only: the variants wanted, by default all. Raises ExperimentError naming the nearest experiment, variant or setting.
+    only: variants, by default all. Raises ExperimentError naming the nearest experiment, variant or setting.
     """
     name = old_names.experiment(name)
     path = FOLDER / f"{name}.toml"
@@ -37,12 +37,12 @@ def read_experiment(name: str, settings: Sequence[str] = (), only: Sequence[str]
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     variants = table.pop("variants", [{}])
     changes = dict(_setting(text) for text in settings)
-    known = [variant.get("variant", "") for variant in variants]
-    for wanted in only:
-        if wanted not in known:
-            raise ExperimentError(f"{name} has no variant {wanted!r}{nearest(wanted, list(filter(None, known)))}")
-    chosen = [variant for variant in variants if not only or variant.get("variant") in only]
-    return [build({"name": name} | table | variant | changes) for variant in chosen]
+    known = [own.get("variant", "") for own in variants]
+    for variant in only:
+        if variant not in known:
+            raise ExperimentError(f"{name} has no variant {variant!r}{nearest(variant, list(filter(None, known)))}")
+    chosen = [own for own in variants if not only or own.get("variant") in only]
+    return [build({"name": name} | table | own | changes) for own in chosen]
 
 
 def altered(experiment: Experiment) -> str:

@@ -17,7 +17,7 @@ from train.experiments.experiment import changed
 SMALL = {"epochs": 3, "batch_size": 8, "lr": 1e-3}
 
 
-def material(stamps: int = 10) -> SplitTensors:
+def tensors(stamps: int = 10) -> SplitTensors:
     """Round sources whose width is their class."""
     draw = torch.Generator().manual_seed(6)
     label = torch.arange(stamps) % 2
@@ -34,14 +34,14 @@ def test_the_losses_of_an_autoencoder_are_pinned(tmp_path: Path) -> None:
     """Data order, augmentation, optimiser and initial weights: a change of any shows here."""
     three = {"channels": "science,template,difference", "augmentation": "tiles"}
     experiment = changed(read_experiment("ae")[0], SMALL | three)
-    records = fit_reconstruction(experiment, material(), tmp_path).progress.records
+    records = fit_reconstruction(experiment, tensors(), tmp_path).progress.records
     assert [record["train"] for record in records] == pytest.approx(AUTOENCODER, rel=FLOAT64)
 
 
 @pytest.mark.usefixtures("float64")
 def test_the_losses_of_a_classifier_are_pinned(tmp_path: Path) -> None:
     experiment = changed(read_experiment("clasificador-v1")[0], SMALL)
-    records = fit_classifier(experiment, material(), tmp_path).progress.records
+    records = fit_classifier(experiment, tensors(), tmp_path).progress.records
     assert [record["train"] for record in records] == pytest.approx(CLASSIFIER, rel=FLOAT64)
 
 
@@ -49,7 +49,7 @@ def test_a_balanced_epoch_sees_as_many_of_each_class_and_every_stamp_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    whole = material(12)
+    whole = tensors(12)
     label = torch.tensor([0] * 9 + [1] * 3)
     skewed = replace(whole, train=replace(whole.train, label=label))
 
@@ -74,7 +74,7 @@ def test_pretraining_has_a_rate_of_its_own(tmp_path: Path) -> None:
     losses = []
     for rate in (1e-12, 1e-3):
         folder = tmp_path / str(rate)
-        fit_classifier(changed(experiment, {"pretrain_lr": rate}), material(), folder)
+        fit_classifier(changed(experiment, {"pretrain_lr": rate}), tensors(), folder)
         lines = (folder / "pretrained-alone" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         losses.append([json.loads(line)["validation"] for line in lines])
     assert losses[0][1] == pytest.approx(losses[0][0], rel=1e-6)

@@ -55,9 +55,10 @@ def test_a_run_with_other_settings_is_refused_without_resume_and_changes_nothing
     assert invoke(*arguments).exit_code == 0, "the same command finds a finished run"
 
 
-def test_a_served_run_with_other_settings_is_refused_with_resume_too(tmp_path: Path, data: Path) -> None:
-    folder = tmp_path / "estampa-serve"
+def test_a_served_run_with_other_settings_is_refused_with_resume_too(tmp_path: Path) -> None:
+    folder, data = tmp_path / "estampa-serve", tmp_path / "empty.npz"
     folder.mkdir()
+    data.touch()
     (folder / "config.json").write_text(json.dumps({"steps": 7}))
     (folder / "encoder.safetensors").touch()
     for resume in ([], ["--resume"]):

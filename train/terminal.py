@@ -1,7 +1,6 @@
-"""What the offline commands share: where they talk to, how they refuse, and which paths they may write."""
+"""What the offline commands share: the console, and errors as one line."""
 
 import errno
-from pathlib import Path
 from typing import Final
 
 import typer
@@ -22,11 +21,11 @@ def fail(error: Exception) -> typer.Exit:
     return typer.Exit(2)
 
 
-def check_free(path: Path, suffix: str = "", option: str = "--out") -> None:
-    """Raises ValueError where `path` is taken, has another suffix or lies in no directory."""
-    if not path.name.endswith(suffix):
-        raise ValueError(f"{path} is no {suffix} file: give {option} a name that ends in {suffix}")
-    if path.exists():
-        raise ValueError(f"{path} exists: remove it, or give another {option}")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.parent} is no directory: make it first, or give another {option}")
+def note(text: str) -> None:
+    """Print a line about what a command does, as it is: no markup, no colours, no line breaks."""
+    console.print(terminal.printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on one line."""
+    console.print(Text.assemble(("warning:", "yellow"), f" {terminal.printable(text)}"), soft_wrap=True)

@@ -10,13 +10,14 @@ import numpy as np
 from rich.table import Table
 
 from train.experiments.experiment import ExperimentError
-from train.training.provenance import PREDICTIONS, SUMMARY
+from train.experiments.old_names import folder_of
+from train.experiments.run_folder import PREDICTIONS, SUMMARY
 from train.training.scores import paired_test, worded
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A published figure. protocol, reference: as text. run: of ours that answers it, if any. figure: key in parity.
+    """A published figure. protocol, reference: as text. run: of ours that answers it, if any. figure: key in `parity`.
 
     also: another run of ours that answers it, by the same figure.
     """
@@ -41,8 +42,15 @@ class Rows:
 
 
 LINES: Final = (
-    Line("frozen autoencoder, L = 42, parity, macro recall", "72.45, and 4 points", "seed001-latent-42", "recall"),
-    Line("frozen autoencoder, L = 130, parity, macro recall", "75.44, and 4 points", "seed001-latent-130", "recall"),
+    Line(
+        "frozen autoencoder, L = 42, reference protocol, macro recall", "72.45, and 4 points", "ae-latent-42", "recall"
+    ),
+    Line(
+        "frozen autoencoder, L = 130, reference protocol, macro recall",
+        "75.44, and 4 points",
+        "ae-latent-130",
+        "recall",
+    ),
     Line(
         "joint autoencoder and cross entropy (a sister project), test accuracy",
         "82.2",
@@ -52,7 +60,7 @@ LINES: Final = (
     Line(
         "end-to-end cross entropy (seed 000), test accuracy",
         "84.6",
-        "seed000-clasificador-v1",
+        "clasificador-v1",
         "test_accuracy",
         also="estampa-serve",
     ),
@@ -66,10 +74,10 @@ LINES: Final = (
     Line(
         "sequences, 3 classes, images and Δt (Neira 2024), test accuracy; ours is without Δt, on data without times",
         "91–93",
-        "seed001-recurrent-gru",
+        "recurrent-gru",
         "test_accuracy",
     ),
-    Line("LSTM of five stamps, 3 classes (seed 001), test F1", "64.9", "seed001-recurrent-lstm", "test_f1"),
+    Line("LSTM of five stamps, 3 classes (seed 001), test F1", "64.9", "recurrent-lstm", "test_f1"),
 )
 
 
@@ -148,12 +156,14 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _ours(out: Path, line: Line) -> str:
-    made = [run for run in (line.run, line.also) if run and (out / run / SUMMARY).is_file()]
-    found = [f"{f'{run}: ' if run == line.also else ''}{_told(out / run, line.figure)}" for run in made]
+    made = [run for run in (line.run, line.also) if run and (folder_of(out, run) / SUMMARY).is_file()]
+    found = [
+        f"{f'{run}: ' if run == line.also else ''}{_figure_of_run(folder_of(out, run), line.figure)}" for run in made
+    ]
     return "; ".join(found) or "—"
 
 
-def _told(folder: Path, figure: str) -> str:
+def _figure_of_run(folder: Path, figure: str) -> str:
     summary = read_summary(folder)
     if "unlike" not in summary:
         return "— (run it again: it does not say whether its settings are the experiment's own)"

@@ -8,7 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from train.data.stamp_set import SPLITS, DatasetError, StampSet
-from train.experiments.experiment import Experiment
+from train.experiments.experiment import (
+    AlerceExperiment,
+    BaselineExperiment,
+    ClassificationExperiment,
+    SequenceExperiment,
+)
 from train.training.augment import COPIES
 
 CLIPS: Final = {
@@ -68,7 +73,7 @@ class SplitTensors:
         return found
 
 
-def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> SplitTensors:
+def prepare(stamps: StampSet, experiment: BaselineExperiment, device: torch.device) -> SplitTensors:
     """Choose the channels, cut the middle `size` pixels and put everything on `device`.
 
     A model of single stamps takes each stamp of a sequence as an example of its own.
@@ -79,19 +84,20 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> S
     side = stamps.images.shape[-2]
     if side < experiment.size:
         raise DatasetError(f"the stamps are {side} pixels wide; {experiment.name} takes {experiment.size}")
-    if experiment.kind == "sequence" and stamps.images.ndim != 5:
+    if isinstance(experiment, SequenceExperiment) and stamps.images.ndim != 5:
         raise DatasetError(f"images are {stamps.images.shape}; {experiment.name} is made for {experiment.layout}")
-    metadata = _metadata(stamps) if experiment.metadata else np.empty((len(stamps), 0), np.float32)
+    columned = isinstance(experiment, AlerceExperiment) and experiment.metadata
+    metadata = _metadata(stamps) if columned else np.empty((len(stamps), 0), np.float32)
     start = (side - experiment.size) // 2
     window = slice(start, start + experiment.size)
     parts, group = {}, _groups(stamps)
     for name in SPLITS:
         rows = _rows(stamps, name)
         if name == "train" and experiment.rows:
-            rows = _some(rows, stamps.labels[rows], experiment.rows)
+            rows = _balanced_subset(rows, stamps.labels[rows], experiment.rows)
         cut = np.moveaxis(stamps.images[rows][..., window, window, :][..., planes], -1, -3)
         columns, repeats = metadata[rows], 1
-        if cut.ndim == 5 and experiment.kind != "sequence":
+        if cut.ndim == 5 and not isinstance(experiment, SequenceExperiment):
             repeats, cut = cut.shape[1], cut.reshape(-1, *cut.shape[2:])
             single = columns.ndim == 3  # each stamp of a sequence has its own
             columns = columns.reshape(-1, columns.shape[-1]) if single else columns.repeat(repeats, axis=0)
@@ -102,12 +108,13 @@ def prepare(stamps: StampSet, experiment: Experiment, device: torch.device) -> S
             group[rows].repeat(repeats),
         )
     label = parts["train"].label
-    drawn = len(balanced_rows(label, len(stamps.classes))) if experiment.balanced else len(label)
+    balanced = isinstance(experiment, ClassificationExperiment) and experiment.balanced
+    drawn = len(balanced_rows(label, len(stamps.classes))) if balanced else len(label)
     examples = drawn * COPIES[experiment.augmentation]
-    if experiment.kind == "alerce" and experiment.metadata and (examples - 1) % experiment.batch == 0:
+    if columned and (examples - 1) % experiment.batch_size == 0:
         raise DatasetError(
-            f"batches of {experiment.batch} leave one of {examples} examples alone, and columns are normalised over a "
-            "batch; give another --set batch"
+            f"batches of {experiment.batch_size} leave one of {examples} examples alone, and columns are normalised "
+            "over a batch; give another --set batch_size"
         )
     return SplitTensors(**parts, classes=stamps.classes, channels=experiment.channels)
 
@@ -141,11 +148,11 @@ def _groups(stamps: StampSet) -> NDArray[np.int64]:
     return np.where(names == "", len(names) + np.arange(len(names)), group)
 
 
-def _some(rows: NDArray[np.int64], label: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
-    """About `wanted` of `rows`, as many of each class, the same ones each time."""
+def _balanced_subset(rows: NDArray[np.int64], label: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """About `count` of `rows`, as many of each class, the same ones each time."""
     mixed = np.random.default_rng(0).permutation(len(rows))
     classes = np.unique(label)
-    each = max(wanted // len(classes), 1)
+    each = max(count // len(classes), 1)
     return np.sort(np.concatenate([rows[mixed[label[mixed] == one][:each]] for one in classes]))
 
 

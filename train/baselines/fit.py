@@ -15,7 +15,16 @@ from model_zoo.baselines.stamp_sequence import StampSequence, StampSequenceConfi
 from model_zoo.baselines.vae import Vae, divergence
 from model_zoo.classifier.encoder import EncoderConfig, freeze
 from train.baselines.dataset import Split, SplitTensors, balanced_rows, class_weights
-from train.experiments.experiment import Experiment
+from train.experiments.experiment import (
+    AlerceExperiment,
+    BaselineExperiment,
+    ClassificationExperiment,
+    PretrainedExperiment,
+    ReconstructionExperiment,
+    ReconstructorExperiment,
+    SequenceExperiment,
+    StampClassifierExperiment,
+)
 from train.training.augment import Copies
 from train.training.loop import Objective, TrainingProgress, TrainingSchedule, Watching, load_best, train, unwatched
 from train.training.probe import encode
@@ -33,16 +42,16 @@ class Fit:
 
 
 def fit_reconstruction(
-    experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching = unwatched
+    experiment: ReconstructionExperiment, tensors: SplitTensors, folder: Path, watching: Watching = unwatched
 ) -> Fit:
     """An autoencoder, a VAE or seed 000's reconstructor.
 
     The seeds keep the last weights; `Fit.model` has the best, and `last.pt` of its folder the last.
     """
     generator = _seeded(experiment.seed)
-    model = ready(reconstructing_model(experiment), experiment, material.train.stamps.device)
-    copies = Copies(material.train.stamps, experiment.augmentation, generator)
-    apart = torch.zeros(2, dtype=torch.float64, device=material.train.stamps.device)  # summed divergence, steps
+    model = prepare_model(reconstructing_model(experiment), experiment, tensors.train.stamps.device)
+    copies = Copies(tensors.train.stamps, experiment.augmentation, generator)
+    apart = torch.zeros(2, dtype=torch.float64, device=tensors.train.stamps.device)  # summed divergence, steps
 
     def step(which: torch.Tensor) -> torch.Tensor:
         error, *others = reconstruction_losses(model, copies.take(which)[0], experiment.loss)
@@ -52,9 +61,9 @@ def fit_reconstruction(
         return sum(others, error)
 
     def validate() -> dict[str, float]:
-        held = material.validation.stamps.split(512)
+        held = tensors.validation.stamps.split(512)
         losses = [reconstruction_loss(model, part, "mse") * len(part) for part in held]
-        found = {"validation": float(sum(losses)) / len(material.validation)}
+        found = {"validation": float(sum(losses)) / len(tensors.validation)}
         if experiment.kind == "vae":
             found["divergence"] = float(apart[0] / apart[1])
             apart.zero_()
@@ -66,11 +75,11 @@ def fit_reconstruction(
     return Fit(freeze(model), progress, folder)
 
 
-def reconstructing_model(experiment: Experiment) -> nn.Module:
+def reconstructing_model(experiment: ReconstructionExperiment) -> nn.Module:
     shape = AutoencoderConfig(EncoderConfig(len(experiment.channels), experiment.size, experiment.latent))
     if experiment.kind == "vae":
         return Vae(shape)
-    if experiment.kind == "reconstructor":
+    if isinstance(experiment, ReconstructorExperiment):
         return Reconstructor(ReconstructorConfig(len(experiment.channels), experiment.sigmoid))
     return Autoencoder(shape)
 
@@ -104,15 +113,18 @@ def reconstruction_losses(model: nn.Module, stamps: torch.Tensor, kind: str) -> 
     return [loss.sqrt() if kind == "rmse" else loss]
 
 
-def fit_classifier(experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching = unwatched) -> Fit:
+def fit_classifier(
+    experiment: ClassificationExperiment, tensors: SplitTensors, folder: Path, watching: Watching = unwatched
+) -> Fit:
     """A classifier of stamps or of sequences, its encoder pretrained and frozen as the experiment says."""
     generator = _seeded(experiment.seed)
-    model = ready(classifying_model(experiment, material), experiment, material.train.stamps.device)
-    _pretrain(model, experiment, material, folder, watching)
+    model = prepare_model(classifying_model(experiment, tensors), experiment, tensors.train.stamps.device)
+    if isinstance(experiment, PretrainedExperiment) and experiment.pretrain_epochs:
+        _pretrain(model, experiment, tensors, folder, watching)
     if experiment.frozen:
         freeze(_encoder(model))
-    copies = Copies(material.train.stamps, experiment.augmentation, generator)
-    label, classes, times = material.train.label, len(material.classes), copies.copies
+    copies = Copies(tensors.train.stamps, experiment.augmentation, generator)
+    label, classes, times = tensors.train.label, len(tensors.classes), copies.copies
     weight = class_weights(label, classes) if experiment.weighted else None
     drawn = balanced_rows(label, classes) if experiment.balanced else torch.arange(len(label), device=label.device)
 
@@ -121,14 +133,14 @@ def fit_classifier(experiment: Experiment, material: SplitTensors, folder: Path,
             _encoder(model).eval()
         which = which.to(drawn.device)
         stamps, rows = copies.take(drawn[which // times] * times + which % times)
-        logits = logits_of(model, stamps, material.train.metadata[rows])
+        logits = logits_of(model, stamps, tensors.train.metadata[rows])
         return classification_loss(logits, label[rows], experiment.loss, weight)
 
     def validate() -> dict[str, float]:
-        logits = answers(model, material.validation)
-        right = (logits.argmax(1) == material.validation.label).float().mean()
+        logits = split_logits(model, tensors.validation)
+        right = (logits.argmax(1) == tensors.validation.label).float().mean()
         return {
-            "validation": float(F.cross_entropy(logits, material.validation.label)),
+            "validation": float(F.cross_entropy(logits, tensors.validation.label)),
             "validation_accuracy": float(right),
         }
 
@@ -138,11 +150,11 @@ def fit_classifier(experiment: Experiment, material: SplitTensors, folder: Path,
     return Fit(freeze(model), progress, folder)
 
 
-def classifying_model(experiment: Experiment, material: SplitTensors) -> nn.Module:
-    channels, classes = len(experiment.channels), len(material.classes)
-    if experiment.kind == "alerce":
-        return Alerce(AlerceConfig(channels, material.train.metadata.shape[1], classes))
-    if experiment.kind == "sequence":
+def classifying_model(experiment: ClassificationExperiment, tensors: SplitTensors) -> nn.Module:
+    channels, classes = len(experiment.channels), len(tensors.classes)
+    if isinstance(experiment, AlerceExperiment):
+        return Alerce(AlerceConfig(channels, tensors.train.metadata.shape[1], classes))
+    if isinstance(experiment, SequenceExperiment):
         encoder = EncoderConfig(channels, experiment.size, experiment.latent)
         return StampSequence(StampSequenceConfig(encoder, experiment.cell, classes=classes))
     return StampMlp(ReconstructorConfig(channels, classes=classes))
@@ -159,7 +171,7 @@ def logits_of(model: nn.Module, stamps: torch.Tensor, metadata: torch.Tensor) ->
     return logits.float()
 
 
-def answers(model: nn.Module, split: Split, batch: int = 512) -> torch.Tensor:
+def split_logits(model: nn.Module, split: Split, batch: int = 512) -> torch.Tensor:
     """Logits (N, classes) of a split."""
     parts = zip(split.stamps.split(batch), split.metadata.split(batch), strict=True)
     with torch.no_grad():
@@ -171,36 +183,42 @@ def split_latents(model: nn.Module, split: Split) -> torch.Tensor:
     return encode(encoder_of(model), split.stamps)
 
 
-def schedule(experiment: Experiment) -> TrainingSchedule:
+def schedule(experiment: BaselineExperiment) -> TrainingSchedule:
     return TrainingSchedule(
-        experiment.epochs, experiment.batch, experiment.rate, experiment.decay, experiment.patience, experiment.mixed
+        experiment.epochs,
+        experiment.batch_size,
+        experiment.lr,
+        experiment.weight_decay,
+        experiment.patience,
+        experiment.mixed,
     )
 
 
 def _pretrain(
-    model: nn.Module, experiment: Experiment, material: SplitTensors, folder: Path, watching: Watching
+    model: nn.Module, experiment: PretrainedExperiment, tensors: SplitTensors, folder: Path, watching: Watching
 ) -> None:
     """Reconstruction before classification: of the stamps alone, and for a staged sequence then of the states too."""
-    if not experiment.pretrained:
-        return
-    stages = ("alone", "through") if experiment.staged else ("alone",)
+    staged = isinstance(experiment, SequenceExperiment) and experiment.staged
+    stages = ("alone", "through") if staged else ("alone",)
     for stage in stages:
-        joint = _Reconstructing(model, experiment, stage).to(material.train.stamps.device)
+        joint = _Reconstructing(model, experiment, stage).to(tensors.train.stamps.device)
         generator = _seeded(experiment.seed)
-        copies = Copies(material.train.stamps, experiment.augmentation, generator)
+        copies = Copies(tensors.train.stamps, experiment.augmentation, generator)
 
         def step(which: torch.Tensor, joint: _Reconstructing = joint, copies: Copies = copies) -> torch.Tensor:
             stamps = copies.take(which)[0]
             return F.mse_loss(joint(stamps).float(), stamps)
 
         def validate(joint: _Reconstructing = joint) -> dict[str, float]:
-            held = material.validation.stamps
+            held = tensors.validation.stamps
             errors = [F.mse_loss(joint(part), part) * len(part) for part in held.split(256)]
             return {"validation": float(sum(errors)) / len(held)}
 
-        length = replace(schedule(experiment), epochs=experiment.pretrained, rate=experiment.pretrained_rate, decay=0.0)
+        length = replace(
+            schedule(experiment), epochs=experiment.pretrain_epochs, rate=experiment.pretrain_lr, decay=0.0
+        )
         place = folder / f"pretrained-{stage}"
-        watch = watching(f"{folder.name}/{place.name}", experiment.pretrained)
+        watch = watching(f"{folder.name}/{place.name}", experiment.pretrain_epochs)
         train(joint, Objective(step, validate, len(copies), watch), length, place, generator)
         load_best(joint, place)
 
@@ -208,14 +226,12 @@ def _pretrain(
 class _Reconstructing(nn.Module):
     """A classifier's own encoder with a decoder behind it, so that reconstruction trains the classifier's weights."""
 
-    def __init__(self, model: nn.Module, experiment: Experiment, stage: str) -> None:
+    def __init__(self, model: nn.Module, experiment: PretrainedExperiment, stage: str) -> None:
         super().__init__()
         self.model = model
         self.through = stage == "through"
-        if isinstance(model, StampMlp):
+        if isinstance(experiment, StampClassifierExperiment):
             self.decoder = Reconstructor(ReconstructorConfig(len(experiment.channels), experiment.sigmoid)).decoder
-        elif not isinstance(model, StampSequence):
-            raise TypeError(f"{experiment.name}: {experiment.kind} has no decoder to pretrain with; set pretrained=0")
 
     def forward(self, stamps: torch.Tensor) -> torch.Tensor:
         if isinstance(self.model, StampSequence):
@@ -231,7 +247,7 @@ def _encoder(model: nn.Module) -> nn.Module:
     return encoder
 
 
-def ready(model: nn.Module, experiment: Experiment, device: torch.device) -> nn.Module:
+def prepare_model(model: nn.Module, experiment: BaselineExperiment, device: torch.device) -> nn.Module:
     """`model` on the device that trains, its weights channels last, which the convolutions of a CPU are faster with.
 
     Where the experiment asks for it its forward pass is compiled in place, so that the names of its weights stay.

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from train.baselines.dataset import SplitTensors
-from train.baselines.reconstruction import Remake, errors, remade, remakers
+from train.baselines.reconstruction import Reconstruct, errors, reconstructed, reconstructors
 from train.baselines.run import Outcome
+from train.experiments.run_folder import CONFIG, PREDICTIONS
 from train.files import write_text
 from train.reporting import figures
 from train.reporting.learning_curves import curves, pretraining
 from train.reporting.page import PageSection, PageTable, Picture, write_page
 from train.reporting.page import picture as _picture
 from train.reporting.tables import class_rows
-from train.training.provenance import CONFIG, PREDICTIONS
 from train.training.scores import calibration_error, score, worded
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
@@ -33,17 +33,19 @@ SEQUENCE: Final = 5
 """Dimensions of a batch of sequences of stamps."""
 
 
-def write_report(outcome: Outcome, material: SplitTensors, folder: Path, *, umap: bool = True) -> None:
+def write_report(outcome: Outcome, tensors: SplitTensors, folder: Path, *, umap: bool = True) -> None:
     """Write table.md, figures/*.png and report.html of a finished run into `folder`."""
     summary, config = outcome.summary, (folder / CONFIG).read_text(encoding="utf-8")
     settings = json.loads(config)
-    made = _remade(outcome, material, settings)
+    made = _reconstructions(outcome, tensors, settings)
     sections = [
-        PageSection("Against the seed, by its own protocol", _scale(summary), _parity_parts(outcome, material)),
+        PageSection(
+            "By the reference protocol, beside the source", _scale(summary), _reference_parts(outcome, tensors)
+        ),
         PageSection("Learning", LEARNED, _learning_parts(outcome, settings)),
-        PageSection("By the honest protocol", HONEST, _honest_parts(outcome, material)),
-        *([PageSection("Reconstructions", RECONSTRUCTED, _reconstruction_parts(made, material))] if made else []),
-        PageSection("The latent space", LATENT, _latent_parts(outcome, material, folder, umap=umap)),
+        PageSection("By the held-out protocol", HELD_OUT, _held_out_parts(outcome, tensors)),
+        *([PageSection("Reconstructions", RECONSTRUCTED, _reconstruction_parts(made, tensors))] if made else []),
+        PageSection("The latent space", LATENT, _latent_parts(outcome, tensors, folder, umap=umap)),
     ]
     facts = {
         "title": summary["run"],
@@ -51,17 +53,17 @@ def write_report(outcome: Outcome, material: SplitTensors, folder: Path, *, umap
         "source": source_line(summary),
         "settings": config,
     }
-    write_text(folder / "table.md", markdown([*table_rows(summary), *_error_rows(made, material)], summary))
+    write_text(folder / "table.md", markdown([*table_rows(summary), *_error_rows(made, tensors)], summary))
     write_page(folder, facts, sections)
 
 
-HONEST: Final = (
+HELD_OUT: Final = (
     "Best weights on validation and test: mean and deviation over the seeds of the run, a bootstrap interval of that "
     "mean over the objects, and as many principal components of the pixels, read by the same converged logistic "
     "regression. Pictures are of the first seed's answers on test."
 )
 LATENT: Final = (
-    "Two groupings of the test stamps' latents that were told nothing of the classes, as many groups as classes, and "
+    "Two groupings of the test stamps' latents that were made without the classes, as many groups as classes, and "
     "how they agree with these; and the latents and the answers laid flat by UMAP, coloured by the true class."
 )
 RECONSTRUCTED: Final = (
@@ -75,11 +77,11 @@ LEARNED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Remade:
-    """What reconstructs. remake: of the first seed. error: (S, classes + 1) of each seed on test, the last over all."""
+class Reconstruction:
+    """What reconstructs, by the first seed; error: (S, classes + 1) on test by seed and class, the last over all."""
 
     name: str
-    remake: Remake
+    reconstruct: Reconstruct
     error: NDArray[np.float64]
 
     def shown(self, place: int) -> str:
@@ -98,8 +100,8 @@ def source_line(summary: Mapping[str, Any]) -> str:
 def table_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """(what, ours, the seed's, difference) as text; the first row is the head."""
     return [
-        *_parity_rows(summary),
-        *(row for split in ("validation", "test") for row in _honest_rows(summary, split)),
+        *_reference_rows(summary),
+        *(row for split in ("validation", "test") for row in _held_out_rows(summary, split)),
     ]
 
 
@@ -116,7 +118,7 @@ def _scale(summary: Mapping[str, Any]) -> str:
     return f"Learned from {summary['rows']:,} {origin} stamps in {length}.{unlike}"
 
 
-def _parity_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _reference_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     origin = summary["source"]["origin"]
     rows = [("figure", f"ours ({origin} data)", "seed's", "difference")]
     for name, ours in summary["parity"].items():
@@ -124,37 +126,37 @@ def _parity_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         unit = f" {UNITS[name]}" if name in UNITS else ""
         digits = 2 if unit else 6
         compared = ("—", "—") if theirs is None else (f"{theirs:.{digits}f}", f"{ours - theirs:+.{digits}f}")
-        rows.append((f"parity: {name}{unit}", f"{ours:.{digits}f}", *compared))
+        rows.append((f"reference protocol: {name}{unit}", f"{ours:.{digits}f}", *compared))
     return rows
 
 
-def _honest_rows(summary: Mapping[str, Any], split: str) -> list[tuple[str, str, str, str]]:
+def _held_out_rows(summary: Mapping[str, Any], split: str) -> list[tuple[str, str, str, str]]:
     found, pca = summary["honest"][split], summary["baseline"][split]
     scores = ("f1", "accuracy", "calibration_error")
-    rows = [(f"honest {split}: {name}", worded(found[name], 4), "—", "—") for name in scores]
-    rows.append((f"honest {split}: f1, 95 %", f"{found['f1']['low']:.4f} … {found['f1']['high']:.4f}", "—", "—"))
+    rows = [(f"held out, {split}: {name}", worded(found[name], 4), "—", "—") for name in scores]
+    rows.append((f"held out, {split}: f1, 95 %", f"{found['f1']['low']:.4f} … {found['f1']['high']:.4f}", "—", "—"))
     rows.append((f"PCA and logistic regression, {split}: f1", f"{pca['f1']:.4f}", "—", "—"))
     return rows
 
 
-def _parity_parts(outcome: Outcome, material: SplitTensors) -> list[PageTable | Picture]:
+def _reference_parts(outcome: Outcome, tensors: SplitTensors) -> list[PageTable | Picture]:
     summary = outcome.summary
-    rows = [[cell.removeprefix("parity: ") for cell in row] for row in _parity_rows(summary)]
-    parts: list[PageTable | Picture] = [PageTable("Parity", rows)]
+    rows = [[cell.removeprefix("reference protocol: ") for cell in row] for row in _reference_rows(summary)]
+    parts: list[PageTable | Picture] = [PageTable("Reference protocol", rows)]
     if summary["pooled"]:
-        drawn = figures.confusion(np.array(summary["pooled"]), material.classes, "Validation, pooled over probe epochs")
+        drawn = figures.confusion(np.array(summary["pooled"]), tensors.classes, "Validation, pooled over probe epochs")
         parts.append(_picture("confusion_pooled", drawn, "What the seed's table is made of: no test result."))
     return parts
 
 
-def _honest_parts(outcome: Outcome, material: SplitTensors) -> list[PageTable | Picture]:
-    true, probability = material.test.true, outcome.probability["test"]
+def _held_out_parts(outcome: Outcome, tensors: SplitTensors) -> list[PageTable | Picture]:
+    true, probability = tensors.test.true, outcome.probability["test"]
     matrix, error = score(true, probability).confusion, calibration_error(true, probability)
     return [
         PageTable("Scores, %", _score_rows(outcome.summary)),
-        PageTable("Test, by class, %", class_rows(true, probability, material.classes, "stamps")),
-        _picture("confusion_test", figures.confusion(matrix, material.classes, "Test, best weights")),
-        _picture("classes", figures.class_table(true, probability, material.classes)),
+        PageTable("Test, by class, %", class_rows(true, probability, tensors.classes, "stamps")),
+        _picture("confusion_test", figures.confusion(matrix, tensors.classes, "Test, best weights")),
+        _picture("classes", figures.class_table(true, probability, tensors.classes)),
         _picture(
             "calibration", figures.calibration(true, probability, error), "A point's size is its share of stamps."
         ),
@@ -172,13 +174,13 @@ def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [*rows, ("macro-F1 of PCA", *(f"{100 * one:.1f}" for one in pca))]
 
 
-def _latent_parts(outcome: Outcome, material: SplitTensors, folder: Path, *, umap: bool) -> list[PageTable | Picture]:
+def _latent_parts(outcome: Outcome, tensors: SplitTensors, folder: Path, *, umap: bool) -> list[PageTable | Picture]:
     found = outcome.summary["clustering"]
     rows = [(name, *(f"{one[key]:.3f}" for key in ("purity", "ari", "nmi"))) for name, one in found.items()]
     table = PageTable("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
     if not umap:
         return [table]
-    true, classes = material.test.true, material.classes
+    true, classes = tensors.test.true, tensors.classes
     with np.load(folder / PREDICTIONS) as kept:
         latents = kept["test_latents"]
     logits = np.log(np.maximum(outcome.probability["test"], 1e-9))
@@ -203,43 +205,43 @@ def _worded(name: str) -> str:
     return STAGES.get(name, name)
 
 
-def _remade(outcome: Outcome, material: SplitTensors, settings: Mapping[str, Any]) -> list[Remade]:
-    first, classes = outcome.fit.folder, len(material.classes)
+def _reconstructions(outcome: Outcome, tensors: SplitTensors, settings: Mapping[str, Any]) -> list[Reconstruction]:
+    first, classes = outcome.fit.folder, len(tensors.classes)
     folders = [first.with_name(f"seed-{settings['seed'] + place}") for place in range(settings["seeds"])]
-    seeds = [remakers(outcome.fit.model, settings, folder) for folder in folders]
+    seeds = [reconstructors(outcome.fit.model, settings, folder) for folder in folders]
     return [
-        Remade(name, remake, np.stack([errors(one[name], material.test, classes) for one in seeds]))
-        for name, remake in seeds[0].items()
+        Reconstruction(name, reconstruct, np.stack([errors(one[name], tensors.test, classes) for one in seeds]))
+        for name, reconstruct in seeds[0].items()
     ]
 
 
-def _error_rows(made: list[Remade], material: SplitTensors) -> list[tuple[str, str, str, str]]:
-    """Rows of `table_rows`: the honest error beside the seed's, which is over its training batches."""
-    names = ("", *(f", {name}" for name in material.classes))
-    places = (len(material.classes), *range(len(material.classes)))
+def _error_rows(made: list[Reconstruction], tensors: SplitTensors) -> list[tuple[str, str, str, str]]:
+    """Rows of `table_rows`: the held-out error beside the source's, which is over its training batches."""
+    names = ("", *(f", {name}" for name in tensors.classes))
+    places = (len(tensors.classes), *range(len(tensors.classes)))
     return [
-        (f"honest test: mse of {_worded(one.name)}{name}", one.shown(place), "—", "—")
+        (f"held out, test: mse of {_worded(one.name)}{name}", one.shown(place), "—", "—")
         for one in made
         for name, place in zip(names, places, strict=True)
     ]
 
 
-def _reconstruction_parts(made: list[Remade], material: SplitTensors) -> list[PageTable | Picture]:
+def _reconstruction_parts(made: list[Reconstruction], tensors: SplitTensors) -> list[PageTable | Picture]:
     """The errors, and two test stamps of each class."""
     rows = [
-        (name, *(one.shown(place) for one in made)) for place, name in enumerate((*material.classes, "all test stamps"))
+        (name, *(one.shown(place) for one in made)) for place, name in enumerate((*tensors.classes, "all test stamps"))
     ]
     return [
         PageTable("Mean squared error on test", [("", *(_worded(one.name) for one in made)), *rows]),
-        *(_reconstruction_picture(one, material) for one in made),
+        *(_reconstruction_picture(one, tensors) for one in made),
     ]
 
 
-def _reconstruction_picture(one: Remade, material: SplitTensors) -> Picture:
-    true = material.test.true
-    rows = np.concatenate([np.flatnonzero(true == place)[:EXAMPLES] for place in range(len(material.classes))])
-    stamps = material.test.stamps[torch.from_numpy(rows)]
-    pair = [part[:, -1] if part.ndim == SEQUENCE else part for part in (stamps, remade(one.remake, stamps))]
-    titles = [material.classes[true[row]] for row in rows]
-    drawn = figures.reconstructions(pair[0].cpu().numpy(), pair[1].cpu().numpy(), material.channels, titles)
+def _reconstruction_picture(one: Reconstruction, tensors: SplitTensors) -> Picture:
+    true = tensors.test.true
+    rows = np.concatenate([np.flatnonzero(true == place)[:EXAMPLES] for place in range(len(tensors.classes))])
+    stamps = tensors.test.stamps[torch.from_numpy(rows)]
+    pair = [part[:, -1] if part.ndim == SEQUENCE else part for part in (stamps, reconstructed(one.reconstruct, stamps))]
+    titles = [tensors.classes[true[row]] for row in rows]
+    drawn = figures.reconstructions(pair[0].cpu().numpy(), pair[1].cpu().numpy(), tensors.channels, titles)
     return _picture(f"reconstructions_{one.name}", drawn, _worded(one.name))

@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from train.baselines.fit import ready, reconstructing_model, reconstruction_loss, schedule
-from train.experiments.experiment import changed, read_experiment
+from train.baselines.fit import prepare_model, reconstructing_model, reconstruction_loss, schedule
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import AutoencoderExperiment, changed
 from train.training.augment import COPIES, Copies
 from train.training.loop import optimiser_of
 
-EXPERIMENT = read_experiment("seed001-ae")[0]
-BATCH = EXPERIMENT.batch
+(EXPERIMENT,) = (run for run in read_experiment("ae") if isinstance(run, AutoencoderExperiment))
+BATCH = EXPERIMENT.batch_size
 SEEDS = "seeds: copies in memory, DataLoader, eager"
 Step = Callable[[], torch.Tensor]
 Clock = Callable[[], float]
@@ -85,7 +86,7 @@ def seeds_way(stamps: torch.Tensor, device: torch.device) -> Step:
     loader = DataLoader(TensorDataset(copies), batch_size=BATCH, shuffle=True)
     torch.manual_seed(1)
     model = reconstructing_model(EXPERIMENT).to(device)
-    optimiser = torch.optim.Adam(model.parameters(), lr=EXPERIMENT.rate)
+    optimiser = torch.optim.Adam(model.parameters(), lr=EXPERIMENT.lr)
 
     def forever() -> Iterator[torch.Tensor]:
         while True:
@@ -110,7 +111,7 @@ def our_way(stamps: torch.Tensor, device: torch.device, *, mixed: bool = False, 
     experiment = changed(EXPERIMENT, {"mixed": mixed, "compiled": compiled})
     copies = Copies(stamps.to(device), "views", torch.Generator())
     torch.manual_seed(1)
-    model = ready(reconstructing_model(experiment), experiment, device)
+    model = prepare_model(reconstructing_model(experiment), experiment, device)
     _, update = optimiser_of(
         model, lambda which: reconstruction_loss(model, copies.take(which)[0], "mse"), schedule(experiment)
     )

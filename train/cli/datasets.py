@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer import terminal
-from train.terminal import check_free, console, fail
+from train.files import check_free
+from train.terminal import console, fail
 
 if TYPE_CHECKING:
     from train.data.dataset_file import Summary

@@ -13,25 +13,28 @@ import typer
 from rich.text import Text
 
 from consumer import terminal
+from consumer.errors import OutputError
+from consumer.writable import check_folder
 from model_zoo.errors import CheckpointError
 from model_zoo.shipped import resolve
-from train.baselines.grid import read_grid
-from train.cli.arguments import check_there, single
+from train.cli.arguments import check_device, check_export, check_there, single, training_device
 from train.data.pickles.safe_pickle import PickleError
 from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
-from train.experiments.device import check_device
-from train.experiments.experiment import Experiment, ExperimentError, names, read_experiment, unread
-from train.terminal import check_free, fail
+from train.experiments.catalogue import names, read_experiment, read_grid, unread
+from train.experiments.experiment import BaselineExperiment, Experiment, ExperimentError, ServingExperiment
+from train.experiments.old_names import folder_of
+from train.experiments.run_folder import check_resumable, check_settings
+from train.files import check_free
 from train.terminal import console as messages
+from train.terminal import fail, warn
 
 app = typer.Typer(help="Experiments.", no_args_is_help=True)
 console = terminal.console(
     width=None if sys.stdout.isatty() else 200
 )  # what is no terminal has no width: names stay whole
-WEIGHTS = ("*.pt", "*.safetensors")
 
-Name = Annotated[str, typer.Argument(help="An experiment, as listed by `estampa-train experiments`.")]
+Name = Annotated[str, typer.Argument(help="An experiment; `estampa-train experiments NAME` shows its settings.")]
 Data = Annotated[
     list[Path],
     typer.Option(help="A data set: .npz, or one of the seeds' pickles; for estampa-serve archives too, repeatable."),
@@ -51,21 +54,12 @@ def answered() -> Iterator[None]:
     """A user's error is one line and status 2; Ctrl-C is a clean stop."""
     try:
         yield
-    except (ExperimentError, DatasetError, PickleError, TrainingError, CheckpointError, OSError) as error:
+    except (ExperimentError, DatasetError, PickleError, TrainingError, CheckpointError, OutputError, OSError) as error:
         raise fail(error) from error
     except KeyboardInterrupt as stop:
         left = "; ".join(["stopped", *map(str, stop.args)])
         messages.print(f"{left}; the same command goes on from there", soft_wrap=True, highlight=False)
         raise typer.Exit(130) from None
-
-
-def check_begun(folders: list[Path]) -> None:
-    """Raises ExperimentError unless one of the folders holds weights that a run can go on from."""
-    if not any(next(folder.rglob(kind), None) for folder in folders for kind in WEIGHTS):
-        looked = ", ".join(map(str, folders))
-        raise ExperimentError(
-            f"--resume: no run to go on with is in {looked}; give its --out, or begin without --resume"
-        )
 
 
 @app.command("run")
@@ -80,47 +74,37 @@ def run_command(
     umap: Annotated[bool, typer.Option(help="Draw the UMAPs too; they take a minute.")] = True,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files too.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Only go on with a run that was stopped: begin none.")
+        bool, typer.Option("--resume", help="Only go on with a run, for more epochs or seeds too; begin none.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run in the folder, begin anew.")] = False,
 ) -> None:
-    """Run an experiment with all its variants; a run that was stopped goes on where it was, --resume or not."""
+    """Run an experiment with all its variants; the same command goes on with a run that was stopped."""
     with answered():
         experiments = read_experiment(name, settings or [], only or [])
         _warn(experiments[0], settings or [])
-        if resume:
-            check_begun([out / experiment.run for experiment in experiments])
         check_device(device)
-        check_there(data if experiments[0].kind == "serve" else [single(data)])
-        if experiments[0].kind == "serve":
-            if tensorboard:
-                raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
-            from train.experiments.device import choose_device
-            from train.serving.card import card_table
-            from train.serving.run import run_serving
-
-            where, folder = choose_device(device), out / experiments[0].run
-            made = run_serving(experiments[0], data, folder, _told, origin=origin, device=where, umap=umap)
-            for checkpoint in made:
-                console.print(card_table(checkpoint), highlight=False)
-            console.print(f"→ {folder / 'report.html'}")
-            return
-        from train.baselines.launch import Trial, launch
-        from train.data.source import load_stamps, source_of
-        from train.experiments.device import choose_device
-
-        trial = Trial(choose_device(device), umap, tensorboard)
-        stamps = load_stamps(single(data))
-        source = source_of(data[0], stamps, origin)
-        for experiment in experiments:
-            folder = out / experiment.run
-            launch(experiment, stamps, source, folder, trial)
-            console.print((folder / "table.md").read_text(encoding="utf-8"), highlight=False)
-            console.print(f"→ {folder / 'report.html'}")
+        served = isinstance(experiments[0], ServingExperiment)
+        check_there(data if served else [single(data)])
+        check_folder("--out", out)
+        folders = [folder_of(out, experiment.run) for experiment in experiments]
+        _check_runs(experiments, folders, data, resume=resume, overwrite=overwrite)
+        if served and tensorboard:
+            raise ExperimentError(f"--tensorboard: {name} writes its losses to metrics.jsonl alone; leave it out")
+        launch = _launch_served if served else _launch_baselines
+        launch(experiments, data, folders, origin, device, umap=umap, tensorboard=tensorboard, overwrite=overwrite)
 
 
 @app.command("experiments")
-def experiments_command() -> None:
-    """List the experiments."""
+def experiments_command(
+    which: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this experiment, with settings.")] = None,
+) -> None:
+    """List the experiments; with NAME, show one: its settings, the data it takes and how to make such data."""
+    if which is not None:
+        with answered():
+            from train.cli.experiment_page import experiment_page
+
+            typer.echo(experiment_page(which))
+        return
     for name in names():
         runs = read_experiment(name)
         variants = f" (--only {', '.join(run.variant for run in runs)})" if len(runs) > 1 else ""
@@ -152,10 +136,12 @@ def convert_command(
 def export_command(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run of estampa-serve.")],
     to: Annotated[Path, typer.Option(help="Where the consumer finds it: model_zoo/weights/NAME.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint that is there.")] = False,
 ) -> None:
     """Write the checkpoint of a run where the consumer loads it from."""
     with answered():
         check_there([run_folder])
+        check_export(to, overwrite=overwrite)
         from train.serving.run import export
 
         checkpoint = export(run_folder, to)
@@ -222,22 +208,70 @@ def sweep_command(
         points = read_grid(grid, draws, seed)
         check_device(device)
         check_there([single(data)])
-        from train.baselines.launch import Trial
-        from train.baselines.sweep import sweep
+        check_folder("--out", out)
+        from train.baselines.launch import Trial, sweep
         from train.data.source import load_stamps, source_of
-        from train.experiments.device import choose_device
 
-        trial = Trial(choose_device(device), umap=False)
+        trial = Trial(training_device(device), umap=False)
         stamps = load_stamps(single(data))
         source = source_of(data[0], stamps, origin)
-        console.print(sweep(experiment, stamps, source, points, out / experiment.run, trial))
+        console.print(sweep(experiment, stamps, source, points, folder_of(out, experiment.run), trial))
+
+
+def _launch_served(
+    experiments: list[Experiment], data: list[Path], folders: list[Path], origin: str | None, device: str, **how: bool
+) -> None:
+    from train.serving.card import card_table
+    from train.serving.run import run_serving
+
+    where = training_device(device)
+    for experiment, folder in zip(experiments, folders, strict=True):
+        if isinstance(experiment, ServingExperiment):
+            options = {name: how[name] for name in ("umap", "overwrite")}
+            made = run_serving(experiment, data, folder, _print_line, origin=origin, device=where, **options)
+            for checkpoint in made:
+                console.print(card_table(checkpoint), highlight=False)
+            console.print(f"→ {folder / 'report.html'}")
+
+
+def _launch_baselines(
+    experiments: list[Experiment], data: list[Path], folders: list[Path], origin: str | None, device: str, **how: bool
+) -> None:
+    from train.baselines.launch import Trial, launch
+    from train.baselines.progress import RunProgress
+    from train.data.source import load_stamps, source_of
+
+    trial = Trial(training_device(device), **how)
+    stamps = load_stamps(single(data))
+    source = source_of(data[0], stamps, origin)
+    runs = [experiment for experiment in experiments if isinstance(experiment, BaselineExperiment)]
+    progress = RunProgress(runs)
+    for experiment, folder in zip(runs, folders, strict=True):
+        launch(experiment, stamps, source, folder, trial, progress)
+        console.print((folder / "table.md").read_text(encoding="utf-8"), highlight=False)
+        console.print(f"→ {folder / 'report.html'}")
+
+
+def _check_runs(
+    experiments: list[Experiment], folders: list[Path], data: list[Path], *, resume: bool, overwrite: bool
+) -> None:
+    """Raise ExperimentError, before the data is read, where the folders hold other runs than those requested."""
+    if resume and overwrite:
+        raise ExperimentError("--resume goes on with a run, and --overwrite begins anew; give one of them")
+    if resume:
+        check_resumable(folders)
+    for experiment, folder in zip(experiments, folders, strict=True):
+        if not overwrite:
+            check_settings(folder, experiment, resume=resume)
+        elif inside := [path for path in data if path.resolve().is_relative_to(folder.resolve())]:
+            raise ExperimentError(f"--overwrite would remove the input {inside[0]}; move it, or give another --out")
 
 
 def _warn(experiment: Experiment, settings: list[str]) -> None:
     """Of settings that change nothing, before hours go into the run."""
     for line in unread(experiment, settings):
-        messages.print(Text.assemble(("warning:", "yellow"), f" --set {line}"), soft_wrap=True)
+        warn(f"--set {line}")
 
 
-def _told(line: str) -> None:
+def _print_line(line: str) -> None:
     console.print(line, highlight=False)

@@ -10,7 +10,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from train.cli.arguments import check_there
-from train.terminal import check_free, console, fail
+from train.files import check_free
+from train.terminal import console, fail
 
 app = typer.Typer(
     help="A simulated sky: labelled nights of ZTF alerts, data sets, and how real they look.",
@@ -123,7 +124,9 @@ def dataset(
         str, typer.Option(help="Which of the seed projects' pickles to be like, e.g. stamp_dataset_21_new.")
     ],
     out: Annotated[Path, typer.Option(help="The pickle to write.")],
-    scale: Annotated[float, typer.Option(min=0.0001, max=1.0, help="Share of the full size.")] = 1.0,
+    scale: Annotated[
+        float, typer.Option(min=0.0001, max=1.0, help="Share of the full training set; validation and test are whole.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
     processes: Processes = CORES,
 ) -> None:

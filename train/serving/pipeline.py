@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
 from train.data.alert_table import AlertTable
-from train.experiments.experiment import Experiment
+from train.experiments.experiment import ServingExperiment
 from train.serving.card import card, of_interest, own_scores
 from train.serving.dataset import Alerts, Folds
 from train.serving.evaluate import OwnSplit, judge_own, sequence_scores
@@ -52,7 +52,7 @@ class ServedModels:
 
 
 def fit_served(
-    experiment: Experiment,
+    experiment: ServingExperiment,
     serving: ServingConfig,
     alerts: Alerts,
     own: Mapping[str, AlertTable],

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model_zoo.classes import CLASSES
 from train.experiments.experiment import Experiment
+from train.experiments.run_folder import CONFIG
 from train.reporting import figures
 from train.reporting.figures import COLOURS
 from train.reporting.page import PageSection, PageTable, Picture, picture, write_page
@@ -22,7 +23,6 @@ from train.serving.model_selection import JUDGES, first_alerts
 from train.serving.pipeline import SERVED, ServedModels
 from train.training.losses import EVERY
 from train.training.metrics_log import MetricsLog
-from train.training.provenance import CONFIG
 from train.training.scores import calibration_error, clustering, score
 
 HEADS: Final = {"mlp": "The image head", "fused": "The head that sees metadata too", "recurrent": "The recurrent head"}

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from model_zoo.checkpoint import Checkpoint, load, save
 from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing
-from train.experiments.experiment import Experiment, ExperimentError, altered
+from train.experiments.catalogue import altered
+from train.experiments.experiment import ExperimentError, ServingExperiment
+from train.experiments.run_folder import CONFIG, DATA, PREDICTIONS, SUMMARY, check_data, clear
 from train.files import write_arrays, write_json, write_text
 from train.serving.card import card_table, described
 from train.serving.dataset import gather
@@ -27,7 +29,7 @@ from train.serving.report import write_serve_report
 from train.training.loop import METRICS
 from train.training.metrics_log import MetricsLog
 from train.training.probe import pca_probe
-from train.training.provenance import CONFIG, DATA, PREDICTIONS, SUMMARY, environment
+from train.training.provenance import environment
 from train.training.scores import bootstrap_interval, clustering, score
 
 CHECKPOINT: Final = "checkpoint"
@@ -41,7 +43,7 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
-def serving_of(experiment: Experiment, normalisation: str = "noise") -> ServingConfig:
+def serving_of(experiment: ServingExperiment, normalisation: str = "noise") -> ServingConfig:
     """The settings of a served model that an experiment names."""
     return ServingConfig(
         preprocessing=Preprocessing(experiment.size, experiment.channels, normalisation),
@@ -55,7 +57,7 @@ def serving_of(experiment: Experiment, normalisation: str = "noise") -> ServingC
 
 
 def run_serving(
-    experiment: Experiment,
+    experiment: ServingExperiment,
     paths: Sequence[Path],
     folder: Path,
     say: Say = quiet,
@@ -63,12 +65,13 @@ def run_serving(
     origin: str | None = None,
     device: torch.device = CPU,
     umap: bool = True,
+    overwrite: bool = False,
 ) -> list[Checkpoint]:
     """Choose, score, train and write the served models into `folder`: one of images, and one of metadata too.
 
-    origin: of the sets of stamps among `paths`, unstated by default. A run that was stopped goes on: what was fitted
-    is kept by all that its weights depend on, so that other settings in the same folder are fitted anew. Raises
-    ExperimentError where no alert that can be judged has a label.
+    origin: of the sets of stamps among `paths`, unstated by default. overwrite: the run in `folder` is removed, once
+    the data is read. A run that was stopped goes on: what was fitted is kept by all that its weights depend on. Raises
+    ExperimentError where no alert that can be judged has a label, or `folder` holds a run on other data.
     """
     given = find_given(paths)
     lessons = read_given(given, experiment.size, origin)
@@ -77,11 +80,15 @@ def run_serving(
     serving = serving_of(experiment, "minmax" if lessons.faint else "noise")
     alerts = gather(lessons.judged, lessons.skies, serving.preprocessing)
     data = {"data": described(alerts, given, lessons), "environment": environment(device)}
+    source = _source(lessons, data["data"])
+    if overwrite:
+        clear(folder)
+    check_data(folder, source)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SUMMARY).unlink(missing_ok=True)  # of a run before, maybe on other data
-    write_json(folder / CONFIG, asdict(experiment))
+    (folder / SUMMARY).unlink(missing_ok=True)  # it would be of the run before, while this one is under way
+    write_json(folder / CONFIG, experiment.settings())
     write_json(folder / "environment.json", data["environment"])
-    write_json(folder / DATA, data["data"] | _source(lessons, data["data"]))
+    write_json(folder / DATA, data["data"] | source)
     encoders = Encoders(folder / "encoders", device, MetricsLog(folder / METRICS))
     served = fit_served(experiment, serving, alerts, lessons.own, encoders, data, say)
     for checkpoint in served.checkpoints:
@@ -92,12 +99,12 @@ def run_serving(
         shutil.rmtree(folder / METADATA)  # of a run before, on other data
     save_predictions(folder / PREDICTIONS, served)
     if {"validation", "test"} <= served.own.keys():
-        write_json(folder / SUMMARY, summary(experiment, served, _source(lessons, data["data"])))
+        write_json(folder / SUMMARY, summary(experiment, served, source))
     write_serve_report(served, encoders.journal, experiment, folder, umap=umap)
     return served.checkpoints
 
 
-def summary(experiment: Experiment, served: ServedModels, source: Mapping[str, Any]) -> dict[str, Any]:
+def summary(experiment: ServingExperiment, served: ServedModels, source: Mapping[str, Any]) -> dict[str, Any]:
     """What `compare` and `scoreboard` read, of a run on a set with a validation and a test of its own.
 
     Of one seed there is no deviation. epochs: how often the encoder that serves drew all that it learned from, rounded.
@@ -121,7 +128,7 @@ def summary(experiment: Experiment, served: ServedModels, source: Mapping[str, A
         "run": experiment.run,
         "title": experiment.title,
         "kind": experiment.kind,
-        "settings": asdict(experiment),
+        "settings": experiment.settings(),
         "source": dict(source),
         "parity": {f"test_{name}": 100 * shown[name] for name in ("accuracy", "f1")},
         "pooled": [],

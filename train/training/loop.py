@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,15 +97,17 @@ def train(
     _write_metrics(folder, progress.records)
     try:
         while progress.epoch < schedule.epochs and progress.since_best < schedule.patience:
+            start = time.perf_counter()
             loss = _epoch(model, update, objective, schedule, generator, progress)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at a rate of {schedule.rate}; {kept(folder)}; "
-                    "lower it with --set rate=… and another --out"
+                    "lower it with --set lr=… and another --out"
                 )
             model.eval()
             with torch.no_grad():
                 record = {"epoch": progress.epoch + 1, "train": loss, **objective.validate()}
+            record["seconds"] = round(time.perf_counter() - start, 3)
             if progress.seen(record):
                 _save(folder / BEST, {"model": model.state_dict(), "epoch": progress.epoch})
             _save(folder / LAST, _state(model, optimiser, generator, progress))

@@ -1,4 +1,4 @@
-"""What a run was made with, besides its settings and data: code, libraries and processor; and the files it leaves."""
+"""What a run was made with, besides its settings and data: code, libraries and processor."""
 
 import platform
 import shutil
@@ -13,12 +13,6 @@ import torch
 
 ROOT: Final = Path(__file__).parents[2]
 CPU: Final = Path("/proc/cpuinfo")
-
-CONFIG: Final = "config.json"
-DATA: Final = "data.json"
-SUMMARY: Final = "summary.json"
-PREDICTIONS: Final = "predictions.npz"
-"""Files of a finished run: its settings, its data, its figures, and its answers for validation and test."""
 
 
 def code(root: Path = ROOT) -> str:

@@ -11,12 +11,13 @@ from tests.train.conftest import FLOAT64
 from train.baselines import fit
 from train.baselines.dataset import Split, SplitTensors, balanced_rows
 from train.baselines.fit import fit_classifier, fit_reconstruction
-from train.experiments.experiment import changed, read_experiment
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import changed
 
-SMALL = {"epochs": 3, "batch": 8, "rate": 1e-3}
+SMALL = {"epochs": 3, "batch_size": 8, "lr": 1e-3}
 
 
-def material(stamps: int = 10) -> SplitTensors:
+def tensors(stamps: int = 10) -> SplitTensors:
     """Round sources whose width is their class."""
     draw = torch.Generator().manual_seed(6)
     label = torch.arange(stamps) % 2
@@ -32,15 +33,15 @@ def material(stamps: int = 10) -> SplitTensors:
 def test_the_losses_of_an_autoencoder_are_pinned(tmp_path: Path) -> None:
     """Data order, augmentation, optimiser and initial weights: a change of any shows here."""
     three = {"channels": "science,template,difference", "augmentation": "tiles"}
-    experiment = changed(read_experiment("seed001-ae")[0], SMALL | three)
-    records = fit_reconstruction(experiment, material(), tmp_path).progress.records
+    experiment = changed(read_experiment("ae")[0], SMALL | three)
+    records = fit_reconstruction(experiment, tensors(), tmp_path).progress.records
     assert [record["train"] for record in records] == pytest.approx(AUTOENCODER, rel=FLOAT64)
 
 
 @pytest.mark.usefixtures("float64")
 def test_the_losses_of_a_classifier_are_pinned(tmp_path: Path) -> None:
-    experiment = changed(read_experiment("seed000-clasificador-v1")[0], SMALL)
-    records = fit_classifier(experiment, material(), tmp_path).progress.records
+    experiment = changed(read_experiment("clasificador-v1")[0], SMALL)
+    records = fit_classifier(experiment, tensors(), tmp_path).progress.records
     assert [record["train"] for record in records] == pytest.approx(CLASSIFIER, rel=FLOAT64)
 
 
@@ -48,7 +49,7 @@ def test_a_balanced_epoch_sees_as_many_of_each_class_and_every_stamp_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    whole = material(12)
+    whole = tensors(12)
     label = torch.tensor([0] * 9 + [1] * 3)
     skewed = replace(whole, train=replace(whole.train, label=label))
 
@@ -60,7 +61,7 @@ def test_a_balanced_epoch_sees_as_many_of_each_class_and_every_stamp_of_them(
     for balanced in (False, True):
         seen.clear()
         settings = SMALL | {"epochs": 1, "augmentation": "views", "balanced": balanced}
-        experiment = changed(read_experiment("seed000-clasificador-v1")[0], settings)
+        experiment = changed(read_experiment("clasificador-v1")[0], settings)
         fit_classifier(experiment, skewed, tmp_path / str(balanced))
         counts = torch.bincount(torch.cat(seen)).tolist()
         assert counts == ([54, 54] if balanced else [54, 18])
@@ -69,16 +70,16 @@ def test_a_balanced_epoch_sees_as_many_of_each_class_and_every_stamp_of_them(
 
 
 def test_pretraining_has_a_rate_of_its_own(tmp_path: Path) -> None:
-    (experiment,) = read_experiment("seed000-clasificador-v2", ["epochs=1", "pretrained=2", "batch=8"])
+    (experiment,) = read_experiment("clasificador-v2", ["epochs=1", "pretrain_epochs=2", "batch_size=8"])
     losses = []
     for rate in (1e-12, 1e-3):
         folder = tmp_path / str(rate)
-        fit_classifier(changed(experiment, {"pretrained_rate": rate}), material(), folder)
+        fit_classifier(changed(experiment, {"pretrain_lr": rate}), tensors(), folder)
         lines = (folder / "pretrained-alone" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         losses.append([json.loads(line)["validation"] for line in lines])
     assert losses[0][1] == pytest.approx(losses[0][0], rel=1e-6)
     assert losses[1][1] < 0.999 * losses[1][0]
-    assert read_experiment("seed001-staged")[0].pretrained_rate == read_experiment("seed001-ae")[0].rate
+    assert read_experiment("staged")[0].pretrain_lr == read_experiment("ae")[0].lr
 
 
 AUTOENCODER = [0.0485764989932, 0.0340148587051, 0.0363811247522]

@@ -13,13 +13,13 @@ from matplotlib.colors import to_rgb
 from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig
 from tests.train.seeds import sequences, single, write
 from train.baselines.dataset import SplitTensors, prepare
-from train.baselines.reconstruction import remade, remakers
+from train.baselines.reconstruction import reconstructed, reconstructors
 from train.baselines.report import write_report
 from train.baselines.run import Outcome, run
 from train.data.pickles.layouts import read_layout
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
-from train.experiments.experiment import read_experiment
+from train.experiments.catalogue import read_experiment
 from train.reporting import figures
 from train.reporting.learning_curves import CROSS_ENTROPY, ENTROPY, MSE, RMSE, WEIGHTED, curves, pretraining
 from train.training.loop import load_best
@@ -42,15 +42,17 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
 
 def finished_run(sets: dict[str, StampSet], folder: Path, name: str, *settings: str) -> tuple[Outcome, SplitTensors]:
     (experiment,) = read_experiment(name, [*SMALL, *settings])
-    material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
-    outcome = run(experiment, material, StampSource("test", "0"), folder)
-    write_report(outcome, material, folder, umap=False)
-    return outcome, material
+    tensors = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
+    outcome = run(experiment, tensors, StampSource("test", "0"), folder)
+    write_report(outcome, tensors, folder, umap=False)
+    return outcome, tensors
 
 
 def mse_rows(folder: Path) -> dict[str, str]:
     rows = [line.split(" | ") for line in (folder / "table.md").read_text(encoding="utf-8").splitlines()]
-    return {row[0].removeprefix("| honest test: "): row[1] for row in rows if row[0].startswith("| honest test: mse")}
+    return {
+        row[0].removeprefix("| held out, test: "): row[1] for row in rows if row[0].startswith("| held out, test: mse")
+    }
 
 
 @pytest.mark.parametrize(
@@ -88,45 +90,45 @@ def test_every_panel_is_labelled_and_marks_the_best_epoch() -> None:
 
 
 def test_a_staged_model_shows_both_stages_curves_errors_and_stamps(sets: dict[str, StampSet], tmp_path: Path) -> None:
-    outcome, material = finished_run(sets, tmp_path, "seed001-staged", "pretrained=2", "seeds=1")
+    outcome, tensors = finished_run(sets, tmp_path, "staged", "pretrain_epochs=2", "seeds=1")
     for stage in ("pretrained-alone", "pretrained-through"):
         assert (tmp_path / "figures" / f"learning_curves_{stage}.png").is_file()
         assert (tmp_path / "figures" / f"reconstructions_{stage}.png").is_file()
         assert len(pretraining(outcome.fit.folder)[stage][0].lines["train"]) == 2
     settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    made = remakers(outcome.fit.model, settings, outcome.fit.folder)
-    alone, through = (remade(remake, material.test.stamps) for remake in made.values())
+    made = reconstructors(outcome.fit.model, settings, outcome.fit.folder)
+    alone, through = (reconstructed(reconstruct, tensors.test.stamps) for reconstruct in made.values())
     plain = deepcopy(outcome.fit.model)
     for stage, seen in (("alone", alone), ("through", through)):
         load_best(torch.nn.ModuleDict({"model": plain}), outcome.fit.folder / f"pretrained-{stage}")
         answers = {"alone": plain.reconstruct, "through": plain.reconstruct_through}
-        found = {name: remade(answer, material.test.stamps) for name, answer in answers.items()}
+        found = {name: reconstructed(answer, tensors.test.stamps) for name, answer in answers.items()}
         assert not torch.allclose(found["alone"], found["through"])
         torch.testing.assert_close(seen, found[stage])
     rows = mse_rows(tmp_path)
-    assert len(rows) == 2 * (1 + len(material.classes))
-    error = float((through - material.test.stamps).square().mean())
+    assert len(rows) == 2 * (1 + len(tensors.classes))
+    error = float((through - tensors.test.stamps).square().mean())
     assert float(rows["mse of pretraining: autoencoder through the recurrent layer"]) == pytest.approx(error, abs=1e-6)
 
 
 def test_a_pretrained_classifier_reconstructs_with_the_weights_of_its_pretraining(
     sets: dict[str, StampSet], tmp_path: Path
 ) -> None:
-    outcome, material = finished_run(sets, tmp_path, "seed000-clasificador-v2", "pretrained=1", "seeds=1")
+    outcome, tensors = finished_run(sets, tmp_path, "clasificador-v2", "pretrain_epochs=1", "seeds=1")
     assert (tmp_path / "figures" / "reconstructions_pretrained-alone.png").is_file()
     settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    (remake,) = remakers(outcome.fit.model, settings, outcome.fit.folder).values()
+    (reconstruct,) = reconstructors(outcome.fit.model, settings, outcome.fit.folder).values()
     place = outcome.fit.folder / "pretrained-alone" / "best.pt"
     state = torch.load(place, weights_only=True)["model"]
     plain = Reconstructor(ReconstructorConfig(sigmoid=False))
     names = {name.removeprefix("model."): value for name, value in state.items() if "head" not in name}
     plain.load_state_dict(names)
     with torch.no_grad():
-        torch.testing.assert_close(remade(remake, material.test.stamps), plain(material.test.stamps))
+        torch.testing.assert_close(reconstructed(reconstruct, tensors.test.stamps), plain(tensors.test.stamps))
 
 
 def test_a_classifier_without_a_decoder_shows_no_reconstruction(sets: dict[str, StampSet], tmp_path: Path) -> None:
-    finished_run(sets, tmp_path, "seed000-clasificador-v1", "seeds=1")
+    finished_run(sets, tmp_path, "clasificador-v1", "seeds=1")
     assert not mse_rows(tmp_path)
     assert "<h2>Reconstructions" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
@@ -134,16 +136,16 @@ def test_a_classifier_without_a_decoder_shows_no_reconstruction(sets: dict[str, 
 def test_the_honest_error_is_of_the_best_weights_of_every_seed_and_each_class(
     sets: dict[str, StampSet], tmp_path: Path
 ) -> None:
-    _, material = finished_run(sets, tmp_path, "seed000-reconstructor-v1", "seeds=2", "rate=1e-2")
-    found = {name: [] for name in ("", *material.classes)}
+    _, tensors = finished_run(sets, tmp_path, "reconstructor-v1", "seeds=2", "lr=1e-2")
+    found = {name: [] for name in ("", *tensors.classes)}
     model = Reconstructor(ReconstructorConfig())
     for seed in (1, 2):
         load_best(model, tmp_path / f"seed-{seed}")
         with torch.no_grad():
-            squared = (model(material.test.stamps) - material.test.stamps).square()
+            squared = (model(tensors.test.stamps) - tensors.test.stamps).square()
         found[""].append(float(squared.mean()))
-        for place, name in enumerate(material.classes):
-            found[name].append(float(squared[material.test.label == place].mean()))
+        for place, name in enumerate(tensors.classes):
+            found[name].append(float(squared[tensors.test.label == place].mean()))
     rows = mse_rows(tmp_path)
     for name, values in found.items():
         mean, spread = map(float, rows[f"mse of reconstructor{f', {name}' * bool(name)}"].split(" ± "))

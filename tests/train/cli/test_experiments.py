@@ -16,7 +16,7 @@ from tests.train.seeds import single, write
 from train.__main__ import app
 from train.training import loop
 
-CHEAP = "seed000-reconstructor-v1"
+CHEAP = "reconstructor-v1"
 SHORT = ["--set", "epochs=1", "--set", "probe_epochs=1", "--set", "seeds=1"]
 
 
@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two finished runs."""
     out = tmp_path_factory.mktemp("runs")
-    for name, only in (("seed000-clasificador-v1", []), ("seed001-latent", ["--only", "42"])):
+    for name, only in (("clasificador-v1", []), ("ae-latent", ["--only", "42"])):
         found = invoke("run", name, "--data", data, "--out", out, "--origin", "simulated", "--no-umap", *only, *SHORT)
         assert found.exit_code == 0, found.output
     return out
@@ -39,20 +39,34 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
 
 
+def test_a_run_says_first_what_it_will_do_and_then_where_it_is(data: Path, tmp_path: Path) -> None:
+    arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", "--device", "cpu", *SHORT)
+    lines = invoke(*arguments, "--set", "seeds=2").stderr.splitlines()
+    first = lines.index(
+        f"{CHEAP}: 2 fits of at most 1 epoch, reconstructor, on 60 training stamps of stamp_dataset_21_new.pkl "
+        f"(unstated), on cpu → {tmp_path / CHEAP}"
+    )
+    phases = [line.removeprefix(f"{CHEAP}: ").split(", at most")[0] for line in lines[first + 1 :]]
+    assert [phases[0], phases[-1]] == ["seed 1 of 2", "figures and report"]
+    assert "seed 2 of 2" in phases
+    again = invoke(*arguments, "--set", "seeds=2")
+    assert f"{CHEAP}: finished before, in {tmp_path / CHEAP}" in again.stderr
+
+
 def test_compare_puts_runs_side_by_side_with_their_data(runs: Path) -> None:
-    found = invoke("compare", runs / "seed000-clasificador-v1", runs / "seed001-latent-42")
+    found = invoke("compare", runs / "clasificador-v1", runs / "ae-latent-42")
     assert found.exit_code == 0, found.output
-    assert "seed001-latent-42" in found.output
+    assert "ae-latent-42" in found.output
     assert found.output.count("simulated") == 2
 
 
 def test_compare_tells_stamps_apart_that_have_the_same_labels(runs: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    shutil.copytree(runs / "seed000-clasificador-v1", other)
+    shutil.copytree(runs / "clasificador-v1", other)
     summary = json.loads((other / "summary.json").read_text())
     summary["source"]["fingerprint"] = "of other stamps"
     (other / "summary.json").write_text(json.dumps(summary))
-    found = invoke("compare", runs / "seed000-clasificador-v1", other)
+    found = invoke("compare", runs / "clasificador-v1", other)
     assert found.exit_code == 2
     assert "were tested on different stamps" in found.output
 
@@ -71,18 +85,18 @@ def test_the_scoreboard_has_a_dash_for_what_was_not_run_and_says_what_data_ours_
     assert made.split("|")[3].strip().endswith("(simulated, 60 stamps, 1 epoch)")
     (missing,) = [line for line in lines if "L = 130" in line]
     assert missing.split("|")[3].strip() == "—"
-    beside = [line for line in lines if line.startswith("| seed001-latent-42 ")]
+    beside = [line for line in lines if line.startswith("| ae-latent-42 ")]
     assert [line.split("|")[2].strip() for line in beside] == ["precision", "recall", "f1", "mse"]
     assert all("simulated" in line for line in beside)
 
 
 def test_the_scoreboard_passes_over_a_run_whose_settings_are_not_the_experiment_s(data: Path, tmp_path: Path) -> None:
-    arguments = ("seed001-latent", "--only", "42", "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
+    arguments = ("ae-latent", "--only", "42", "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
     assert invoke("run", *arguments, "--set", "latent=5").exit_code == 0
     lines = invoke("scoreboard", "--out", tmp_path, "--markdown").output.splitlines()
     (line,) = [line for line in lines if line.startswith("| frozen autoencoder, L = 42")]
     assert line.split("|")[3].strip() == "—"
-    assert not [line for line in lines if line.startswith("| seed001-latent-42 ")]
+    assert not [line for line in lines if line.startswith("| ae-latent-42 ")]
 
 
 def test_a_simulated_figure_cannot_be_relabelled_real(tmp_path: Path) -> None:
@@ -97,7 +111,7 @@ def test_a_simulated_figure_cannot_be_relabelled_real(tmp_path: Path) -> None:
     assert "says itself that it is simulated; leave --origin out" in found.output
     found = invoke(*common, "--data", bare, "--origin", "real")
     assert found.exit_code == 2
-    assert "holds a run with origin = 'simulated', and 'real' is asked for; give another --out" in found.output
+    assert "holds a run with origin = 'simulated', and 'real' is requested; give another --out" in found.output
     found = invoke(*common, "--data", bare, "--origin", "banana")
     assert found.exit_code == 2
     assert "'banana' is not one of 'real', 'simulated', 'unstated'" in found.output
@@ -106,15 +120,15 @@ def test_a_simulated_figure_cannot_be_relabelled_real(tmp_path: Path) -> None:
 def test_sweep_prints_its_points_and_runs_none_again(data: Path, tmp_path: Path) -> None:
     arguments = ("sweep", "alerce-stamp", "--only", "images", "--data", data, "--out", tmp_path, *SHORT)
     for _ in range(2):
-        found = invoke(*arguments, "--grid", "rate=1e-3,1e-4", "--grid", "batch=20,30", "--draws", "2")
+        found = invoke(*arguments, "--grid", "lr=1e-3,1e-4", "--grid", "batch_size=20,30", "--draws", "2")
         assert found.exit_code == 0, found.output
-        assert found.stdout.count("batch=") == 2
+        assert found.stdout.count("batch_size=") == 2
     made = list((tmp_path / "alerce-stamp-images").iterdir())
     assert len(made) == 2
 
 
 def test_sweep_asks_which_variant(data: Path, tmp_path: Path) -> None:
-    found = invoke("sweep", "seed001-latent", "--data", data, "--out", tmp_path, "--grid", "rate=1e-3")
+    found = invoke("sweep", "ae-latent", "--data", data, "--out", tmp_path, "--grid", "lr=1e-3")
     assert found.exit_code == 2
     assert "name the one to search with --only" in found.output
 
@@ -127,7 +141,7 @@ def test_sweep_asks_which_variant(data: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_option_is_one_line(arguments: list[str], message: str, data: Path, tmp_path: Path) -> None:
-    found = invoke("run", "seed001-latent", "--data", data, "--out", tmp_path, *SHORT, *arguments)
+    found = invoke("run", "ae-latent", "--data", data, "--out", tmp_path, *SHORT, *arguments)
     assert found.exit_code == 2
     assert message in found.output
     assert len(found.output.splitlines()) <= 2  # the device, the error
@@ -175,14 +189,14 @@ def test_a_rate_that_explodes_keeps_the_epochs_before(data: Path, tmp_path: Path
     arguments = ("run", CHEAP, "--data", data, "--out", tmp_path, "--no-umap", *SHORT)
     assert invoke(*arguments).exit_code == 0
     kept = (tmp_path / CHEAP / "seed-1" / "last.pt").read_bytes()
-    found = invoke(*arguments, "--set", "rate=1e30")
+    found = invoke(*arguments, "--set", "lr=1e30")
     assert found.exit_code == 2
-    assert "holds a run with rate = 0.001" in found.output
+    assert "holds a run with lr = 0.001" in found.output
     fresh = invoke(
-        *arguments, "--out", tmp_path / "other", "--set", "rate=1e30", "--set", "sigmoid=false", "--set", "epochs=3"
+        *arguments, "--out", tmp_path / "other", "--set", "lr=1e30", "--set", "sigmoid=false", "--set", "epochs=3"
     )
     assert fresh.exit_code == 2
-    assert "lower it with --set rate=" in fresh.output
+    assert "lower it with --set lr=" in fresh.output
     assert (tmp_path / CHEAP / "seed-1" / "last.pt").read_bytes() == kept
 
 
@@ -262,7 +276,7 @@ main()
 
 def test_ctrl_c_in_mid_epoch_stops_cleanly_and_the_same_command_ends_as_if_undisturbed(tmp_path: Path) -> None:
     path = write(tmp_path / "stamp_dataset_21_new.pkl", single())
-    common = ["--data", path, "--no-umap", *SHORT, "--set", "epochs=8", "--set", "batch=6", "--device", "cpu"]
+    common = ["--data", path, "--no-umap", *SHORT, "--set", "epochs=8", "--set", "batch_size=6", "--device", "cpu"]
     words = ["run", CHEAP, *map(str, common), "--out", str(tmp_path / "parts")]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     one = subprocess.run(

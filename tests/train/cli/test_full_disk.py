@@ -37,7 +37,7 @@ def test_a_disk_that_fills_up_leaves_the_epoch_before(data: Path, tmp_path: Path
     folder = tmp_path / CHEAP / "seed-1"
     kept = (folder / "last.pt").read_bytes()
     with small_files(100_000):
-        found = invoke(*arguments, "--set", "epochs=2")
+        found = invoke(*arguments, "--set", "epochs=2", "--resume")
     assert found.exit_code == 2, found.output
     assert (
         f".pt cannot be written: File too large; the last finished epoch is kept in {folder}; is the disk"
@@ -45,7 +45,7 @@ def test_a_disk_that_fills_up_leaves_the_epoch_before(data: Path, tmp_path: Path
     )
     assert (folder / "last.pt").read_bytes() == kept
     assert not list(folder.glob(".*.partial"))
-    again = invoke(*arguments, "--set", "epochs=2")
+    again = invoke(*arguments, "--set", "epochs=2", "--resume")
     assert again.exit_code == 0, again.output
 
 
@@ -69,7 +69,7 @@ def test_an_export_to_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -
     assert invoke(*arguments).exit_code == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "weights").iterdir()}
     with small_files(1000):
-        found = invoke(*arguments)
+        found = invoke(*arguments, "--overwrite")
     assert found.exit_code == 2, found.output
     assert f"File too large: '{tmp_path / 'weights'}'; free some room" in found.output
     assert {path.name: path.read_bytes() for path in (tmp_path / "weights").iterdir()} == before

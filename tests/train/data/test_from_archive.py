@@ -28,7 +28,7 @@ from train.data.from_archive import alert_set, collect, feature_values, read_exa
 from train.data.labels import read_labels
 from train.data.pickles.layouts import FEATURES
 from train.data.stamp_set import StampSet
-from train.experiments.experiment import read_experiment
+from train.experiments.catalogue import read_experiment
 
 runner = CliRunner()
 SMALL = Preprocessing()

@@ -84,7 +84,7 @@ def test_ranges_of_features_and_names_that_cannot_be_matched_are_told(tmp_path: 
 def test_a_conversion_does_not_write_over_what_is_there(tmp_path: Path) -> None:
     pickle = write(tmp_path / "stamp_dataset_21_new.pkl", single())
     (tmp_path / "set.npz").write_text("mine")
-    for out, message in (("set.npz", "exists: remove it"), ("stamp_dataset_21_new.pkl", "is no .npz file")):
+    for out, message in (("set.npz", "exists; remove it"), ("stamp_dataset_21_new.pkl", "is no .npz file")):
         before = (tmp_path / out).read_bytes()
         found = runner.invoke(app, ["convert", str(pickle), "--out", str(tmp_path / out)], env={"COLUMNS": "300"})
         assert found.exit_code == 2

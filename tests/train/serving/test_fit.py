@@ -17,7 +17,8 @@ from model_zoo.preprocess import encoder_input
 from tests.conftest import random_checkpoint
 from train.data.alert_table import FIELDS, AlertTable, read_alert_table
 from train.data.labels import labels_beside
-from train.experiments.experiment import ExperimentError, changed, read_experiment
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import ExperimentError, changed
 from train.serving.card import card_table
 from train.serving.inputs import find_given
 from train.serving.run import export, run_serving
@@ -103,7 +104,7 @@ def test_a_label_outside_the_classes_is_named_by_its_line(tmp_path: Path) -> Non
 
 
 def test_two_folds_are_too_few_to_choose_and_to_score(few: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match="folds is 2; 3 is the least"):
+    with pytest.raises(ExperimentError, match="folds=2: input should be greater than or equal to 3"):
         run_serving(read_experiment("estampa-serve", ["folds=2"])[0], [few], tmp_path)
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from train.data.alert_table import FIELDS, AlertTable
-from train.experiments.experiment import changed, read_experiment
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import changed
 from train.serving.dataset import Alerts, Folds, gather
 from train.serving.encoder import EncoderTraining
 from train.serving.fit import Encoders, ServingConfig

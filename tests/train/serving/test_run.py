@@ -14,7 +14,8 @@ from model_zoo.checkpoint import load
 from tests.train.cli.test_experiments import invoke
 from tests.train.seeds import sequences, single, write
 from train.baselines.compare import comparison, lines_to_beat
-from train.experiments.experiment import Experiment, read_experiment
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import Experiment, ExperimentError
 from train.serving import run
 from train.serving.encoder import EncoderTraining, Examples, fit_encoder
 from train.serving.fit import ServingConfig
@@ -78,6 +79,22 @@ def test_a_run_that_fits_nothing_again_tells_the_same(out: Path, short: Experime
         run_serving(short, [out / "stamp_dataset_21_new.pkl"], folder, origin="simulated", umap=False)
     assert (folder / "metrics.jsonl").read_text() == before
     assert {path: path.stat().st_mtime_ns for path in (folder / "encoders").iterdir()} == fitted
+
+
+def test_a_folder_with_a_run_on_other_data_is_refused_and_overwrite_begins_anew(
+    out: Path, short: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "serving_of", quick)
+    data, folder = out / "stamp_dataset_21_new.pkl", tmp_path / "estampa-serve"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "data.json").write_text(json.dumps({"fingerprint": "of other stamps", "origin": "simulated"}))
+    with pytest.raises(ExperimentError, match="holds a run with fingerprint = 'of other stamps'"):
+        run_serving(short, [data], folder, origin="simulated", umap=False)
+    (folder / "of the run before").touch()
+    run_serving(short, [data], folder, origin="simulated", umap=False, overwrite=True)
+    assert not (folder / "of the run before").exists()
+    assert (folder / "summary.json").is_file()
 
 
 def test_the_sets_own_test_is_scored_at_the_end_in_its_order_and_under_its_origin(out: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_bad_argument_gets_one_line_and_exit_code_2(tmp_path: Path, arguments:
 
 def test_a_taken_name_and_a_missing_directory_are_refused(tmp_path: Path) -> None:
     (tmp_path / "n.tar.gz").touch()
-    for out, message in ((tmp_path / "n.tar.gz", "exists"), (tmp_path / "no" / "n.tar.gz", "is no directory")):
+    for out, message in ((tmp_path / "n.tar.gz", "exists"), (tmp_path / "no" / "n.tar.gz", "does not exist; make it")):
         result = runner.invoke(app, ["simulate", "night", "--out", str(out)])
         assert result.exit_code == 2
         assert message in result.stderr

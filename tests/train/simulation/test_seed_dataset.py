@@ -37,6 +37,15 @@ def test_train_is_balanced_by_replicating_rows(balanced: Any) -> None:
     assert distinct < len(train["images"])
 
 
+@pytest.mark.parametrize(("name", "each"), [("stamp_dataset_21_new", 100), ("5stamps_dataset", 200)])
+def test_at_a_small_scale_validation_and_test_are_whole(tmp_path: Path, name: str, each: int) -> None:
+    """As many of each class as in the projects' own files, so that scores on them can be compared."""
+    content = made(tmp_path, name)
+    for split in ("Validation", "Test"):
+        label = content[split]["class" if "class" in content[split] else "labels"]
+        assert set(np.bincount(label)) == {each}
+
+
 def test_labels_are_floats_in_train_and_integers_elsewhere(balanced: Any) -> None:
     assert balanced["Train"]["class"].dtype == np.float64
     assert balanced["Test"]["class"].dtype == balanced["Validation"]["class"].dtype == np.int64

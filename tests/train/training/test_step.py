@@ -5,13 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.baselines.fit import ready, reconstructing_model, reconstruction_loss
-from train.experiments.experiment import changed, read_experiment
+from train.baselines.fit import prepare_model, reconstructing_model, reconstruction_loss
+from train.experiments.catalogue import read_experiment
+from train.experiments.experiment import changed
 from train.training.augment import Copies
 from train.training.loop import TrainingSchedule, batches, optimiser_of
 from train.training.step import Captured, eager
 
-EXPERIMENT = changed(read_experiment("seed001-ae")[0], {"latent": 8})
+EXPERIMENT = changed(read_experiment("ae")[0], {"latent": 8})
 BATCH = 20
 
 
@@ -25,7 +26,7 @@ def losses(
     stamps = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * width**2)).to(device)
     copies = Copies(stamps, "views", draw)
     torch.manual_seed(seed)
-    model = ready(reconstructing_model(EXPERIMENT), EXPERIMENT, torch.device(device))
+    model = prepare_model(reconstructing_model(EXPERIMENT), EXPERIMENT, torch.device(device))
     optimiser, update = optimiser_of(
         model,
         lambda which: reconstruction_loss(model, copies.take(which)[0], "mse"),

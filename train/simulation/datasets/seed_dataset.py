@@ -1,4 +1,7 @@
-"""The seed projects' five pickles filled from the simulated sky, at any scale."""
+"""The seed projects' five pickles filled from the simulated sky.
+
+The scale is that of the training set: of ten stamps in validation and test no score would mean anything.
+"""
 
 import pickle
 from collections.abc import Callable, Iterator
@@ -71,8 +74,7 @@ def alert_pickle(seed: int, wanted: AlertLayout, scale: float, processes: int, p
 
     Train is balanced by replication, so its `oid`, one an object, is shorter than its images: as in the original.
     """
-    held = scaled(HELD_OUT, scale)
-    counts = [scaled(DISTINCT[label], scale) + 2 * held for label in LABELS]
+    counts = [scaled(DISTINCT[label], scale) + 2 * HELD_OUT for label in LABELS]
     plan = concatenate([sample.alerts(Dice(seed), label, n) for label, n in zip(LABELS, counts, strict=True)])
     images = np.empty((len(plan), wanted.side, wanted.side, 3), dtype=np.float32)
     numbers: Floats = np.empty((len(plan), 26))
@@ -83,7 +85,7 @@ def alert_pickle(seed: int, wanted: AlertLayout, scale: float, processes: int, p
         oid += part.oid
         progress("alerts", rows.stop, len(plan))
     rng = np.random.default_rng(np.random.SeedSequence([seed, len(plan)]))
-    chosen = _splits(plan.label, held, rng)
+    chosen = _splits(plan.label, HELD_OUT, rng)
     content = {}
     for name, rows_of in chosen.items():
         train = name == "Train"
@@ -134,7 +136,7 @@ def _sequence_arrays(
 
 def sequence_pickle(seed: int, wanted: SequenceLayout, scale: float, processes: int, progress: Progress) -> Split:
     """A pickle's content: arrays of sequences and integer labels (0 AGN, 1 SN, 2 VS), split or not as the original."""
-    held = scaled(wanted.held_out, scale) if wanted.held_out else 0
+    held = wanted.held_out
     counts = {label: scaled(wanted.objects[label], scale) + 2 * held for label in THREE_CLASSES}
     found = [_sequences(seed, label, n, wanted.length, processes, progress) for label, n in counts.items()]
     arrays = _sequence_arrays(seed, concatenate(found), wanted, processes, progress)

@@ -17,10 +17,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from isal import igzip
 
-from train.files import atomic_write
+from train.files import atomic_write, check_free
 from train.simulation.nights.batch import Packet
 from train.simulation.nights.pace import Pace
-from train.terminal import check_free
 
 ARCHIVE_LEVEL = 1  # stamps are compressed already; what is left is text and history
 KAFKA_SCHEME = "kafka://"

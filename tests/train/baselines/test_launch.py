@@ -1,21 +1,22 @@
 """A search over settings: which points, in what order, and that nothing is run twice."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.train.seeds import single, write
-from train.baselines import sweep as sweeping
-from train.baselines.launch import Trial
-from train.baselines.sweep import read_grid, sweep
+from train.baselines import launch as launching
+from train.baselines.launch import Trial, sweep
 from train.data.pickles.layouts import read_layout
 from train.data.source import StampSource
 from train.data.stamp_set import StampSet
-from train.experiments.experiment import Experiment, ExperimentError, changed, read_experiment
+from train.experiments.catalogue import read_experiment, read_grid
+from train.experiments.experiment import Experiment, ExperimentError, changed
 
-GRID = ["rate=1e-3,1e-4", "batch=20,30"]
+GRID = ["lr=1e-3,1e-4", "batch_size=20,30"]
 SOURCE = StampSource("test", "0", "simulated")
 
 
@@ -26,7 +27,7 @@ def stamps(tmp_path_factory: pytest.TempPathFactory) -> StampSet:
 
 @pytest.fixture
 def experiment() -> Experiment:
-    return read_experiment("seed000-clasificador-v1", ["seeds=1", "epochs=2"])[0]
+    return read_experiment("clasificador-v1", ["seeds=1", "epochs=2"])[0]
 
 
 def search(
@@ -37,16 +38,9 @@ def search(
     return list(table.columns[0].cells)
 
 
-def test_a_grid_is_every_combination_and_a_draw_some_of_them_the_same_each_time() -> None:
-    points = read_grid(GRID, None, 1)
-    assert len(points) == 4
-    assert {tuple(point.items()) for point in points} == {
-        (("rate", rate), ("batch", batch)) for rate in ("1e-3", "1e-4") for batch in ("20", "30")
-    }
-    drawn = read_grid(GRID, 2, 7)
-    assert drawn == read_grid(GRID, 2, 7)
-    assert all(point in points for point in drawn)
-    assert len(read_grid(GRID, 50, 7)) == 4
+def numbered(printed: str) -> list[str]:
+    """The line with which each point begins."""
+    return [line for line in printed.splitlines() if re.match(r"\d of \d: ", line)]
 
 
 def test_points_are_ordered_by_validation_and_none_is_run_twice(
@@ -73,9 +67,9 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_end(
         made.append(arguments[3])  # type: ignore[arg-type]
         return launch(*arguments)  # type: ignore[arg-type]
 
-    launch = sweeping.launch
+    launch = launching.launch
     with monkeypatch.context() as patch:
-        patch.setattr(sweeping, "launch", stopped)
+        patch.setattr(launching, "launch", stopped)
         with pytest.raises(KeyboardInterrupt):
             search(experiment, stamps, GRID[:1], tmp_path / "parts")
     assert search(experiment, stamps, GRID[:1], tmp_path / "parts") == whole
@@ -87,16 +81,21 @@ def test_points_of_other_data_or_settings_are_refused_and_not_passed_off(
     experiment: Experiment, stamps: StampSet, tmp_path: Path
 ) -> None:
     search(experiment, stamps, GRID[:1], tmp_path)
-    with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0', and '1' is asked for; give another"):
+    with pytest.raises(ExperimentError, match="holds a run with fingerprint = '0', and '1' is requested; give another"):
         search(experiment, stamps, GRID[:1], tmp_path, StampSource("test", "1", "simulated"))
-    with pytest.raises(ExperimentError, match="holds a run with batch = 64, and 30 is asked for; give another --out"):
-        search(changed(experiment, {"batch": 30}), stamps, GRID[:1], tmp_path)
+    with pytest.raises(ExperimentError, match="a run with batch_size = 64, and 30 is requested; give another --out"):
+        search(changed(experiment, {"batch_size": 30}), stamps, GRID[:1], tmp_path)
 
 
-def test_points_asked_for_at_greater_length_go_on(experiment: Experiment, stamps: StampSet, tmp_path: Path) -> None:
+def test_points_asked_for_at_greater_length_go_on_and_say_so(
+    experiment: Experiment, stamps: StampSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     search(experiment, stamps, GRID[:1], tmp_path)
     longer = changed(experiment, {"epochs": 3})
+    capsys.readouterr()
     names = search(longer, stamps, GRID[:1], tmp_path)
+    continued = "(goes on: epochs was 2, is 3)"
+    assert numbered(capsys.readouterr().err) == [f"1 of 2: lr=1e-3 {continued}", f"2 of 2: lr=1e-4 {continued}"]
     summaries = [json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8")) for name in names]
     assert [summary["epochs"] for summary in summaries] == [[3], [3]]
 
@@ -106,10 +105,9 @@ def test_a_search_says_where_it_is_what_its_data_is_and_leaves_points_to_read(
 ) -> None:
     points = read_grid(GRID[:1], None, 1)
     table = sweep(experiment, stamps, SOURCE, points, tmp_path, Trial(torch.device("cpu"), umap=False))
-    assert table.title == "seed000-clasificador-v1 on test (simulated)"
-    said = capsys.readouterr().err.splitlines()
-    assert said == ["1 of 2: rate=1e-3", "2 of 2: rate=1e-4"]
-    for name in ("rate=1e-3", "rate=1e-4"):
+    assert table.title == "clasificador-v1 on test (simulated)"
+    assert numbered(capsys.readouterr().err) == ["1 of 2: lr=1e-3", "2 of 2: lr=1e-4"]
+    for name in ("lr=1e-3", "lr=1e-4"):
         assert "ours (simulated data)" in (tmp_path / name / "table.md").read_text(encoding="utf-8")
         assert (tmp_path / name / "report.html").is_file()
 
@@ -117,9 +115,9 @@ def test_a_search_says_where_it_is_what_its_data_is_and_leaves_points_to_read(
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        (["rate"], "key=a,b,c is needed"),
-        (["rats=1,2"], "'rats'; did you mean rate"),
-        (["rate=1,2", "cell=gru,rnn"], "--grid cell changes nothing: classifier does not read it"),
+        (["lr"], "key=a,b,c is needed"),
+        (["lrs=1,2"], "'lrs'; did you mean lr"),
+        (["lr=1,2", "cell=gru,rnn"], "--grid cell changes nothing: classifier does not read it"),
     ],
 )
 def test_a_wrong_axis_is_named_before_anything_is_run(

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from model_zoo.baselines.vae import Vae
+from tests.support.arrays import read_arrays
 from tests.train.seeds import single, write
 from train.baselines.dataset import prepare
 from train.baselines.fit import reconstruction_losses
@@ -128,7 +129,7 @@ def test_predictions_of_every_seed_are_kept(sets: dict[str, StampSet], tmp_path:
     experiment = read_experiment("seed000-clasificador-v1", [*SMALL, "seeds=2"])[0]
     material = prepare(sets[experiment.layout], experiment, torch.device("cpu"))
     outcome = run(experiment, material, StampSource("test", "0"), tmp_path)
-    kept = np.load(tmp_path / "predictions.npz")
+    kept = read_arrays(tmp_path / "predictions.npz")
     assert kept["test_probability"].shape == (2, len(material.test), 5)
     np.testing.assert_array_equal(kept["test_probability"][0], outcome.probability["test"])
     scores = [score(kept["test_label"], one).f1 for one in kept["test_probability"]]

@@ -7,7 +7,7 @@ import pytest
 from tests.train.seeds import sequences, single, write
 from train.data.pickles.layouts import LAYOUTS, read_layout
 from train.data.stamp_set import DatasetError, StampSet
-from train.simulation.datasets import seed_dataset
+from train.simulation.datasets.seed_dataset import write_dataset
 
 
 def test_21_new_is_difference_science_template_with_float_labels_and_an_oid_that_cannot_be_zipped(
@@ -59,7 +59,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a simulated pickle of each layout."""
     folder = tmp_path_factory.mktemp("simulated")
     for name in LAYOUTS:
-        seed_dataset.write(name, folder / f"{name}.pkl", 1, 0.002, 1, lambda *_: None)
+        write_dataset(name, folder / f"{name}.pkl", 1, 0.002, 1, lambda *_: None)
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.train.seeds import sequences, write
-from train.data.pickles.layouts import read_layout
+from train.data.pickle_layouts import read_layout
 from train.data.stamp_set import StampSet
 from train.simulation.datasets.seed_dataset import write_dataset
 

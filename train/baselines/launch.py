@@ -9,8 +9,7 @@ from train.baselines.dataset import prepare
 from train.baselines.progress import progress_bar, tensorboard
 from train.baselines.report import write_report
 from train.baselines.run import is_finished, run
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.experiment import Experiment
 from train.reporting.page import REPORT
 from train.training.loop import TrainingProgress, Watch, Watching

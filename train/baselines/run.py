@@ -22,8 +22,8 @@ from train.baselines.fit import (
     reconstructing_model,
     split_latents,
 )
-from train.data.pickles.layouts import LAYOUTS
-from train.data.source import StampSource
+from train.data.pickle_layouts import PICKLE_LAYOUTS
+from train.data.stamp_set import StampSource
 from train.experiments.bounds import RECONSTRUCTING
 from train.experiments.experiment import Experiment, ExperimentError, altered, changed
 from train.files import write_arrays, write_json
@@ -101,7 +101,7 @@ def is_finished(folder: Path, experiment: Experiment, source: StampSource) -> bo
 
 def other_data(experiment: Experiment, material: SplitTensors) -> str:
     """Why no figure on this data stands beside the seed's, in words; empty where it may."""
-    known = LAYOUTS[experiment.layout]
+    known = PICKLE_LAYOUTS[experiment.layout]
     if material.classes != known.classes:
         return f"the classes are {', '.join(material.classes)}, not {', '.join(known.classes)}"
     length = material.train.stamps.shape[1] if experiment.kind == "sequence" else known.length

@@ -9,8 +9,7 @@ from rich.table import Table
 from train.baselines.grid import Point, read_grid
 from train.baselines.launch import Trial, launch
 from train.baselines.run import is_finished
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.experiment import Experiment, ExperimentError, changed, unread
 from train.terminal import console
 from train.training.provenance import SUMMARY

@@ -65,7 +65,7 @@ def inspect(
     from consumer.writable import check_files
     from train.data import dataset_file
     from train.data.inspection import inspect as inspect_stamps
-    from train.data.pickles.layouts import read_layout
+    from train.data.pickle_layouts import read_layout
     from train.data.stamp_set import StampSet
 
     out = terminal.console()

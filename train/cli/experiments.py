@@ -17,7 +17,7 @@ from model_zoo.errors import CheckpointError
 from model_zoo.shipped import resolve
 from train.baselines.grid import read_grid
 from train.cli.arguments import check_there, single
-from train.data.pickles.safe_pickle import PickleError
+from train.data.safe_pickle import PickleError
 from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
 from train.experiments.device import check_device
@@ -105,7 +105,8 @@ def run_command(
             console.print(f"→ {folder / 'report.html'}")
             return
         from train.baselines.launch import Trial, launch
-        from train.data.source import load_stamps, source_of
+        from train.data.pickle_layouts import load_stamps
+        from train.data.stamp_set import source_of
         from train.experiments.device import choose_device
 
         trial = Trial(choose_device(device), umap, tensorboard)
@@ -140,7 +141,7 @@ def convert_command(
     except ValueError as error:
         raise fail(error) from error
     with answered():
-        from train.data.pickles.layouts import read_layout
+        from train.data.pickle_layouts import read_layout
 
         stamps = read_layout(pickle, layout, tuple(channels.split(",")) if channels else None)
         stamps.save(out)
@@ -224,7 +225,8 @@ def sweep_command(
         check_there([single(data)])
         from train.baselines.launch import Trial
         from train.baselines.sweep import sweep
-        from train.data.source import load_stamps, source_of
+        from train.data.pickle_layouts import load_stamps
+        from train.data.stamp_set import source_of
         from train.experiments.device import choose_device
 
         trial = Trial(choose_device(device), umap=False)

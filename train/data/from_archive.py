@@ -20,7 +20,7 @@ from model_zoo.classes import CLASSES
 from model_zoo.coordinates import ecliptic, galactic
 from model_zoo.metadata import column_values, metadata_fields
 from model_zoo.preprocess import Preprocessing, normalise
-from train.data.pickles.layouts import FEATURES
+from train.data.pickle_layouts import FEATURES
 
 MAX_BYTES: Final = 1 << 26
 """Of a packet, and of a stamp inflated: a data set is made of archives chosen by hand."""

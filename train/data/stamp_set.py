@@ -126,6 +126,25 @@ class StampSet:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class StampSource:
+    """A run's data. name: of the file. fingerprint: of its content. origin: one of ORIGINS."""
+
+    name: str
+    fingerprint: str
+    origin: str = UNSTATED
+
+
+def source_of(path: Path, stamps: StampSet, origin: str | None) -> StampSource:
+    """What a run says of its data; its origin is the file's own mark, or `origin` where the file bears none.
+
+    Raises DatasetError where the two contradict each other.
+    """
+    if origin and stamps.origin not in {origin, UNSTATED}:
+        raise DatasetError(f"--origin {origin}: {path} says itself that it is {stamps.origin}; leave --origin out")
+    return StampSource(path.name, stamps.fingerprint, origin or stamps.origin)
+
+
 def check_exists(path: Path) -> None:
     if not path.is_file():
         raise DatasetError(f"no such file: {path}")

@@ -19,8 +19,7 @@ from train.baselines.fit import reconstruction_losses
 from train.baselines.report import markdown, table_rows
 from train.baselines.run import parity, run
 from train.cli.experiments import app
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.device import choose_device
 from train.experiments.experiment import ExperimentError, names, read_experiment
 from train.training.loop import TrainingProgress, Watch

@@ -10,9 +10,8 @@ from tests.train.seeds import single, write
 from train.baselines import sweep as sweeping
 from train.baselines.launch import Trial
 from train.baselines.sweep import read_grid, sweep
-from train.data.pickles.layouts import read_layout
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.pickle_layouts import read_layout
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.experiment import Experiment, ExperimentError, changed, read_experiment
 
 GRID = ["rate=1e-3,1e-4", "batch=20,30"]

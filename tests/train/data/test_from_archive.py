@@ -26,7 +26,7 @@ from train.baselines.dataset import LEFT_OUT, prepare
 from train.data import dataset_file
 from train.data.from_archive import alert_set, collect, feature_values, read_examples, sequence_set, split_by_object
 from train.data.labels import read_labels
-from train.data.pickles.layouts import FEATURES
+from train.data.pickle_layouts import FEATURES
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import read_experiment
 

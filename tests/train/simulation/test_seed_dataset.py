@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model_zoo.classes import CLASSES
-from train.data.pickles.layouts import read_layout
+from train.data.pickle_layouts import read_layout
 from train.data.stamp_set import StampSet
 from train.simulation.datasets.seed_dataset import DISTINCT, SEED_LAYOUTS, seed_layout, write_dataset
 

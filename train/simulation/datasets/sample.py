@@ -6,7 +6,7 @@ import numpy as np
 
 from model_zoo.coordinates import ecliptic, galactic
 from model_zoo.preprocess import normalise
-from train.data.pickles.layouts import FEATURES
+from train.data.pickle_layouts import FEATURES
 from train.simulation.images.composition import neighbours
 from train.simulation.images.observation import shoot, significance
 from train.simulation.images.stamps import Sighting, generators, sight

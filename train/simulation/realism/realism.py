@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing, normalise
 from train.data.from_archive import Example, collect, read_examples
 from train.data.labels import read_labels
-from train.data.pickles.layouts import FEATURES
+from train.data.pickle_layouts import FEATURES
 from train.simulation.nights.night import NightRequest, write_night
 from train.simulation.nights.sink import TarSink
 from train.simulation.random import Floats, Ints, Pixels

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from train.data.pickles.layouts import FEATURES
+from train.data.pickle_layouts import FEATURES
 from train.simulation.random import Floats
 from train.simulation.realism.comparison import CHANNELS, Gallery, pixel_statistics
 from train.simulation.sources.source import LABELS

@@ -1,12 +1,11 @@
 """Real and simulated alerts side by side: pixel statistics, candidate fields, distances of their distributions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.from_archive import Example
+from train.data.alert_table import AlertTable
 from train.simulation.datasets.sample import alert_features, raw_images, sample_alerts
 from train.simulation.images.stamps import generators, sight
 from train.simulation.nights.plan import concatenate_plans
@@ -36,14 +35,9 @@ class Gallery:
         return Gallery(self.stamps[rows], self.label[rows], self.group[rows], self.fields[rows])
 
 
-def observed(examples: Sequence[Example], labels: dict[int, int]) -> Gallery:
-    """Real alerts, as the consumer reads them."""
-    return Gallery(
-        np.stack([example.pixels for example in examples]),
-        np.array([labels[example.alert.candid] for example in examples], np.int64),
-        np.array([example.alert.object_id for example in examples]),
-        np.stack([example.features for example in examples]),
-    )
+def observed(table: AlertTable) -> Gallery:
+    """Real alerts, as the consumer reads them; their metadata are features."""
+    return Gallery(table.stamps, table.label, table.object_id, table.metadata)
 
 
 def simulated(seed: int, counts: dict[str, int]) -> Gallery:

@@ -11,8 +11,10 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 
+from consumer.decoding.packet import PacketReader
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing, normalise
-from train.data.from_archive import Example, collect, read_examples
+from train.data.alert_table import Example, read_examples, table_of
+from train.data.from_archive import collect
 from train.data.labels import read_labels
 from train.data.pickle_layouts import FEATURES
 from train.simulation.nights.night import NightRequest, write_night
@@ -130,7 +132,11 @@ def _packets(seed: int) -> list[Example]:
         archive = Path(folder) / "night.tar.gz"
         request = NightRequest(NIGHT, NIGHT_ALERTS, seed)
         write_night(request, TarSink(archive), Path(folder) / "truth.parquet")
-        return [one for one in read_examples([archive], Preprocessing(STAMP_SIDE)) if isinstance(one, Example)]
+        return [
+            one
+            for one in read_examples([archive], Preprocessing(STAMP_SIDE), PacketReader())
+            if isinstance(one, Example)
+        ]
 
 
 def _rates(examples: list[Example]) -> dict[str, float]:
@@ -160,7 +166,7 @@ def assess(archives: Sequence[Path], labels_path: Path, out: Path, effort: Effor
     """
     labels = read_labels(labels_path)
     examples, _ = collect(archives, labels, Preprocessing(STAMP_SIDE))
-    real, night = observed(examples, labels), _packets(seed)
+    real, night = observed(table_of(examples, labels)), _packets(seed)
     made = matched(real, seed)
     rates = [_rates(examples), _rates(night)]
     numbers: dict[str, Any] = {

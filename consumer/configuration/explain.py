@@ -12,7 +12,6 @@ from pydantic_core import PydanticUndefined
 
 from consumer.configuration.load import section_model
 from consumer.configuration.settings import PREFIX, Settings
-from consumer.terminal import printable
 
 UNITS: Final = {"_s": "s", "_ms": "ms", "_bytes": "bytes", "_days": "days", "_back": "days", "_ahead": "days"}
 """The end of a name → the unit of its value."""
@@ -68,7 +67,7 @@ def explained() -> str:
 
 def _described(info: SettingInfo) -> str:
     parts = [info.meaning, f"unit: {info.unit}" if info.unit else "", info.allowed]
-    return printable("; ".join(part for part in parts if part))
+    return "; ".join(part for part in parts if part)
 
 
 def _placeholder(info: SettingInfo) -> str:

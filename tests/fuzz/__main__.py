@@ -15,7 +15,7 @@ import typer
 from consumer.decoding import alert, compiler, container, layout, packet, projection, schema, stamps
 from tests.fuzz.targets import CORPUS, TARGETS, damaged, seeds, steps, timed
 from tests.fuzz.targets import corpus as kept_of
-from train.data.pickles import safe_pickle
+from train.data import safe_pickle
 
 READERS = (alert, container, layout, packet, compiler, projection, schema, stamps, safe_pickle)
 KEPT_BYTES = 6_000

@@ -27,7 +27,7 @@ from tests.fuzz.schemas import packet_of
 from tests.support.packets import Packet, blob, fits, night, packed
 from tests.support.packets import container as container_of
 from tests.support.raw import FastavroReader
-from train.data.pickles.safe_pickle import PickleError, unpickled
+from train.data.safe_pickle import PickleError, unpickled
 
 LIMITS = LimitSettings()
 PREPROCESSING = Preprocessing()

@@ -18,7 +18,7 @@ from consumer.decoding.stamps import read_stamp
 from consumer.errors import BadAlert, Reason
 from tests.fuzz.targets import LIMITS, TARGETS, corpus, damaged, seeds, timed
 from tests.support.packets import SCHEMA, Packet, blob, fits
-from train.data.pickles.safe_pickle import PickleError, unpickled
+from train.data.safe_pickle import PickleError, unpickled
 
 SHORT = settings(max_examples=400)
 MEMORY = 600 * 2**20

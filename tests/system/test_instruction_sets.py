@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.conftest import ROOT
+from tests.support.arrays import read_arrays
 from tests.support.packets import night
 
 TOLERANCE = 1e-4
@@ -60,7 +61,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     """Answers under the instruction set that a user gets."""
     folder = tmp_path_factory.mktemp("usual")
     under("as the processor is", "tests.system.invariance", str(folder / "answers.npz"), folder=folder)
-    return dict(np.load(folder / "answers.npz"))
+    return read_arrays(folder / "answers.npz")
 
 
 @X86
@@ -69,7 +70,7 @@ def test_answers_hold_in_any_batch_and_agree_with_the_usual_ones(
     instructions: str, usual: Answers, tmp_path: Path
 ) -> None:
     under(instructions, "tests.system.invariance", str(tmp_path / "answers.npz"), folder=tmp_path)
-    found = dict(np.load(tmp_path / "answers.npz"))
+    found = read_arrays(tmp_path / "answers.npz")
     assert found.keys() == usual.keys()
     assert np.array_equal(found["sequences"], usual["sequences"])
     for name, values in usual.items():

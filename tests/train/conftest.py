@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.train.seeds import sequences, write
-from train.data.pickles.layouts import read_layout
+from train.data.pickle_layouts import read_layout
 from train.data.stamp_set import StampSet
-from train.simulation.datasets import seed_dataset
+from train.simulation.datasets.seed_dataset import write_dataset
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -29,7 +29,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StampSet]:
     """Simulated pickles of the layouts that the experiments were made for."""
     folder, found = tmp_path_factory.mktemp("seeds"), {}
     for name in ("stamp_dataset_21_new", "5stamps_dataset"):
-        seed_dataset.write(name, folder / f"{name}.pkl", 1, 0.003, 1, lambda *_: None)
+        write_dataset(name, folder / f"{name}.pkl", 1, 0.003, 1, lambda *_: None)
         found[name] = _few(read_layout(folder / f"{name}.pkl"))
     found["recurrent_dataset"] = read_layout(write(folder / "recurrent_dataset.pk", _unsplit(sequences(3, 27))))
     return found

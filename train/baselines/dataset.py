@@ -166,5 +166,5 @@ def _metadata(stamps: StampSet) -> NDArray[np.float32]:
             low, high = CLIPS.get(name, (None, None))
             column = stamps.features[..., place]
             columns.append(column if low is None and high is None else np.clip(column, low, high))
-    found = np.nan_to_num(np.stack(columns, axis=-1), nan=-1.0)
-    return found.astype(np.float32)
+    found: NDArray[np.float32] = np.nan_to_num(np.stack(columns, axis=-1), nan=-1.0).astype(np.float32)
+    return found

@@ -13,8 +13,7 @@ from train.baselines.progress import REPORT as REPORTING
 from train.baselines.progress import RunProgress, tensorboard
 from train.baselines.report import write_report
 from train.baselines.run import is_finished, run
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.catalogue import Point, unread
 from train.experiments.experiment import BaselineExperiment, Experiment, ExperimentError, build
 from train.experiments.run_folder import SUMMARY, changed_settings, clear

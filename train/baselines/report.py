@@ -15,8 +15,16 @@ from train.baselines.reconstruction import Reconstruct, errors, reconstructed, r
 from train.baselines.run import Outcome
 from train.experiments.run_folder import CONFIG, PREDICTIONS
 from train.files import write_text
-from train.reporting import figures
-from train.reporting.learning_curves import curves, pretraining
+from train.reporting.figures import (
+    calibration,
+    class_table,
+    confusion,
+    learning_curves,
+    loss_panels,
+    pretraining_panels,
+    projection,
+    reconstructions,
+)
 from train.reporting.page import PageSection, PageTable, Picture, write_page
 from train.reporting.page import picture as _picture
 from train.reporting.tables import class_rows
@@ -144,7 +152,7 @@ def _reference_parts(outcome: Outcome, tensors: SplitTensors) -> list[PageTable 
     rows = [[cell.removeprefix("reference protocol: ") for cell in row] for row in _reference_rows(summary)]
     parts: list[PageTable | Picture] = [PageTable("Reference protocol", rows)]
     if summary["pooled"]:
-        drawn = figures.confusion(np.array(summary["pooled"]), tensors.classes, "Validation, pooled over probe epochs")
+        drawn = confusion(np.array(summary["pooled"]), tensors.classes, "Validation, pooled over probe epochs")
         parts.append(_picture("confusion_pooled", drawn, "What the seed's table is made of: no test result."))
     return parts
 
@@ -155,11 +163,9 @@ def _held_out_parts(outcome: Outcome, tensors: SplitTensors) -> list[PageTable |
     return [
         PageTable("Scores, %", _score_rows(outcome.summary)),
         PageTable("Test, by class, %", class_rows(true, probability, tensors.classes, "stamps")),
-        _picture("confusion_test", figures.confusion(matrix, tensors.classes, "Test, best weights")),
-        _picture("classes", figures.class_table(true, probability, tensors.classes)),
-        _picture(
-            "calibration", figures.calibration(true, probability, error), "A point's size is its share of stamps."
-        ),
+        _picture("confusion_test", confusion(matrix, tensors.classes, "Test, best weights")),
+        _picture("classes", class_table(true, probability, tensors.classes)),
+        _picture("calibration", calibration(true, probability, error), "A point's size is its share of stamps."),
     ]
 
 
@@ -186,18 +192,18 @@ def _latent_parts(outcome: Outcome, tensors: SplitTensors, folder: Path, *, umap
     logits = np.log(np.maximum(outcome.probability["test"], 1e-9))
     return [
         table,
-        _picture("umap_latents", figures.projection(latents, true, classes, "Latents of test stamps")),
-        _picture("umap_probe", figures.projection(logits, true, classes, "Answers on test stamps")),
+        _picture("umap_latents", projection(latents, true, classes, "Latents of test stamps")),
+        _picture("umap_probe", projection(logits, true, classes, "Answers on test stamps")),
     ]
 
 
 def _learning_parts(outcome: Outcome, settings: Mapping[str, Any]) -> list[PageTable | Picture]:
     """The stages in the order in which they were learned."""
     parts: list[PageTable | Picture] = [
-        _picture(f"learning_curves_{name}", figures.learning_curves(panels), _worded(name))
-        for name, panels in pretraining(outcome.fit.folder).items()
+        _picture(f"learning_curves_{name}", learning_curves(panels), _worded(name))
+        for name, panels in pretraining_panels(outcome.fit.folder).items()
     ]
-    drawn = figures.learning_curves(curves(settings, outcome.fit.progress.records))
+    drawn = learning_curves(loss_panels(settings, outcome.fit.progress.records))
     return [*parts, _picture("learning_curves", drawn, settings["kind"])]
 
 
@@ -243,5 +249,5 @@ def _reconstruction_picture(one: Reconstruction, tensors: SplitTensors) -> Pictu
     stamps = tensors.test.stamps[torch.from_numpy(rows)]
     pair = [part[:, -1] if part.ndim == SEQUENCE else part for part in (stamps, reconstructed(one.reconstruct, stamps))]
     titles = [tensors.classes[true[row]] for row in rows]
-    drawn = figures.reconstructions(pair[0].cpu().numpy(), pair[1].cpu().numpy(), tensors.channels, titles)
+    drawn = reconstructions(pair[0].cpu().numpy(), pair[1].cpu().numpy(), tensors.channels, titles)
     return _picture(f"reconstructions_{one.name}", drawn, _worded(one.name))

@@ -22,8 +22,8 @@ from train.baselines.fit import (
     split_logits,
 )
 from train.baselines.progress import CLUSTERS, LINEAR_PROBE
-from train.data.pickles.layouts import LAYOUTS
-from train.data.source import StampSource
+from train.data.pickle_layouts import PICKLE_LAYOUTS
+from train.data.stamp_set import StampSource
 from train.experiments.catalogue import altered
 from train.experiments.experiment import (
     BaselineExperiment,
@@ -110,7 +110,7 @@ def is_finished(folder: Path, experiment: BaselineExperiment, source: StampSourc
 
 def other_data(experiment: BaselineExperiment, tensors: SplitTensors) -> str:
     """Why no figure on this data stands beside the seed's, in words; empty where it may."""
-    known = LAYOUTS[experiment.layout]
+    known = PICKLE_LAYOUTS[experiment.layout]
     if tensors.classes != known.classes:
         return f"the classes are {', '.join(tensors.classes)}, not {', '.join(known.classes)}"
     length = tensors.train.stamps.shape[1] if isinstance(experiment, SequenceExperiment) else known.length

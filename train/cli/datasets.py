@@ -1,18 +1,13 @@
 """`estampa-train dataset …`: data sets from archived alerts and a table of labels."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from consumer import terminal
 from train.files import check_free
 from train.terminal import console, fail
-
-if TYPE_CHECKING:
-    from train.data.dataset_file import Summary
 
 app = typer.Typer(help="Data sets from archived alerts, and what is in them.", no_args_is_help=True)
 
@@ -27,23 +22,22 @@ def build(
     sequences: Annotated[int, typer.Option(min=0, help="Make sequences of up to so many alerts an object.")] = 0,
 ) -> None:
     """Make a data set with the decode and the preprocessing that serve, split by object."""
-    import numpy as np
-
     from consumer.errors import EstampaError
     from model_zoo.preprocess import Preprocessing
-    from train.data import dataset_file, from_archive
+    from train.data.alert_table import table_of
+    from train.data.from_archive import alert_set, collect, sequence_set
     from train.data.labels import origin_of, read_labels
 
     try:
         check_free(out, ".npz")
-        table, preprocessing = read_labels(labels), Preprocessing(size)
-        examples, report = from_archive.collect(archives, table, preprocessing)
+        known, preprocessing, origin = read_labels(labels), Preprocessing(size), origin_of(archives)
+        examples, report = collect(archives, known, preprocessing)
+        table = table_of(examples, known)
         if sequences:
-            arrays = from_archive.sequence_set(examples, table, preprocessing, seed, sequences)
+            stamps = sequence_set(table, preprocessing, seed, sequences, origin)
         else:
-            arrays = from_archive.alert_set(examples, table, preprocessing, seed)
-        origin = origin_of(archives)
-        dataset_file.save(arrays | {"origin": np.array(origin)}, out)
+            stamps = alert_set(table, preprocessing, seed, origin)
+        stamps.save(out)
     except (ValueError, OSError, EstampaError) as error:
         raise fail(error) from error
     refused = ", ".join(f"{count} {reason}" for reason, count in report.refused.items()) or "none"
@@ -64,35 +58,19 @@ def inspect(
     """Describe a data set: arrays, classes by split, repeats and leaks, value ranges; and show a page of stamps."""
     from consumer.errors import OutputError
     from consumer.writable import check_files
-    from train.data import dataset_file
+    from train.data.inspection import draw_page
     from train.data.inspection import inspect as inspect_stamps
-    from train.data.pickles.layouts import read_layout
+    from train.data.pickle_layouts import read_layout
     from train.data.stamp_set import StampSet
 
     out = terminal.console()
     try:
         check_files({"--page": page}, [path], overwrite=True)
-        if dataset_file.is_built(path):
-            arrays = dataset_file.load(path)
-            _describe(dataset_file.describe(arrays), out)
-        else:
-            order = tuple(channels.split(",")) if channels else None
-            stamps = StampSet.load(path) if path.suffix == ".npz" else read_layout(path, layout, order)
-            arrays = stamps.arrays()
-            for line in inspect_stamps(stamps).lines():
-                out.print(line, highlight=False)
+        order = tuple(channels.split(",")) if channels else None
+        stamps = StampSet.load(path) if path.suffix == ".npz" else read_layout(path, layout, order)
+        for line in inspect_stamps(stamps).lines():
+            out.print(line, highlight=False)
         if page is not None:
-            dataset_file.draw_page(arrays, page)
+            draw_page(stamps, page)
     except (ValueError, OSError, OutputError) as error:
         raise fail(error) from error
-
-
-def _describe(summary: "Summary", out: Console) -> None:
-    shown = Table("array", "shape", "type", "range")
-    for row in summary.arrays:
-        shown.add_row(*row)
-    counted = Table("class", *summary.splits)
-    for name, counts in summary.classes.items():
-        counted.add_row(name, *map(str, counts))
-    out.print(shown, counted)
-    out.print(f"{summary.objects} objects; {summary.repeats} repeated images; {summary.leaks} objects in two splits")

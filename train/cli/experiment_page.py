@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from train.data.pickles.layouts import LAYOUTS
+from train.data.pickle_layouts import PICKLE_LAYOUTS
 from train.experiments.catalogue import read_experiment
 from train.experiments.experiment import Experiment, ServingExperiment
 
@@ -65,7 +65,7 @@ def _setting(experiment: Experiment, key: str) -> str:
 def _data(experiment: Experiment) -> str:
     if isinstance(experiment, ServingExperiment):
         return ARCHIVES.format(name=experiment.name)
-    layout = LAYOUTS[experiment.layout]
+    layout = PICKLE_LAYOUTS[experiment.layout]
     length = f", {layout.length} of each object" if layout.sequence else ""
     return (STAMPS if layout.sequence else STAMPS + OWN_ALERTS).format(
         name=experiment.name,

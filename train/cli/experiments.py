@@ -18,7 +18,7 @@ from consumer.writable import check_folder
 from model_zoo.errors import CheckpointError
 from model_zoo.shipped import resolve
 from train.cli.arguments import check_device, check_export, check_there, single, training_device
-from train.data.pickles.safe_pickle import PickleError
+from train.data.safe_pickle import PickleError
 from train.data.stamp_set import DatasetError
 from train.errors import TrainingError
 from train.experiments.catalogue import names, read_experiment, read_grid, unread
@@ -124,7 +124,7 @@ def convert_command(
     except ValueError as error:
         raise fail(error) from error
     with answered():
-        from train.data.pickles.layouts import read_layout
+        from train.data.pickle_layouts import read_layout
 
         stamps = read_layout(pickle, layout, tuple(channels.split(",")) if channels else None)
         stamps.save(out)
@@ -210,7 +210,8 @@ def sweep_command(
         check_there([single(data)])
         check_folder("--out", out)
         from train.baselines.launch import Trial, sweep
-        from train.data.source import load_stamps, source_of
+        from train.data.pickle_layouts import load_stamps
+        from train.data.stamp_set import source_of
 
         trial = Trial(training_device(device), umap=False)
         stamps = load_stamps(single(data))
@@ -239,7 +240,8 @@ def _launch_baselines(
 ) -> None:
     from train.baselines.launch import Trial, launch
     from train.baselines.progress import RunProgress
-    from train.data.source import load_stamps, source_of
+    from train.data.pickle_layouts import load_stamps
+    from train.data.stamp_set import source_of
 
     trial = Trial(training_device(device), **how)
     stamps = load_stamps(single(data))

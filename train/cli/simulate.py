@@ -95,20 +95,21 @@ def night(
 ) -> None:  # fmt: skip
     """Write a night of alerts, and beside it the truth (Parquet, one row a packet)."""
     from consumer.configuration.times import read_date
-    from train.simulation.nights import fault, pace, sink
-    from train.simulation.nights.night import NightRequest, write
-    from train.simulation.packets import packet
+    from train.simulation.nights import fault
+    from train.simulation.nights.night import NightRequest, write_night
+    from train.simulation.nights.sink import read_pace, sink_for
+    from train.simulation.packets.packet import writer_schema
 
     try:
-        packet.schema(schema)
+        writer_schema(schema)
         day = read_date(date)
         shares = {"mix": parse_mix(mix)} if mix else {}
-        request = NightRequest(day, alerts, seed, schema, faults=fault.parse(faults), **shares)
-        target = sink.sink_for(out, request.topic, pace.pace(rate, visit))
+        request = NightRequest(day, alerts, seed, schema, faults=fault.parse_faults(faults), **shares)
+        target = sink_for(out, request.topic, read_pace(rate, visit))
         beside = truth or _truth_path(out, request.topic)
         _check_truth(beside, out)
         start = time.monotonic()
-        written = _with_progress(alerts, lambda progress: write(request, target, beside, processes, progress))
+        written = _with_progress(alerts, lambda progress: write_night(request, target, beside, processes, progress))
     except (ValueError, OSError) as error:
         raise fail(error) from error
     seconds = time.monotonic() - start
@@ -131,17 +132,17 @@ def dataset(
     processes: Processes = CORES,
 ) -> None:
     """Write a data set in the very layout of one of the seed projects' five pickles."""
-    from train.simulation.datasets import seed_dataset, seed_layout
+    from train.simulation.datasets.seed_dataset import seed_layout, write_dataset
 
     try:
-        seed_layout.layout(like)
+        seed_layout(like)
         check_free(out)
         start = time.monotonic()
         with Progress(
             TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), console=console
         ) as bar:
             task = bar.add_task("")
-            seed_dataset.write(
+            write_dataset(
                 like, out, seed, scale, processes,
                 lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )  # fmt: skip

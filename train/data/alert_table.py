@@ -1,6 +1,7 @@
 """Archives of alerts → arrays to train on, read and cut by the very code that serves."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -17,7 +18,7 @@ from model_zoo.metadata import COLUMNS, metadata_fields
 from model_zoo.preprocess import STAMP_SIDE, Preprocessing
 
 MAX_BYTES: Final = 1 << 26
-"""Archives here were chosen by hand; the consumer's own limits guard a stream."""
+"""Of a packet, and of a stamp inflated. Archives here were chosen by hand; the consumer's own limits guard a stream."""
 
 UNLABELLED: Final = -1
 FIELDS: Final = metadata_fields(COLUMNS)
@@ -29,7 +30,7 @@ class AlertTable:
 
     stamps: (N, 3, size, size) float32, raw, NaN where there is nothing. jd: (N,) float64 days. band: (N,) int64.
     candid: (N,) int64. object_id, key: (N,) str. label: (N,) int64, place in the classes, -1 for none.
-    metadata: (N, F) float64, values of FIELDS, NaN where null or absent.
+    metadata: (N, F) float64, the fields that the reader was asked for, by default FIELDS; NaN where null or absent.
     """
 
     stamps: NDArray[np.float32]
@@ -65,6 +66,36 @@ def joined(parts: Sequence[AlertTable]) -> AlertTable:
     return whole.only(np.lexsort((whole.candid, whole.jd)))
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One alert, decoded once: its fields, its cut stamps (C, size, size) float32, and the bytes of its packet.
+
+    Stamps are raw, NaN where there is nothing. `alert.metadata` holds the fields that the reader was asked for.
+    """
+
+    alert: Alert
+    pixels: NDArray[np.float32]
+    packet_bytes: int
+
+
+def read_examples(
+    archives: Sequence[Path], preprocessing: Preprocessing, reader: PacketReader
+) -> Iterator[Example | BadAlert]:
+    """Every alert of the archives, or why it cannot be used. Raises ArchiveError for a path that cannot be read."""
+    for payload in read_packets(archives):
+        for alert in read_alerts(payload, MAX_BYTES, reader):
+            yield _example(alert, preprocessing, len(payload))
+
+
+def _example(alert: Alert | BadAlert, preprocessing: Preprocessing, packet_bytes: int) -> Example | BadAlert:
+    if isinstance(alert, BadAlert):
+        return alert
+    try:
+        return Example(alert, cut_stamps(alert, preprocessing, MAX_BYTES).pixels, packet_bytes)
+    except BadAlert as bad:
+        return bad
+
+
 def read_alert_table(
     archives: Sequence[Path], labels: Mapping[int, int], size: int = STAMP_SIDE
 ) -> tuple[AlertTable, dict[str, int]]:
@@ -72,33 +103,27 @@ def read_alert_table(
 
     Raises ValueError naming an archive that cannot be read, or where no alert can be.
     """
-    full, refused, reader = Preprocessing(size=size), dict[str, int](), PacketReader(FIELDS)
-    kept: dict[int, tuple[Alert, NDArray[np.float32]]] = {}
+    refused, kept = Counter[str](), dict[int, Example]()
     try:
-        for payload in read_packets(archives):
-            for alert in read_alerts(payload, MAX_BYTES, reader):
-                try:
-                    kept.setdefault(*_row(alert, full))
-                except BadAlert as bad:
-                    refused[bad.reason] = refused.get(bad.reason, 0) + 1
+        for outcome in read_examples(archives, Preprocessing(size=size), PacketReader(FIELDS)):
+            if isinstance(outcome, BadAlert):
+                refused[outcome.reason] += 1
+            else:
+                kept.setdefault(outcome.alert.candid, outcome)
     except ArchiveError as error:
         raise ValueError(str(error)) from error
     if not kept:
-        raise ValueError(f"no alert can be read from {', '.join(map(str, archives))}: {refused or 'they are empty'}")
-    return _columns(list(kept.values()), labels), refused
+        found = dict(refused) or "they are empty"
+        raise ValueError(f"no alert can be read from {', '.join(map(str, archives))}: {found}")
+    return table_of(kept.values(), labels), dict(refused)
 
 
-def _row(alert: Alert | BadAlert, full: Preprocessing) -> tuple[int, tuple[Alert, NDArray[np.float32]]]:
-    if isinstance(alert, BadAlert):
-        raise alert
-    return alert.candid, (alert, cut_stamps(alert, full, MAX_BYTES).pixels)
-
-
-def _columns(rows: list[tuple[Alert, NDArray[np.float32]]], labels: Mapping[int, int]) -> AlertTable:
-    rows.sort(key=lambda row: (row[0].jd, row[0].candid))
-    alerts = [alert for alert, _ in rows]
+def table_of(examples: Iterable[Example], labels: Mapping[int, int]) -> AlertTable:
+    """The table of some alerts, in (jd, candid) order. labels: candid → place in the classes."""
+    rows = sorted(examples, key=lambda example: (example.alert.jd, example.alert.candid))
+    alerts = [example.alert for example in rows]
     return AlertTable(
-        stamps=np.stack([pixels for _, pixels in rows]),
+        stamps=np.stack([example.pixels for example in rows]),
         jd=np.array([alert.jd for alert in alerts], np.float64),
         band=np.array([alert.fid for alert in alerts], np.int64),
         candid=np.array([alert.candid for alert in alerts], np.int64),

@@ -15,6 +15,8 @@ from train.files import write_arrays
 SPLITS: Final = ("train", "validation", "test")
 UNSTATED: Final = "unstated"
 ORIGINS: Final = ("real", "simulated", UNSTATED)
+OF_ARCHIVES: Final = ("candid", "jd", "fid", "lengths")
+"""Arrays of a set that was made of archives."""
 LOCAL_HEADER: Final = 30
 """Bytes of a zip member's local header before its name; the lengths of name and extra field are at 26 and 28."""
 
@@ -38,6 +40,9 @@ class StampSet:
     where the source's cannot be matched to rows. features: (N, M) or, for sequences that have them, (N, T, M) floats,
     named by `feature_names`; M may be 0, and NaN is a value that was not there.
     origin: one of ORIGINS, the mark that the file itself bears.
+
+    Sets made of archives have more; elsewhere these are empty. candid, jd, fid: (N,) or (N, T), of each alert.
+    lengths: (N,), how many alerts of a sequence are there; what follows them is 0.
     """
 
     images: NDArray[np.float32]
@@ -46,9 +51,13 @@ class StampSet:
     classes: tuple[str, ...]
     split: NDArray[np.str_]
     oid: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
-    features: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    features: NDArray[np.floating[Any]] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     feature_names: tuple[str, ...] = ()
     origin: str = UNSTATED
+    candid: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    jd: NDArray[np.float64] = field(default_factory=lambda: np.empty(0, np.float64))
+    fid: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         rows = len(self.images)
@@ -103,7 +112,8 @@ class StampSet:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `save` writes, by name."""
-        names = ("images", "labels", "split", "oid", "features")
+        names = ["images", "labels", "split", "oid", "features"]
+        names += [name for name in OF_ARCHIVES if getattr(self, name).size]
         texts = {name: np.array(getattr(self, name), np.str_) for name in ("channels", "classes", "feature_names")}
         return {name: getattr(self, name) for name in names} | texts | {"origin": np.array(self.origin)}
 
@@ -124,6 +134,25 @@ class StampSet:
         except DatasetError as error:
             raise DatasetError(f"{path}: {error}") from error
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class StampSource:
+    """A run's data. name: of the file. fingerprint: of its content. origin: one of ORIGINS."""
+
+    name: str
+    fingerprint: str
+    origin: str = UNSTATED
+
+
+def source_of(path: Path, stamps: StampSet, origin: str | None) -> StampSource:
+    """What a run says of its data; its origin is the file's own mark, or `origin` where the file bears none.
+
+    Raises DatasetError where the two contradict each other.
+    """
+    if origin and stamps.origin not in {origin, UNSTATED}:
+        raise DatasetError(f"--origin {origin}: {path} says itself that it is {stamps.origin}; leave --origin out")
+    return StampSource(path.name, stamps.fingerprint, origin or stamps.origin)
 
 
 def check_exists(path: Path) -> None:
@@ -188,14 +217,14 @@ def check_features(features: NDArray[Any], names: tuple[str, ...], rows: int, pl
 
 def _fields(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     texts = {name: tuple(map(str, arrays.get(name, ()))) for name in ("channels", "classes", "feature_names")}
-    optional = {name: arrays[name] for name in ("oid", "features") if name in arrays}
+    optional = {name: arrays[name] for name in ("oid", "features", *OF_ARCHIVES) if name in arrays}
     rows = {name: arrays[name].shape[:1] for name in ("images", "labels", "split")}
     if len(set(rows.values())) > 1:
         raise DatasetError(
             f"{', '.join(f'{name} {shape}' for name, shape in rows.items())}; as many of each are needed"
         )
     split = np.asarray(arrays["split"])
-    if split.dtype.kind in "iu" and "split_names" in arrays:
+    if split.dtype.kind in "iu" and "split_names" in arrays:  # as `dataset build` wrote it at first
         names = np.asarray(arrays["split_names"])
         if split.min(initial=0) < 0 or split.max(initial=0) >= len(names):
             raise DatasetError(f"split has places {split.min()} to {split.max()} in {len(names)} names")

@@ -16,8 +16,68 @@ from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing, encoder_input
 from train.data.alert_table import AlertTable, joined
 from train.experiments.experiment import ExperimentError
-from train.serving.heads import balanced
-from train.serving.sequence import Sequences, prefixes
+
+LENGTHS: Final = (1, 2, 3, 5, 10)
+"""Numbers of alerts after which a sequence is scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """rows: (S, T) int64, places of the alerts in the table, padded on the right with 0. lengths: (S,) int64.
+
+    label: (S,) int64. weight: (S,) float64, 1 over the number of sequences of the same object.
+    jd: (S, T) float64 days. band: (S, T) int64. The last valid row of sequence i is the alert it judges.
+    """
+
+    rows: torch.Tensor
+    lengths: torch.Tensor
+    label: torch.Tensor
+    weight: torch.Tensor
+    jd: torch.Tensor
+    band: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def only(self, which: torch.Tensor) -> "Sequences":
+        return Sequences(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    @property
+    def judged(self) -> torch.Tensor:
+        """(S,) int64: the row of the alert that each sequence ends in."""
+        return self.rows[torch.arange(len(self)), self.lengths - 1]
+
+
+def prefixes(alerts: AlertTable, *, longest: int = 128, days: float = 365.0) -> Sequences:
+    """One sequence for every labelled alert: itself and up to `longest` - 1 before it, none older than `days`.
+
+    Keys, order by (jd, candid) and both bounds are those of `consumer.store.sequences`.
+    """
+    _, key, counts = np.unique(alerts.key, return_inverse=True, return_counts=True)
+    order = np.lexsort((alerts.candid, alerts.jd, key))
+    found: list[NDArray[np.int64]] = []
+    for members in np.split(order, np.cumsum(counts)[:-1]):
+        found += [members[max(end - longest, 0) : end] for end in range(1, len(members) + 1)]
+    found = [rows[alerts.jd[rows] >= alerts.jd[rows[-1]] - days] for rows in found if alerts.labelled[rows[-1]]]
+    return _padded(found, alerts)
+
+
+def _padded(found: list[NDArray[np.int64]], alerts: AlertTable) -> Sequences:
+    lengths = np.array([len(rows) for rows in found])
+    rows = np.zeros((len(found), lengths.max()), np.int64)
+    for place, one in enumerate(found):
+        rows[place, : len(one)] = one
+    last = np.array([one[-1] for one in found])
+    _, key, repeats = np.unique(alerts.key[last], return_inverse=True, return_counts=True)
+    return Sequences(
+        rows=torch.from_numpy(rows),
+        lengths=torch.from_numpy(lengths),
+        label=torch.from_numpy(alerts.label[last]),
+        weight=torch.from_numpy(1 / repeats[key]),
+        jd=torch.from_numpy(alerts.jd[rows]),
+        band=torch.from_numpy(alerts.band[rows]),
+    )
+
 
 SIMULATED: Final = "simulated "
 
@@ -77,6 +137,13 @@ def gather(real: AlertTable, simulated: Sequence[AlertTable], preprocessing: Pre
         inputs=torch.from_numpy(encoder_input(table.stamps, preprocessing)),
         sequences=prefixes(table),
     )
+
+
+def balanced(label: torch.Tensor, weight: torch.Tensor, power: float = 1.0) -> torch.Tensor:
+    """`weight` (N,) times 1 / (its class's sum) ** power, scaled to a mean of 1: power 1 makes classes count alike."""
+    total = torch.zeros(int(label.max()) + 1, dtype=weight.dtype).index_add_(0, label, weight)
+    scaled = weight / total[label] ** power
+    return scaled / scaled.mean()
 
 
 def weights(alerts: Alerts, rows: NDArray[np.int64], simulated: float, balance: float) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from model_zoo.classifier.encoder import EncoderConfig, freeze
 from model_zoo.classifier.supervised import Supervised
 from train.training.augment import VIEWS, random_views, view
-from train.training.losses import telling
+from train.training.metrics_log import telling
 
 CPU: Final = torch.device("cpu")
 

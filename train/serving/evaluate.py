@@ -14,12 +14,11 @@ from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import Preprocessing, encoder_input
 from train.data.alert_table import FIELDS, AlertTable, joined
 from train.experiments.experiment import ExperimentError
-from train.serving.dataset import Alerts, gather, marked
+from train.serving.dataset import LENGTHS, Alerts, Sequences, gather, marked, prefixes
 from train.serving.fit import Models, ServingConfig, fit_heads
 from train.serving.heads import mean_of_alerts, mlp_logits, recurrent_logits, trimmed, view_latents
 from train.serving.inputs import find_given, read_archives
 from train.serving.model_selection import Probabilities, answers
-from train.serving.sequence import LENGTHS, Sequences, prefixes
 from train.training.scores import Scores, bootstrap_interval, score
 
 ROWS_AT_ONCE: Final = 64

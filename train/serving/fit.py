@@ -23,12 +23,10 @@ from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
 from model_zoo.classifier.supervised import Supervised
 from model_zoo.preprocess import Preprocessing
 from train.files import atomic_write
-from train.serving.dataset import Alerts, Held, weights
+from train.serving.dataset import Alerts, Held, Sequences, weights
 from train.serving.encoder import CPU, EncoderTraining, Examples, averaged_answers, fit_encoder
 from train.serving.heads import HeadTable, HeadTraining, MetadataTraining, Target, fit_mlp, fit_recurrent, view_latents
-from train.serving.sequence import Sequences
-from train.training.losses import listening
-from train.training.metrics_log import MetricsLog
+from train.training.metrics_log import MetricsLog, listening
 
 HEAD_VIEWS: Final = (0, 5)
 """The heads learn on a stamp as it is and turned and mirrored: the encoder has seen all eight, and two suffice."""

@@ -15,9 +15,9 @@ from model_zoo.classifier.encoder import freeze, latent_moments
 from model_zoo.classifier.mlp import Mlp, MlpConfig
 from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
 from model_zoo.metadata import COLUMNS, Column, column_values, metadata_input
-from train.serving.sequence import Sequences
+from train.serving.dataset import Sequences
 from train.training.augment import VIEWS, view
-from train.training.losses import telling
+from train.training.metrics_log import telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +120,6 @@ def view_latents(
     with torch.inference_mode():
         found = [torch.cat([encode(view(part, one)) for part in stamps.split(64)]) for one in views]
     return torch.stack(found, dim=1).clone()
-
-
-def balanced(label: torch.Tensor, weight: torch.Tensor, power: float = 1.0) -> torch.Tensor:
-    """`weight` (N,) times 1 / (its class's sum) ** power, scaled to a mean of 1: power 1 makes classes count alike."""
-    total = torch.zeros(int(label.max()) + 1, dtype=weight.dtype).index_add_(0, label, weight)
-    scaled = weight / total[label] ** power
-    return scaled / scaled.mean()
 
 
 def temperature(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> float:

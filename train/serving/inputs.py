@@ -11,7 +11,8 @@ import numpy as np
 from train.data.alert_table import AlertTable, joined, read_alert_table
 from train.data.from_stamps import OWN, adopt
 from train.data.labels import labels_beside, truth_beside
-from train.data.source import load_stamps, source_of
+from train.data.pickle_layouts import load_stamps
+from train.data.stamp_set import source_of
 from train.experiments.experiment import ExperimentError
 from train.serving.dataset import marked
 

@@ -14,12 +14,11 @@ from model_zoo.classifier.mlp import Mlp
 from model_zoo.classifier.supervised import Supervised
 from model_zoo.metadata import Column, metadata_input
 from model_zoo.preprocess import Preprocessing
-from train.serving.dataset import Alerts, Folds, Held
+from train.serving.dataset import LENGTHS, Alerts, Folds, Held, Sequences, balanced
 from train.serving.encoder import averaged_answers
 from train.serving.fit import Encoders, Models, ServingConfig, fit_models, metadata_table
 from train.serving.heads import (
     KINDS,
-    balanced,
     fit_columns,
     fit_members,
     folded,
@@ -30,8 +29,7 @@ from train.serving.heads import (
     temperature,
     view_latents,
 )
-from train.serving.sequence import LENGTHS, Sequences
-from train.training.losses import listening
+from train.training.metrics_log import listening
 from train.training.scores import bootstrap_interval, score
 
 Answers = dict[tuple[int, int], torch.Tensor]

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 from model_zoo.classes import CLASSES
 from train.experiments.experiment import Experiment
 from train.experiments.run_folder import CONFIG
-from train.reporting import figures
-from train.reporting.figures import COLOURS
+from train.reporting.figures import COLOURS, calibration, class_table, confusion, projection
 from train.reporting.page import PageSection, PageTable, Picture, picture, write_page
 from train.reporting.tables import class_rows
 from train.serving.card import origins
 from train.serving.heads import view_latents
 from train.serving.model_selection import JUDGES, first_alerts
 from train.serving.pipeline import SERVED, ServedModels
-from train.training.losses import EVERY
-from train.training.metrics_log import MetricsLog
+from train.training.metrics_log import EVERY, MetricsLog
 from train.training.scores import calibration_error, clustering, score
 
 HEADS: Final = {"mlp": "The image head", "fused": "The head that sees metadata too", "recurrent": "The recurrent head"}
@@ -110,9 +108,9 @@ def _answers(label: NDArray[np.int64], probability: NDArray[np.float64], name: s
     return [
         PageTable("Scores, %", [("", "all"), *((what, f"{100 * value:.1f}") for what, value in shown.items())]),
         PageTable("By class, %", class_rows(label, probability, CLASSES, "examples")),
-        picture(f"confusion_{name}", figures.confusion(found.confusion, CLASSES, f"{len(label)} examples")),
-        picture(f"classes_{name}", figures.class_table(label, probability, CLASSES)),
-        picture(f"calibration_{name}", figures.calibration(label, probability, error)),
+        picture(f"confusion_{name}", confusion(found.confusion, CLASSES, f"{len(label)} examples")),
+        picture(f"classes_{name}", class_table(label, probability, CLASSES)),
+        picture(f"calibration_{name}", calibration(label, probability, error)),
     ]
 
 
@@ -175,10 +173,7 @@ def _latents(served: ServedModels, first: NDArray[np.bool_], seed: int, *, umap:
         drawn.append(("umap_test", test.latents, test.label, "Latents of the set's own test", "None was learned from."))
     return [
         table,
-        *(
-            picture(name, figures.projection(values, of, CLASSES, title), caption)
-            for name, values, of, title, caption in drawn
-        ),
+        *(picture(name, projection(values, of, CLASSES, title), caption) for name, values, of, title, caption in drawn),
     ]
 
 

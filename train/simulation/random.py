@@ -1,4 +1,4 @@
-"""Draws that depend on a seed and on what is drawn, and on nothing else.
+"""Array types of the simulation, and draws that depend on a seed and on what is drawn, and on nothing else.
 
 An object is the same object on every night, on any number of processes and in any order, because each of its
 properties is a hash of (seed, name of the property, keys of the object) mapped to a distribution.
@@ -7,11 +7,18 @@ properties is a hash of (seed, name of the property, keys of the object) mapped 
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from train.simulation.arrays import Floats, Ints
+Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Complexes = NDArray[np.complex64]
+Columns = dict[str, NDArray[Any]]
+
 
 UInts = NDArray[np.uint64]
 

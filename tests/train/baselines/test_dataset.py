@@ -9,7 +9,7 @@ import torch
 
 from tests.train.seeds import single, write
 from train.baselines.dataset import prepare
-from train.data.pickles.layouts import read_layout
+from train.data.pickle_layouts import read_layout
 from train.data.stamp_set import DatasetError, StampSet
 from train.experiments.catalogue import read_experiment
 from train.training.augment import COPIES

@@ -10,9 +10,8 @@ import torch
 from tests.train.seeds import single, write
 from train.baselines import launch as launching
 from train.baselines.launch import Trial, sweep
-from train.data.pickles.layouts import read_layout
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.pickle_layouts import read_layout
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.catalogue import read_experiment, read_grid
 from train.experiments.experiment import Experiment, ExperimentError, changed
 

@@ -13,8 +13,7 @@ from train.baselines import progress
 from train.baselines.dataset import prepare
 from train.baselines.progress import RunProgress, Standing, phases
 from train.baselines.run import run
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.catalogue import read_experiment
 from train.experiments.experiment import BaselineExperiment
 from train.training.loop import TrainingProgress, Watch

@@ -16,12 +16,21 @@ from train.baselines.dataset import SplitTensors, prepare
 from train.baselines.reconstruction import reconstructed, reconstructors
 from train.baselines.report import write_report
 from train.baselines.run import Outcome, run
-from train.data.pickles.layouts import read_layout
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.pickle_layouts import read_layout
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.catalogue import read_experiment
-from train.reporting import figures
-from train.reporting.learning_curves import CROSS_ENTROPY, ENTROPY, MSE, RMSE, WEIGHTED, curves, pretraining
+from train.reporting.figures import (
+    COLOURS,
+    CROSS_ENTROPY,
+    ENTROPY,
+    MSE,
+    RMSE,
+    WEIGHTED,
+    calibration,
+    learning_curves,
+    loss_panels,
+    pretraining_panels,
+)
 from train.training.loop import load_best
 
 SMALL = ["epochs=1", "probe_epochs=1", "rows=15"]
@@ -73,7 +82,7 @@ def mse_rows(folder: Path) -> dict[str, str]:
 def test_training_and_validation_share_a_panel_only_in_one_unit(
     kind: str, loss: str, weighted: bool, shown: list[tuple[str, dict[str, list[float]]]]
 ) -> None:
-    panels = curves({"kind": kind, "loss": loss, "weighted": weighted}, RECORDS)
+    panels = loss_panels({"kind": kind, "loss": loss, "weighted": weighted}, RECORDS)
     for panel, (quantity, lines) in zip(panels, shown, strict=False):
         assert (panel.quantity, panel.best) == (quantity, 2)
         assert panel.lines == {name: pytest.approx(values) for name, values in lines.items()}
@@ -81,7 +90,7 @@ def test_training_and_validation_share_a_panel_only_in_one_unit(
 
 
 def test_every_panel_is_labelled_and_marks_the_best_epoch() -> None:
-    drawn = figures.learning_curves(curves({"kind": "alerce", "loss": "entropy", "weighted": False}, RECORDS))
+    drawn = learning_curves(loss_panels({"kind": "alerce", "loss": "entropy", "weighted": False}, RECORDS))
     assert [axes.get_ylabel() for axes in drawn.axes] == [ENTROPY, CROSS_ENTROPY, "accuracy, %"]
     for axes in drawn.axes:
         assert axes.get_xlabel() == "epoch"
@@ -94,7 +103,7 @@ def test_a_staged_model_shows_both_stages_curves_errors_and_stamps(sets: dict[st
     for stage in ("pretrained-alone", "pretrained-through"):
         assert (tmp_path / "figures" / f"learning_curves_{stage}.png").is_file()
         assert (tmp_path / "figures" / f"reconstructions_{stage}.png").is_file()
-        assert len(pretraining(outcome.fit.folder)[stage][0].lines["train"]) == 2
+        assert len(pretraining_panels(outcome.fit.folder)[stage][0].lines["train"]) == 2
     settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     made = reconstructors(outcome.fit.model, settings, outcome.fit.folder)
     alone, through = (reconstructed(reconstruct, tensors.test.stamps) for reconstruct in made.values())
@@ -157,10 +166,10 @@ def test_points_at_one_are_drawn_whole() -> None:
     def drawn(sure: float) -> int:
         """Pixels of the one point of twenty answers, so many of them right as was thought."""
         label = np.array([0] * round(20 * sure) + [1] * round(20 * (1 - sure)))
-        figure = figures.calibration(label, np.tile([sure, 1 - sure], (20, 1)), 0.0)
+        figure = calibration(label, np.tile([sure, 1 - sure], (20, 1)), 0.0)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        colour = np.array(to_rgb(figures.COLOURS[0])) * 255
+        colour = np.array(to_rgb(COLOURS[0])) * 255
         return int((np.abs(np.asarray(canvas.buffer_rgba())[..., :3] - colour) < 2).all(axis=-1).sum())
 
     assert drawn(1.0) == pytest.approx(drawn(0.9), rel=0.1)

@@ -18,8 +18,7 @@ from train.baselines.fit import reconstruction_losses
 from train.baselines.report import markdown, table_rows
 from train.baselines.run import reference_figures, run
 from train.cli.experiments import app
-from train.data.source import StampSource
-from train.data.stamp_set import StampSet
+from train.data.stamp_set import StampSet, StampSource
 from train.experiments.catalogue import names, read_experiment
 from train.experiments.experiment import ExperimentError, changed
 from train.training.loop import TrainingProgress, Watch

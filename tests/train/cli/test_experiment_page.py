@@ -6,7 +6,7 @@ import pytest
 
 from tests.train.cli.test_experiments import invoke
 from train.experiments.catalogue import names, read_experiment
-from train.simulation.datasets.seed_layout import LAYOUTS
+from train.simulation.datasets.seed_dataset import SEED_LAYOUTS
 
 
 def shown(name: str) -> str:
@@ -36,7 +36,7 @@ def test_the_commands_shown_make_the_data_that_the_run_is_given(name: str) -> No
     assert re.findall(rf"estampa-train run {name} --data (\S+)", page) == made
     layouts = re.findall(r"--like (\S+)", page)
     assert layouts == ([] if name == "estampa-serve" else [read_experiment(name)[0].layout])
-    assert set(layouts) <= LAYOUTS.keys()
+    assert set(layouts) <= SEED_LAYOUTS.keys()
 
 
 def test_a_setting_that_the_model_does_not_read_is_not_shown() -> None:

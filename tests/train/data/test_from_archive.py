@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ from tests.support.packets import Packet, container
 from tests.train.simulation.conftest import MadeNight, make_night
 from train.__main__ import app
 from train.baselines.dataset import LEFT_OUT, prepare
-from train.data import dataset_file
-from train.data.from_archive import alert_set, collect, feature_values, read_examples, sequence_set, split_by_object
+from train.data.alert_table import read_examples, table_of
+from train.data.from_archive import FeatureReader, alert_set, collect, feature_values, sequence_set, split_by_object
+from train.data.inspection import inspect
 from train.data.labels import read_labels
-from train.data.pickles.layouts import FEATURES
-from train.data.stamp_set import StampSet
+from train.data.pickle_layouts import FEATURES
+from train.data.stamp_set import SPLITS, StampSet
 from train.experiments.catalogue import read_experiment
 
 runner = CliRunner()
@@ -65,33 +67,48 @@ def test_every_alert_read_is_kept_repeated_unlabelled_or_refused(small_night: Ma
 def test_images_are_what_the_consumer_sees(small_night: MadeNight, labels: Path) -> None:
     table = read_labels(labels)
     examples, _ = collect([small_night.archive], table, SMALL)
-    arrays = alert_set(examples, table, SMALL, 1)
+    arrays = alert_set(table_of(examples, table), SMALL, 1)
     by_candid = {}
     for payload in small_night.payloads:
         for alert in read_alerts(payload, 1 << 26):
             if isinstance(alert, Alert):
                 by_candid[alert.candid] = alert
-    for place, candid in enumerate(arrays["candid"].tolist()):
+    for place, candid in enumerate(arrays.candid.tolist()):
         served = normalise(cut_stamps(by_candid[candid], SMALL, 1 << 26).pixels[None])[0]
-        assert np.array_equal(arrays["images"][place], served.transpose(1, 2, 0))
+        assert np.array_equal(arrays.images[place], served.transpose(1, 2, 0))
 
 
 def test_the_file_says_what_it_holds(small_night: MadeNight, labels: Path) -> None:
     table = read_labels(labels)
     examples, report = collect([small_night.archive], table, SMALL)
-    arrays = alert_set(examples, table, SMALL, 1)
-    assert arrays["images"].shape == (report.kept, 21, 21, 3)
-    assert arrays["images"].dtype == np.float32
-    assert arrays["channels"].tolist() == ["science", "template", "difference"]
-    assert arrays["classes"].tolist() == list(CLASSES)
-    assert arrays["features"].shape == (report.kept, len(FEATURES))
-    assert (np.diff(arrays["jd"]) >= 0).all()
+    arrays = alert_set(table_of(examples, table), SMALL, 1)
+    assert arrays.images.shape == (report.kept, 21, 21, 3)
+    assert arrays.images.dtype == np.float32
+    assert arrays.channels == ("science", "template", "difference")
+    assert arrays.classes == CLASSES
+    assert arrays.features.shape == (report.kept, len(FEATURES))
+    assert (np.diff(arrays.jd) >= 0).all()
+
+
+def test_a_built_set_is_read_back_with_the_candids_times_and_lengths_of_its_alerts(
+    small_night: MadeNight, labels: Path, tmp_path: Path
+) -> None:
+    known = read_labels(labels)
+    table = table_of(collect([small_night.archive], known, SMALL)[0], known)
+    for name, built in (("alerts", alert_set(table, SMALL, 1)), ("sequences", sequence_set(table, SMALL, 1, 2))):
+        built.save(tmp_path / f"{name}.npz")
+        found = StampSet.load(tmp_path / f"{name}.npz")
+        for column in ("candid", "jd", "fid", "lengths", "split", "oid", "features"):
+            np.testing.assert_array_equal(getattr(found, column), getattr(built, column))
+        assert found.candid.size
+        assert found.lengths.size == (len(built) if name == "sequences" else 0)
+        assert found.fingerprint == built.fingerprint
 
 
 def test_columns_made_of_others_are_what_astropy_makes(small_night: MadeNight, labels: Path) -> None:
     table = read_labels(labels)
-    arrays = alert_set(collect([small_night.archive], table, SMALL)[0], table, SMALL, 1)
-    held = dict(zip(arrays["feature_names"].tolist(), arrays["features"].T, strict=True))
+    arrays = alert_set(table_of(collect([small_night.archive], table, SMALL)[0], table), SMALL, 1)
+    held = dict(zip(arrays.feature_names, arrays.features.T, strict=True))
     seen = SkyCoord(held["ra"], held["dec"], unit="deg")
     for system, longitude, latitude in (
         ("galactic", seen.galactic.l, seen.galactic.b),
@@ -113,9 +130,9 @@ def test_what_a_packet_does_not_have_is_nan_and_a_sign_is_spelled_in_either_way(
 
 def test_alerce_sees_its_23_columns_of_an_archive(small_night: MadeNight, labels: Path, tmp_path: Path) -> None:
     table = read_labels(labels)
-    arrays = alert_set(collect([small_night.archive], table, SMALL)[0], table, SMALL, 1)
-    arrays["split"] = np.arange(len(arrays["labels"])) % 3
-    dataset_file.save(arrays, tmp_path / "set.npz")
+    arrays = alert_set(table_of(collect([small_night.archive], table, SMALL)[0], table), SMALL, 1)
+    split = np.array(SPLITS)[np.arange(len(arrays)) % 3]
+    replace(arrays, split=split).save(tmp_path / "set.npz")
     experiment = read_experiment("alerce-stamp", only=["metadata"])[0]
     metadata = prepare(StampSet.load(tmp_path / "set.npz"), experiment, torch.device("cpu")).train.metadata
     assert metadata.shape[1] == len(FEATURES) - len(LEFT_OUT) == 23
@@ -126,26 +143,29 @@ def test_splits_keep_objects_whole_and_shares_by_class() -> None:
     rng = np.random.default_rng(0)
     objects = rng.integers(0, 300, 2000)
     labels = (objects % 5).astype(np.int64)
-    split = split_by_object([f"o{k}" for k in objects], labels, 1)
+    split = split_by_object(np.array([f"o{k}" for k in objects]), labels, 1)
     for name in np.unique(objects):
         assert len(set(split[objects == name])) == 1
     for code in range(5):
         of_class = np.unique(objects[labels == code])
-        train = [name for name in of_class if split[objects == name][0] == 0]
+        train = [name for name in of_class if split[objects == name][0] == "train"]
         assert len(train) == pytest.approx(0.7 * len(of_class), abs=1)
 
 
 def test_sequences_are_padded_and_counted(small_night: MadeNight, labels: Path) -> None:
     table = read_labels(labels)
     examples, _ = collect([small_night.archive], table, SMALL)
-    alerts, sequences = alert_set(examples, table, SMALL, 1), sequence_set(examples, table, SMALL, 1, 2)
-    assert sequences["images"].shape[1:] == (2, 21, 21, 3)
-    assert set(sequences["lengths"]) <= {1, 2}
-    kept = sum(min(2, int((alerts["oid"] == name).sum())) for name in sequences["oid"])
-    assert sequences["lengths"].sum() == kept
-    alone = sequences["lengths"] == 1
-    assert not sequences["images"][alone, 1].any()
-    assert (sequences["jd"][~alone, 1] > sequences["jd"][~alone, 0]).all()
+    alerts, sequences = (
+        alert_set(table_of(examples, table), SMALL, 1),
+        sequence_set(table_of(examples, table), SMALL, 1, 2),
+    )
+    assert sequences.images.shape[1:] == (2, 21, 21, 3)
+    assert set(sequences.lengths) <= {1, 2}
+    kept = sum(min(2, int((alerts.oid == name).sum())) for name in sequences.oid)
+    assert sequences.lengths.sum() == kept
+    alone = sequences.lengths == 1
+    assert not sequences.images[alone, 1].any()
+    assert (sequences.jd[~alone, 1] > sequences.jd[~alone, 0]).all()
 
 
 def test_build_and_inspect_from_the_command_line(small_night: MadeNight, labels: Path, tmp_path: Path) -> None:
@@ -178,15 +198,23 @@ def test_a_built_set_is_simulated_where_the_truth_lies_beside_its_archive_and_re
         assert StampSet.load(out).origin == origin
 
 
-def test_describe_counts_repeats_and_leaks(small_night: MadeNight, labels: Path) -> None:
+def test_inspect_counts_the_objects_of_a_built_set_that_lie_in_two_splits(small_night: MadeNight, labels: Path) -> None:
     table = read_labels(labels)
-    arrays = alert_set(collect([small_night.archive], table, SMALL)[0], table, SMALL, 1)
-    twice = {name: np.concatenate([a, a[:7]]) if len(a) == len(arrays["labels"]) else a for name, a in arrays.items()}
-    twice["split"][-7:] = (twice["split"][:7] + 1) % 3
-    summary = dataset_file.describe(twice)
-    assert summary.repeats >= 7
-    assert summary.leaks == len(set(arrays["oid"][:7]))
-    assert sum(map(sum, summary.classes.values())) == len(twice["labels"])
+    arrays = alert_set(table_of(collect([small_night.archive], table, SMALL)[0], table), SMALL, 1)
+    first = np.flatnonzero(arrays.split == "train")[:7]
+    rows = np.concatenate([np.arange(len(arrays)), first])
+    twice = StampSet(
+        images=arrays.images[rows],
+        channels=arrays.channels,
+        labels=arrays.labels[rows],
+        classes=arrays.classes,
+        split=np.concatenate([arrays.split, np.full(7, "test")]),
+        oid=arrays.oid[rows],
+    )
+    found = inspect(twice)
+    assert found.objects == len(set(arrays.oid))
+    assert found.shared == len(set(arrays.oid[first]))
+    assert found.leaks["train", "test"] == 7
 
 
 @pytest.mark.parametrize(
@@ -213,7 +241,7 @@ def test_a_pickle_is_no_data_set(tmp_path: Path) -> None:
     np.savez(path, images=np.array([{"a": 1}], dtype=object))
     result = runner.invoke(app, ["dataset", "inspect", str(path)])
     assert result.exit_code == 2
-    assert "is no data set of plain arrays" in result.stderr
+    assert "cannot be read as .npz: Object arrays cannot be loaded" in result.stderr
 
 
 def test_real_alerts_make_a_data_set(real_alerts: Path, tmp_path: Path) -> None:
@@ -221,8 +249,8 @@ def test_real_alerts_make_a_data_set(real_alerts: Path, tmp_path: Path) -> None:
     examples, report = collect([real_alerts / "labelled.tar.gz"], table, SMALL)
     assert report.kept == report.read == 662
     assert not report.refused
-    dataset_file.save(alert_set(examples, table, SMALL, 1), tmp_path / "real.npz")
-    assert dataset_file.describe(dataset_file.load(tmp_path / "real.npz")).leaks == 0
+    alert_set(table_of(examples, table), SMALL, 1).save(tmp_path / "real.npz")
+    assert inspect(StampSet.load(tmp_path / "real.npz")).shared == 0
 
 
 def test_a_container_that_is_cut_short_gives_the_alerts_before_the_cut(tmp_path: Path) -> None:
@@ -232,13 +260,13 @@ def test_a_container_that_is_cut_short_gives_the_alerts_before_the_cut(tmp_path:
         member = tarfile.TarInfo("many.avro")
         member.size = len(whole) - 5000
         tar.addfile(member, io.BytesIO(whole))
-    found = list(read_examples([tmp_path / "night.tar"], Preprocessing()))
+    found = list(read_examples([tmp_path / "night.tar"], Preprocessing(), FeatureReader()))
     assert [type(one).__name__ for one in found] == ["BadAlert"]
     blocks = container([Packet(candid=candid) for candid in (1, 2, 3)], sync_interval=1)
     with tarfile.open(tmp_path / "night.tar", "w") as tar:
         member.size = len(blocks) - 5000
         tar.addfile(member, io.BytesIO(blocks))
-    found = list(read_examples([tmp_path / "night.tar"], Preprocessing()))
+    found = list(read_examples([tmp_path / "night.tar"], Preprocessing(), FeatureReader()))
     assert [type(one).__name__ for one in found] == ["Example", "Example", "BadAlert"]
 
 

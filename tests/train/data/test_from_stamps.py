@@ -8,7 +8,7 @@ import pytest
 from model_zoo.classes import CLASSES
 from train.data.from_stamps import adopt
 from train.data.stamp_set import DatasetError, StampSet
-from train.serving.sequence import prefixes
+from train.serving.dataset import prefixes
 
 ROWS = 12
 

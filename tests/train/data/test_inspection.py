@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from tests.train.seeds import sequences, single, write
 from train.__main__ import app
 from train.data.inspection import inspect
-from train.data.pickles.layouts import read_layout
+from train.data.pickle_layouts import read_layout
 from train.data.stamp_set import StampSet
 
 runner = CliRunner()

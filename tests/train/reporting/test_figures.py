@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.reporting import figures
+from train.reporting.figures import calibration, projection
 
 
 @pytest.mark.filterwarnings("ignore")  # of umap and numba, on import
@@ -12,7 +12,7 @@ def test_a_projection_leaves_torch_its_threads() -> None:
     """The next variant of an experiment must train to the same bits whether or not this one was drawn."""
     before = torch.get_num_threads()
     draw = np.random.default_rng(0)
-    figures.projection(draw.random((60, 8)), np.arange(60) % 3, ("star", "galaxy", "bogus"), "Latents")
+    projection(draw.random((60, 8)), np.arange(60) % 3, ("star", "galaxy", "bogus"), "Latents")
     assert torch.get_num_threads() == before
 
 
@@ -22,7 +22,7 @@ def test_a_calibration_shows_how_often_it_is_right_over_how_sure_it_is() -> None
     sure = np.array([0.95] * 10 + [0.65] * 5)
     probability = np.stack([sure, 1 - sure], axis=1)
     probability[:4] = probability[:4, ::-1]
-    [axes] = figures.calibration(label, probability, 0.25).axes
+    [axes] = calibration(label, probability, 0.25).axes
     diagonal, curve = axes.lines
     assert (list(diagonal.get_xdata()), list(diagonal.get_ydata())) == ([0, 1], [0, 1])
     assert list(curve.get_xdata()) == pytest.approx([0.65, 0.95])

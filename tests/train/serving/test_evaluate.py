@@ -17,9 +17,9 @@ from tests.conftest import random_checkpoint
 from train.cli.experiments import app
 from train.data.alert_table import FIELDS
 from train.experiments.experiment import ExperimentError
+from train.serving.dataset import LENGTHS, prefixes
 from train.serving.evaluate import ModelScores, answered, read_labelled, score_checkpoint
-from train.serving.sequence import LENGTHS, prefixes
-from train.simulation.nights.night import NightRequest, write
+from train.simulation.nights.night import NightRequest, write_night
 from train.simulation.nights.sink import TarSink
 from train.training.scores import bootstrap_interval
 
@@ -34,7 +34,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         archive = folder / f"night{day}.tar.gz"
         mix = {"AGN": 0.3, "SN": 0.2, "VS": 0.3, "asteroid": 0.1, "bogus": 0.1}
         request = NightRequest(date(2026, 1, day), alerts=150, seed=3, mix=mix)
-        write(request, TarSink(archive), folder / f"night{day}.truth.parquet", 1)
+        write_night(request, TarSink(archive), folder / f"night{day}.truth.parquet", 1)
     return folder
 
 

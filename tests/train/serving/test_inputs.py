@@ -10,7 +10,7 @@ from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing
 from tests.train.seeds import sequences, single, write
 from train.data.from_stamps import adopt
-from train.data.source import load_stamps
+from train.data.pickle_layouts import load_stamps
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import ExperimentError
 from train.serving.dataset import Folds, gather

@@ -11,6 +11,7 @@ import torch
 
 from consumer.inference.models import Inference
 from model_zoo.checkpoint import load
+from tests.support.arrays import read_arrays
 from tests.train.cli.test_experiments import invoke
 from tests.train.seeds import sequences, single, write
 from train.baselines.compare import comparison, lines_to_beat
@@ -102,7 +103,7 @@ def test_the_sets_own_test_is_scored_at_the_end_in_its_order_and_under_its_origi
     table = (folder / "table.md").read_text()
     assert "Own validation and test of the stamps given (simulated data)" in table
     assert "Simulated alerts, by object, nested:" in table
-    kept = np.load(folder / "predictions.npz")
+    kept = read_arrays(folder / "predictions.npz")
     np.testing.assert_array_equal(kept["test_label"], single()["Test"]["class"])
     right = (kept["test_probability"].argmax(1) == kept["test_label"]).mean()
     card = load(folder / "checkpoint").metadata["held_out"]
@@ -129,7 +130,7 @@ def test_what_was_exported_serves(out: Path, tmp_path: Path) -> None:
     served = Inference(checkpoint, torch.device("cpu"))
     images = single()["Test"]["images"][:, :, :, [1, 2, 0]].transpose(0, 3, 1, 2)
     _, probabilities = served.encode(list(np.ascontiguousarray(images)), [()] * len(images))
-    kept = np.load(out / "estampa-serve" / "predictions.npz")
+    kept = read_arrays(out / "estampa-serve" / "predictions.npz")
     np.testing.assert_allclose(probabilities, kept["test_probability"], atol=1e-4)
 
 
@@ -153,7 +154,7 @@ def test_sequences_of_three_classes_are_judged_after_their_last_stamp(
     assert not (tmp_path / "run" / "metadata").exists()  # it was of another run
     held = made.metadata["held_out"]
     assert list(held["real_sequences"]) == ["1", "2", "3", "5"]
-    assert len(np.load(tmp_path / "run" / "predictions.npz")["test_label"]) == 15
+    assert len(read_arrays(tmp_path / "run" / "predictions.npz")["test_label"]) == 15
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["parity"]["test_accuracy"] == pytest.approx(100 * held["test_recurrent"]["accuracy"])
     assert summary["source"]["origin"] == "unstated"

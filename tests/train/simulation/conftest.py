@@ -11,7 +11,7 @@ import fastavro
 import pyarrow.parquet as pq
 import pytest
 
-from train.simulation.nights.night import NightRequest, write
+from train.simulation.nights.night import NightRequest, write_night
 from train.simulation.nights.sink import TarSink
 
 DAY = date(2026, 1, 1)
@@ -32,7 +32,7 @@ class MadeNight:
 
 def make_night(folder: Path, processes: int = 1, **request: Any) -> MadeNight:
     archive, table = folder / "night.tar.gz", folder / "night.truth.parquet"
-    write(NightRequest(DAY, **request), TarSink(archive), table, processes)
+    write_night(NightRequest(DAY, **request), TarSink(archive), table, processes)
     with tarfile.open(archive) as tar:
         members = [(member.name, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
     return MadeNight(archive, [m[0] for m in members], [m[1] for m in members], pq.read_table(table).to_pylist())

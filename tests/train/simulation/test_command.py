@@ -9,7 +9,7 @@ from confluent_kafka import Consumer
 from typer.testing import CliRunner
 
 from train.__main__ import app
-from train.simulation.nights.pace import pace
+from train.simulation.nights.sink import read_pace
 from train.simulation.sources.source import LABELS
 
 runner = CliRunner()
@@ -99,7 +99,7 @@ def _drained(broker: str, topic: str, count: int) -> list[bytes]:
 
 
 def test_a_visit_is_a_burst_and_a_rest() -> None:
-    visits = pace(None, "3/10s")
+    visits = read_pace(None, "3/10s")
     visits.start(100.0)
     waits = []
     for _ in range(7):

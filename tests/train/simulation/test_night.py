@@ -17,9 +17,7 @@ from consumer.decoding.alert import Alert, read_alerts
 from consumer.decoding.stamps import cut_stamps
 from model_zoo.preprocess import Preprocessing
 from tests.train.simulation.conftest import MadeNight, make_night
-from train.simulation.nights import night as night_module
-from train.simulation.nights.batch import Packet
-from train.simulation.nights.night import Chunk, NightRequest, write
+from train.simulation.nights.night import NightRequest, write_night
 from train.simulation.nights.plan import DEFAULT_MIX, quotas
 from train.simulation.nights.sink import DirectorySink, TarSink
 from train.simulation.sources.source import SUBCLASSES
@@ -101,7 +99,7 @@ def test_objects_keep_their_name_from_night_to_night(tmp_path: Path) -> None:
     for day in range(1, 7):
         folder = tmp_path / str(day)
         folder.mkdir()
-        write(
+        write_night(
             NightRequest(date(2026, 1, day), 60, 5, mix={"VS": 1.0}),
             TarSink(folder / "n.tar.gz"),
             folder / "n.truth.parquet",
@@ -122,7 +120,7 @@ def test_earlier_alerts_are_found_again_in_prv_candidates(tmp_path: Path) -> Non
     for folder, day, found in ((first, 1, candids), (later, 3, listed)):
         folder.mkdir()
         archive = folder / "n.tar.gz"
-        write(NightRequest(date(2026, 1, day), 150, 6, mix={"VS": 1.0}), TarSink(archive), folder / "t.parquet")
+        write_night(NightRequest(date(2026, 1, day), 150, 6, mix={"VS": 1.0}), TarSink(archive), folder / "t.parquet")
         for payload in packets_of(archive):
             record = next(fastavro.reader(io.BytesIO(payload)))
             earlier = {p["candid"] for p in record["prv_candidates"] or [] if p["candid"]}
@@ -210,21 +208,18 @@ def test_disorder_is_only_where_it_was_asked_for(faulty: MadeNight) -> None:
 
 
 @pytest.mark.parametrize("name", ["night.tar.gz", "night"])
-def test_an_interrupted_night_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    def stopped(request: NightRequest, processes: int) -> Iterator[Chunk]:
-        yield [Packet(1, b"payload")], {}
+def test_an_interrupted_night_leaves_nothing(tmp_path: Path, name: str) -> None:
+    def stop(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(night_module, "chunks", stopped)
-    monkeypatch.setattr(night_module.truth, "table", lambda _rows: night_module.truth.SCHEMA.empty_table())
     sink = TarSink(tmp_path / name) if name.endswith("gz") else DirectorySink(tmp_path / name)
     with pytest.raises(KeyboardInterrupt):
-        write(NightRequest(date(2026, 1, 1), 5), sink, tmp_path / "night.truth.parquet")
+        write_night(NightRequest(date(2026, 1, 1), 5), sink, tmp_path / "night.truth.parquet", progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_holds_what_the_archive_holds(night: MadeNight, tmp_path: Path) -> None:
-    write(NightRequest(date(2026, 1, 1), 40, 3), DirectorySink(tmp_path / "n"), tmp_path / "n.truth.parquet")
+    write_night(NightRequest(date(2026, 1, 1), 40, 3), DirectorySink(tmp_path / "n"), tmp_path / "n.truth.parquet")
     make_night(tmp_path, alerts=40, seed=3)
     files = {path.name: path.read_bytes() for path in (tmp_path / "n").iterdir()}
     assert files == dict(zip(*_members(tmp_path / "night.tar.gz"), strict=True))

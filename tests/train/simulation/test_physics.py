@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from model_zoo.coordinates import galactic
-from train.simulation.datasets import sample
+from train.simulation.datasets.sample import block_sequences
 from train.simulation.images.exposure import exposures
-from train.simulation.images.profile import moffat, sersic
-from train.simulation.images.scene import Points, PointSpread, render_points
+from train.simulation.images.scene import Points, PointSpread, moffat, render_points, sersic
 from train.simulation.images.subtraction import correlated, subtract
 from train.simulation.nights.plan import plan_night
 from train.simulation.packets.identity import (
@@ -21,12 +20,12 @@ from train.simulation.packets.identity import (
     processing_ids,
     table_rows,
 )
-from train.simulation.packets.stamp import border_cut
+from train.simulation.packets.packet import border_cut
 from train.simulation.random import Dice
-from train.simulation.sources import nucleus, population, supernova
-from train.simulation.sources.cadence import NIGHT_ZERO_JD, schedule, window
+from train.simulation.sources import population
+from train.simulation.sources.galaxies import damped_walk, draw_supernovae, supernova_flux
 from train.simulation.sources.source import LABELS
-from train.simulation.survey import fields
+from train.simulation.survey import NIGHT_ZERO_JD, fields, visit_schedule, visit_window
 
 
 def spread(width: float, rows: int = 1) -> PointSpread:
@@ -89,22 +88,22 @@ def test_reference_noise_has_the_correlation_asked_for() -> None:
 def test_damped_random_walk_has_unit_variance_and_an_exponential_memory() -> None:
     key, tau = np.arange(4000), np.full(4000, 100.0)
     start, lag = np.full(4000, 2459000.0), 60.0
-    walk = [nucleus.walk(Dice(2), key, tau, start + shift) for shift in (0.0, lag)]
+    walk = [damped_walk(Dice(2), key, tau, start + shift) for shift in (0.0, lag)]
     assert np.var(walk[0]) == pytest.approx(1.0, abs=0.06)
     assert np.mean(walk[0] * walk[1]) == pytest.approx(np.exp(-lag / 100.0), abs=0.06)
 
 
 def test_supernovae_peak_at_their_epoch() -> None:
-    sn = supernova.draw(Dice(1), np.arange(400), np.full(400, 18))
+    sn = draw_supernovae(Dice(1), np.arange(400), np.full(400, 18))
     days = np.arange(-20.0, 60.0, 1.0)
-    flux = np.stack([supernova.flux(Dice(1), sn, sn.epoch + d, np.full(400, 1)) for d in days])
+    flux = np.stack([supernova_flux(Dice(1), sn, sn.epoch + d, np.full(400, 1)) for d in days])
     assert np.abs(days[flux.argmax(axis=0)]).max() <= 8.0
     assert (flux[0] < 0.75 * flux.max(axis=0)).all()
     assert np.median(flux[0] / flux.max(axis=0)) < 0.1
 
 
 def test_fields_are_revisited_every_second_or_third_night_in_both_filters() -> None:
-    starts = window(1, 3300, 60)
+    starts = visit_window(1, 3300, 60)
     visited = np.isfinite(starts).all(axis=2)
     assert (np.isfinite(starts).all(axis=2) == np.isfinite(starts).any(axis=2)).all()
     gaps = np.concatenate([np.diff(np.flatnonzero(column)) for column in visited.T if column.sum() > 10])
@@ -113,7 +112,7 @@ def test_fields_are_revisited_every_second_or_third_night_in_both_filters() -> N
 
 
 def test_exposures_of_a_night_do_not_overlap() -> None:
-    _, _, jd = schedule(1, 3288).visits()
+    _, _, jd = visit_schedule(1, 3288).visits()
     assert np.diff(jd).min() * 86400.0 >= 39.9
     assert 0.1 < (jd.min() - NIGHT_ZERO_JD) % 1.0 < (jd.max() - NIGHT_ZERO_JD) % 1.0 < 0.55
 
@@ -133,13 +132,13 @@ def test_variable_stars_crowd_towards_the_galactic_plane() -> None:
     key = np.arange(20_000)
     latitude = {}
     for name in ("VS", "AGN"):
-        drawn = population.draw(Dice(1), np.full(len(key), LABELS.index(name)), key, np.zeros_like(key))
+        drawn = population.draw_sources(Dice(1), np.full(len(key), LABELS.index(name)), key, np.zeros_like(key))
         latitude[name] = np.median(np.abs(galactic(drawn.ra, drawn.dec)[1]))
     assert latitude["VS"] + 12 < latitude["AGN"]
 
 
 def test_sequences_reach_many_alerts() -> None:
-    found = sample.block_sequences(1, "VS", 0, 8)
+    found = block_sequences(1, "VS", 0, 8)
     assert len(found) > 8
     assert (np.diff(found.jd.reshape(-1, 8), axis=1) > 0).all()
 
@@ -180,7 +179,7 @@ def test_grid_has_the_survey_s_numbers() -> None:
 
 def test_names_and_numbers_of_a_large_night_are_unique() -> None:
     plan = plan_night(1, 3288, 60_000)
-    drawn = population.draw(Dice(1), plan.label, plan.key, plan.cycle)
+    drawn = population.draw_sources(Dice(1), plan.label, plan.key, plan.cycle)
     names = object_ids(drawn)
     assert len(set(names)) == len({*zip(plan.label, plan.key, plan.cycle, strict=True)})
     numbers = candids(processing_ids(plan.jd, drawn.channel), table_rows(drawn), plan.key % 2 == 0)
@@ -191,5 +190,5 @@ def test_names_of_a_year_do_not_run_out() -> None:
     assert FIRST_NAME[-1] + MOST_KEYS[LABELS[-1]] * CYCLES[LABELS[-1]] < NAMES
     for code, label in enumerate(LABELS):
         key = np.array([MOST_KEYS[label] - 1])
-        last = population.draw(Dice(1), np.array([code]), key, np.array([6600]))
+        last = population.draw_sources(Dice(1), np.array([code]), key, np.array([6600]))
         assert table_rows(last)[0] < ROWS_OF_TABLE

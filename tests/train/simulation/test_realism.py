@@ -8,6 +8,7 @@ import torch
 
 from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing
+from train.data.alert_table import table_of
 from train.data.from_archive import collect
 from train.data.labels import read_labels
 from train.simulation.realism.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
@@ -66,7 +67,7 @@ def test_stars_are_as_sharp_as_real_ones(made: Gallery) -> None:
 def test_simulated_statistics_lie_near_the_real_ones(real_alerts: Path, made: Gallery) -> None:
     labels = read_labels(real_alerts / "labels.csv")
     examples, _ = collect([real_alerts / "labelled.tar.gz"], labels, Preprocessing(63))
-    real = observed(examples, labels)
+    real = observed(table_of(examples, labels))
     for code, label in enumerate(CLASSES):
         pair = [pixel_statistics(one.of(code).stamps) for one in (real, made)]
         far = np.mean([distance(pair[0][name], pair[1][name]) for name in pair[0]])

@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 
 from model_zoo.classes import CLASSES
-from train.data.pickles.layouts import read_layout
+from train.data.pickle_layouts import read_layout
 from train.data.stamp_set import StampSet
-from train.simulation.datasets import seed_dataset
-from train.simulation.datasets.seed_layout import DISTINCT, LAYOUTS, layout
+from train.simulation.datasets.seed_dataset import DISTINCT, SEED_LAYOUTS, seed_layout, write_dataset
 
 SCALE = 0.002
 
 
 def made(folder: Path, name: str, processes: int = 1) -> Any:
     out = folder / f"{name}-{processes}.pkl"
-    seed_dataset.write(name, out, 1, SCALE, processes, lambda *_: None)
+    write_dataset(name, out, 1, SCALE, processes, lambda *_: None)
     with out.open("rb") as file:
         return pickle.load(file)
 
@@ -122,10 +121,10 @@ def test_same_seed_gives_same_pickle_on_two_processes(tmp_path: Path) -> None:
 def test_full_sizes_are_the_seeds_own() -> None:
     assert sum(DISTINCT.values()) == 50_594
     assert 5 * max(DISTINCT.values()) == 72_710
-    recurrent = LAYOUTS["recurrent_dataset"]
+    recurrent = SEED_LAYOUTS["recurrent_dataset"]
     assert sum(recurrent.objects.values()) == 77_146  # type: ignore[union-attr]
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no data set is like 'mnist': choose from stamp_dataset_21_new, "):
-        layout("mnist")
+        seed_layout("mnist")

@@ -1,14 +1,26 @@
-"""Alerts and sequences chosen for data sets: distinct objects, spread over the survey's nights."""
+"""Alerts and sequences for data sets: distinct objects spread over the survey's nights, with images and features."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
+from model_zoo.coordinates import ecliptic, galactic
+from model_zoo.preprocess import normalise
+from train.data.pickle_layouts import FEATURES
+from train.simulation.images.composition import neighbours
 from train.simulation.images.observation import shoot, significance
-from train.simulation.nights.plan import DETECTION, NightPlan, concatenate, detections
-from train.simulation.packets.identity import MOST_KEYS
-from train.simulation.random import Dice
-from train.simulation.sources import population, supernova
-from train.simulation.sources.cadence import schedule
+from train.simulation.images.stamps import Sighting, generators, sight
+from train.simulation.nights.plan import DETECTION, NightPlan, concatenate_plans, detections
+from train.simulation.packets import catalogue
+from train.simulation.packets.candidate import candidates
+from train.simulation.packets.history import earlier, record
+from train.simulation.packets.identity import MOST_KEYS, object_ids
+from train.simulation.packets.photometry import measure
+from train.simulation.random import Columns, Dice, Floats, Pixels
+from train.simulation.sources import population
+from train.simulation.sources.galaxies import supernova_cycles
 from train.simulation.sources.source import LABELS, Sources
+from train.simulation.survey import visit_schedule
 
 FIRST_NIGHT, NIGHTS = 540, 2900  # eight years from the summer of 2018
 NIGHT_STRIDE = 1013  # prime to the number of nights: consecutive blocks see different seasons and moons
@@ -28,7 +40,7 @@ def _once(dice: Dice, rows: NightPlan) -> NightPlan:
     return rows.take(np.sort(order[first]))
 
 
-def alerts(dice: Dice, label: str, wanted: int) -> NightPlan:
+def sample_alerts(dice: Dice, label: str, wanted: int) -> NightPlan:
     """`wanted` alerts of as many objects of a class, each on a night of its own block.
 
     Raises ValueError where the class has too few objects.
@@ -38,7 +50,7 @@ def alerts(dice: Dice, label: str, wanted: int) -> NightPlan:
         key = np.arange(block * SAMPLE_KEYS, (block + 1) * SAMPLE_KEYS)
         parts.append(_once(dice, detections(dice, label, key, _night_of(block))))
         if sum(map(len, parts)) >= wanted:
-            return concatenate(parts).take(slice(0, wanted))
+            return concatenate_plans(parts).take(slice(0, wanted))
     raise ValueError(f"the sky holds fewer than {wanted} objects of class {label}: ask for a smaller --scale")
 
 
@@ -54,16 +66,18 @@ def _runs(rows: NightPlan, length: int) -> NightPlan:
 def _lasting(dice: Dice, label: str, block: int, start: int) -> Sources:
     """The objects of a small block that may be seen in the span from night `start`."""
     key = np.arange(block * SEQUENCE_KEYS, (block + 1) * SEQUENCE_KEYS)
-    cycles = supernova.cycles(start + SPAN_NIGHTS // 2) if label == "SN" else (0,)
+    cycles = supernova_cycles(start + SPAN_NIGHTS // 2) if label == "SN" else (0,)
     keys = np.tile(key, len(cycles))
-    return population.draw(dice, np.full(len(keys), LABELS.index(label)), keys, np.repeat(np.array(cycles), len(key)))
+    return population.draw_sources(
+        dice, np.full(len(keys), LABELS.index(label)), keys, np.repeat(np.array(cycles), len(key))
+    )
 
 
 def block_sequences(seed: int, label: str, block: int, length: int) -> NightPlan:
     """Sequences of `length` alerts of the AGN, SN or VS of one small block, within 64 nights."""
     dice, start = Dice(seed), _night_of(block)
     sources = _lasting(dice, label, block, start)
-    jd = np.stack([schedule(seed, start + back).jd[sources.field] for back in range(SPAN_NIGHTS)], axis=1)
+    jd = np.stack([visit_schedule(seed, start + back).jd[sources.field] for back in range(SPAN_NIGHTS)], axis=1)
     row, back, red = np.nonzero(np.isfinite(jd))
     met = sources.take(row)
     shots = shoot(dice, met, start + back, red + 1, jd[row, back, red])
@@ -74,3 +88,44 @@ def block_sequences(seed: int, label: str, block: int, length: int) -> NightPlan
 def sequence_blocks(label: str) -> range:
     """Small blocks of a class's objects to look for sequences in, in order."""
     return range(MOST_KEYS[label] // SEQUENCE_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedStamps:
+    """Alerts as a data set has them.
+
+    images: (N, 3, side, side) float32: science, template, difference, each channel scaled to [0, 1], NaN as 0.
+    features: (N, 26) float64, unclipped, −999 where a packet has it; (N, 0) where none were asked for.
+    """
+
+    images: Pixels
+    features: Floats
+    oid: list[str]
+
+
+def raw_images(seen: Sighting) -> Pixels:
+    """Science, template, difference in DN with NaN where masked, (n, 3, side, side)."""
+    images = np.stack([seen.frames.science, seen.frames.template, seen.frames.difference], axis=1)
+    return np.where(seen.masks[:, None], np.float32(np.nan), images)
+
+
+def alert_features(dice: Dice, plan: NightPlan, seen: Sighting) -> Floats:
+    """ALeRCE's 26 columns, (n, 26) float64."""
+    shots = seen.shots
+    near = catalogue.vicinity(dice, shots, neighbours(dice, shots.sources))
+    known = record(dice, plan, shots.sources, earlier(dice, plan, shots.sources))
+    measured = measure(seen.frames.difference, shots)
+    columns: Columns = candidates(dice, shots, seen.positive, measured, near, known)
+    columns["isdiffpos"] = np.where(seen.positive, 1.0, -1.0)
+    columns["ecl_long"], columns["ecl_lat"] = ecliptic(columns["ra"], columns["dec"])
+    columns["gal_long"], columns["gal_lat"] = galactic(columns["ra"], columns["dec"])
+    columns["non_detections"] = columns["ncovhist"] - columns["ndethist"]
+    return np.stack([columns[name].astype(np.float64) for name in FEATURES], axis=1)
+
+
+def draw_stamp_set(seed: int, plan: NightPlan, side: int, *, with_features: bool) -> SimulatedStamps:
+    """Draw a few alerts at `side` pixels (odd, 21 to 63)."""
+    dice = Dice(seed)
+    seen = sight(dice, plan, generators(seed, plan), side)
+    numbers = alert_features(dice, plan, seen) if with_features else np.empty((len(plan), 0))
+    return SimulatedStamps(normalise(raw_images(seen)), numbers, object_ids(seen.shots.sources))

@@ -5,31 +5,79 @@ The scale is that of the training set: of ten stamps in validation and test no s
 
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from train.files import atomic_write
-from train.simulation.arrays import Floats, Ints, Pixels
-from train.simulation.datasets import sample
-from train.simulation.datasets.seed_layout import (
-    DIFFERENCE,
-    DISTINCT,
-    HELD_OUT,
-    SCIENCE,
-    TEMPLATE,
-    THREE_CLASSES,
-    AlertLayout,
-    SequenceLayout,
-    layout,
-    scaled,
+from train.simulation.datasets.sample import (
+    SimulatedStamps,
+    block_sequences,
+    draw_stamp_set,
+    sample_alerts,
+    sequence_blocks,
 )
-from train.simulation.datasets.stampset import SimulatedStamps, draw_set
-from train.simulation.nights.plan import NightPlan, concatenate
-from train.simulation.random import Dice
+from train.simulation.nights.plan import NightPlan, concatenate_plans
+from train.simulation.random import Dice, Floats, Ints, Pixels
 from train.simulation.sources.source import LABELS
 from train.simulation.workforce import ordered
+
+SCIENCE, TEMPLATE, DIFFERENCE = 0, 1, 2
+THREE_CLASSES = ("AGN", "SN", "VS")
+# Distinct training objects by class. They sum to the 50,594 names of `stamp_dataset_21_new`; the commonest class has
+# the 14,542 rows to which the others are filled up; the rest is ALeRCE's set less validation and test.
+DISTINCT = {"AGN": 14_370, "SN": 1_420, "VS": 14_542, "asteroid": 9_699, "bogus": 10_563}
+HELD_OUT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AlertLayout:
+    """A pickle of single alerts: side in pixels, order of the channels, key and kind of its labels.
+
+    `named`: labels are class names. `float_train`: labels are floats in train, integers in the others.
+    """
+
+    side: int
+    channels: tuple[int, int, int]
+    label_key: str
+    named: bool = False
+    float_train: bool = False
+    oid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceLayout:
+    """A pickle of sequences: side in pixels, alerts an object, objects by class; held out a class, 0 for no split."""
+
+    side: int
+    length: int
+    objects: dict[str, int]
+    held_out: int = 0
+
+
+SEED_LAYOUTS: dict[str, AlertLayout | SequenceLayout] = {
+    "stamp_dataset_21_new": AlertLayout(21, (DIFFERENCE, SCIENCE, TEMPLATE), "class", float_train=True),
+    "stamp_dataset_28": AlertLayout(28, (DIFFERENCE, SCIENCE, TEMPLATE), "labels", named=True),
+    "td_ztf_stamp_17_06_20": AlertLayout(63, (SCIENCE, TEMPLATE, DIFFERENCE), "labels", oid=False),
+    "5stamps_dataset": SequenceLayout(21, 5, {"AGN": 28_092, "SN": 1_516, "VS": 93_619}, held_out=200),
+    "recurrent_dataset": SequenceLayout(27, 3, {"AGN": 17_587, "SN": 949, "VS": 58_610}),
+}
+
+
+def seed_layout(name: str) -> AlertLayout | SequenceLayout:
+    """The layout of a name, with or without its suffix. Raises ValueError naming those there are."""
+    stem = name.removesuffix(".pkl").removesuffix(".pk")
+    if stem not in SEED_LAYOUTS:
+        raise ValueError(f"no data set is like {name!r}: choose from {', '.join(SEED_LAYOUTS)}")
+    return SEED_LAYOUTS[stem]
+
+
+def scaled(count: int, scale: float) -> int:
+    """A count at a scale, at least 2: no class is empty."""
+    return max(2, round(count * scale))
+
 
 CHUNK_ALERTS = 120  # a multiple of the sequences' 3 and 5 alerts
 PICKLE_PROTOCOL = 4  # Python 3.4 and later read it
@@ -41,11 +89,11 @@ BlockTask = tuple[int, str, int, int]
 
 def _draw(task: DrawTask) -> SimulatedStamps:
     seed, plan, side, with_features = task
-    return draw_set(seed, plan, side, with_features=with_features)
+    return draw_stamp_set(seed, plan, side, with_features=with_features)
 
 
 def _look(task: BlockTask) -> NightPlan:
-    return sample.block_sequences(*task)
+    return block_sequences(*task)
 
 
 def _drawn(
@@ -75,7 +123,7 @@ def alert_pickle(seed: int, wanted: AlertLayout, scale: float, processes: int, p
     Train is balanced by replication, so its `oid`, one an object, is shorter than its images: as in the original.
     """
     counts = [scaled(DISTINCT[label], scale) + 2 * HELD_OUT for label in LABELS]
-    plan = concatenate([sample.alerts(Dice(seed), label, n) for label, n in zip(LABELS, counts, strict=True)])
+    plan = concatenate_plans([sample_alerts(Dice(seed), label, n) for label, n in zip(LABELS, counts, strict=True)])
     images = np.empty((len(plan), wanted.side, wanted.side, 3), dtype=np.float32)
     numbers: Floats = np.empty((len(plan), 26))
     oid: list[str] = []
@@ -106,16 +154,16 @@ def _splits(labels: Ints, held: int, rng: np.random.Generator) -> dict[str, Ints
     }
 
 
-def _sequences(seed: int, label: str, wanted: int, length: int, processes: int, progress: Progress) -> NightPlan:
+def _sequence_plan(seed: int, label: str, wanted: int, length: int, processes: int, progress: Progress) -> NightPlan:
     """Sequences of `wanted` objects of a class; rows of an object together, in time order."""
     parts: list[NightPlan] = []
-    tasks = ((seed, label, block, length) for block in sample.sequence_blocks(label))
+    tasks = ((seed, label, block, length) for block in sequence_blocks(label))
     for part in ordered(_look, tasks, processes):
         parts.append(part)
         found = sum(map(len, parts)) // length
         progress(f"objects of class {label}", min(found, wanted), wanted)
         if found >= wanted:
-            return concatenate(parts).take(slice(0, wanted * length))
+            return concatenate_plans(parts).take(slice(0, wanted * length))
     raise ValueError(f"the sky holds fewer than {wanted} {label} with {length} alerts: ask for a smaller --scale")
 
 
@@ -138,8 +186,8 @@ def sequence_pickle(seed: int, wanted: SequenceLayout, scale: float, processes: 
     """A pickle's content: arrays of sequences and integer labels (0 AGN, 1 SN, 2 VS), split or not as the original."""
     held = wanted.held_out
     counts = {label: scaled(wanted.objects[label], scale) + 2 * held for label in THREE_CLASSES}
-    found = [_sequences(seed, label, n, wanted.length, processes, progress) for label, n in counts.items()]
-    arrays = _sequence_arrays(seed, concatenate(found), wanted, processes, progress)
+    found = [_sequence_plan(seed, label, n, wanted.length, processes, progress) for label, n in counts.items()]
+    arrays = _sequence_arrays(seed, concatenate_plans(found), wanted, processes, progress)
     labels = np.repeat(np.arange(len(counts)), list(counts.values()))
     rng = np.random.default_rng(np.random.SeedSequence([seed, len(labels)]))
     if not held:
@@ -151,12 +199,12 @@ def sequence_pickle(seed: int, wanted: SequenceLayout, scale: float, processes: 
     }
 
 
-def write(name: str, out: Path, seed: int, scale: float, processes: int, progress: Progress) -> None:
+def write_dataset(name: str, out: Path, seed: int, scale: float, processes: int, progress: Progress) -> None:
     """Write the pickle that is like `name` to `out`, whole or not at all. Raises ValueError for an unknown name.
 
     It bears its origin under a key of its own, which readers of the original's keys do not look at.
     """
-    wanted = layout(name)
+    wanted = seed_layout(name)
     make: Any = alert_pickle if isinstance(wanted, AlertLayout) else sequence_pickle
     content = make(seed, wanted, scale, processes, progress) | {"origin": "simulated"}
     with atomic_write(out) as partial, partial.open("wb") as file:

@@ -4,12 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.images.exposure import FULL_WELL_DN
-from train.simulation.images.observation import Shots
-from train.simulation.images.optics import is_kind, moment
+from train.simulation.images.observation import Shots, is_kind, moment
 from train.simulation.images.scene import axis
-from train.simulation.random import Dice
+from train.simulation.random import Dice, Floats, Ints, Pixels
 
 STRIPED_SHARE = 0.3  # of readout channels show alternating columns
 BLEED_ROWS = 14

@@ -1,13 +1,65 @@
-"""What goes onto a stamp and where: the source along its trail, its host, its neighbours, in pixels and DN."""
+"""What lies on a stamp and where: the source along its trail, its host, and the stars and galaxies around it."""
+
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from train.simulation.arrays import Floats
-from train.simulation.images.neighbourhood import Neighbours
 from train.simulation.images.observation import Shots
 from train.simulation.images.scene import Galaxies, Points
-from train.simulation.sources import asteroid
-from train.simulation.sources.source import LABELS, flux_of
+from train.simulation.random import Dice, Floats, Ints, Mask
+from train.simulation.sources.nearby import trail_pixels
+from train.simulation.sources.source import LABELS, Sources, flux_of
+
+MOST = 144  # neighbours drawn at the most; the faintest of the crowded plane are left out
+FAINTEST_NEIGHBOUR, BRIGHTEST_NEIGHBOUR = 22.6, 11.0
+COUNT_SLOPE = 0.30  # log10 N(<m) grows by so much a magnitude
+GALAXY_SHARE = 0.62  # of what is fainter than 18 at high latitude
+REACH_PIXELS = 41.0  # half the side of the square they are spread over: the stamp and its margin
+PIXEL_ARCSEC = 1.01
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Objects around each source, arrays (n, MOST); places in pixels from the source, sizes (sigma) in pixels."""
+
+    present: Mask
+    x: Floats
+    y: Floats
+    mag_g: Floats
+    mag_r: Floats
+    size_x: Floats
+    size_y: Floats
+    galaxy: Mask
+
+    def take(self, rows: Ints, most: int = MOST) -> "Neighbours":
+        """The rows chosen, in that order, and their first `most` neighbours; those present come first."""
+        return Neighbours(**{column.name: getattr(self, column.name)[rows, :most] for column in fields(self)})
+
+
+def neighbours(dice: Dice, sources: Sources) -> Neighbours:
+    """The neighbours of each source, the same on every visit."""
+    key = (sources.label[:, None], sources.key[:, None], sources.cycle[:, None], np.arange(MOST))
+    expected = sources.crowd * (2.0 * REACH_PIXELS * PIXEL_ARCSEC) ** 2
+    arrivals = np.cumsum(-np.log(dice.uniform("neighbour arrival", *key)), axis=1)
+    magnitude = np.maximum(
+        FAINTEST_NEIGHBOUR + np.log10(dice.uniform("neighbour magnitude", *key)) / COUNT_SLOPE, BRIGHTEST_NEIGHBOUR
+    )
+    diffuse = GALAXY_SHARE * np.minimum(0.0022 / sources.crowd, 1.0)[:, None] * (magnitude > 17.0)
+    galaxy = dice.uniform("neighbour galaxy", *key) < diffuse
+    size = np.where(galaxy, np.clip(1.1 * 10.0 ** (-0.11 * (magnitude - 20.0)), 0.3, 5.0), 0.0)
+    stretch = np.exp(0.35 * dice.normal("neighbour stretch", *key))
+    colour = 0.75 + 0.35 * dice.normal("neighbour colour", *key)
+    return Neighbours(
+        present=arrivals < expected[:, None],
+        x=dice.between(-REACH_PIXELS, REACH_PIXELS, "neighbour x", *key),
+        y=dice.between(-REACH_PIXELS, REACH_PIXELS, "neighbour y", *key),
+        mag_g=magnitude + colour,
+        mag_r=magnitude,
+        size_x=size * stretch,
+        size_y=size / stretch,
+        galaxy=galaxy,
+    )
+
 
 TRAIL_POINTS = 3
 Shift = tuple[Floats, Floats]
@@ -16,7 +68,7 @@ Shift = tuple[Floats, Floats]
 def _trail(shots: Shots) -> tuple[Floats, Floats]:
     """Offsets in pixels of the points that a moving source is drawn with, (n, 3) each."""
     moving = shots.sources.label == LABELS.index("asteroid")
-    length = np.where(moving, asteroid.trail(shots.sources), 0.0)
+    length = np.where(moving, trail_pixels(shots.sources), 0.0)
     step = np.outer(length / TRAIL_POINTS, np.arange(TRAIL_POINTS) - 1.0)
     heading = shots.sources.epoch[:, None]
     return step * np.cos(heading), step * np.sin(heading)

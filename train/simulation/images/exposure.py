@@ -8,8 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from train.simulation.arrays import Floats, Ints, Mask
-from train.simulation.random import Dice
+from train.simulation.random import Dice, Floats, Ints, Mask
 
 GAIN = 5.8  # electrons a DN
 READ_VARIANCE = 12.0  # DN^2, read noise and flat-field residue: what is left at zero sky

@@ -7,14 +7,22 @@ from functools import lru_cache
 import numpy as np
 from scipy.fft import next_fast_len
 
-from train.simulation.arrays import Floats, Ints, Pixels
-from train.simulation.images import blemish, composition, optics
+from train.simulation.images import blemish
+from train.simulation.images.composition import Neighbours, Shift, hosts, neighbours, points
 from train.simulation.images.exposure import GAIN
-from train.simulation.images.neighbourhood import Neighbours, neighbours
-from train.simulation.images.observation import Shots
+from train.simulation.images.observation import Shots, moment
 from train.simulation.images.scene import PointSpread, add_galaxies, render_points
-from train.simulation.images.subtraction import correlated, subtract
-from train.simulation.random import Dice
+from train.simulation.images.subtraction import (
+    believed_spread,
+    correlated,
+    reference_correlation,
+    reference_spread,
+    registration,
+    science_spread,
+    subtract,
+    taper_strength,
+)
+from train.simulation.random import Dice, Floats, Ints, Pixels
 
 MARGIN_PIXELS = 16  # rendered beyond the stamp, so that the Fourier transform's wrap-around stays outside
 ROWS_AT_ONCE = 16  # keeps the intermediate arrays within the cache
@@ -40,10 +48,10 @@ def grid_side(side: int) -> int:
 
 
 def _sky(shots: Shots, around: Neighbours, central: Floats, spread: PointSpread,
-         shift: composition.Shift, side: int) -> Pixels:  # fmt: skip
+         shift: Shift, side: int) -> Pixels:  # fmt: skip
     """The noiseless sky of a few rows through a point-spread function."""
-    image = render_points(composition.points(shots, around, central, shift), spread, side)
-    add_galaxies(image, composition.hosts(shots, shift), spread)
+    image = render_points(points(shots, around, central, shift), spread, side)
+    add_galaxies(image, hosts(shots, shift), spread)
     return image
 
 
@@ -66,7 +74,7 @@ def _stack(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
     """The reference image on the science image's flux scale, less its sky level."""
     sigma = _column(shots.references.sigma * shots.scale)
     photons = np.maximum(sky, 0) * _column(shots.scale / (GAIN * shots.references.frames))
-    stack: Pixels = sky + correlated(white, *optics.reference_correlation(dice, shots)) * np.sqrt(sigma**2 + photons)
+    stack: Pixels = sky + correlated(white, *reference_correlation(dice, shots)) * np.sqrt(sigma**2 + photons)
     return stack
 
 
@@ -74,18 +82,18 @@ def _difference(
     dice: Dice, shots: Shots, images: tuple[Pixels, Pixels], true: tuple[PointSpread, PointSpread]
 ) -> Pixels:
     side = images[0].shape[-1]
-    believed = [optics.believed(dice, shots, spread, name) for spread, name in zip(true, "nr", strict=True)]
+    believed = [believed_spread(dice, shots, spread, name) for spread, name in zip(true, "nr", strict=True)]
     spectra = believed[0].transform(side), believed[1].transform(side)
     sigmas = shots.exposures.sigma, shots.references.sigma * shots.scale
-    return subtract(images[0], images[1], spectra, sigmas, optics.taper_strength(dice, shots))
+    return subtract(images[0], images[1], spectra, sigmas, taper_strength(dice, shots))
 
 
 def _few(dice: Dice, shots: Shots, around: Neighbours, white: Pixels) -> tuple[Pixels, Pixels, Pixels]:
     side = white.shape[-1]
-    true = optics.science_spread(shots), optics.reference_spread(shots)
+    true = science_spread(shots), reference_spread(shots)
     still = np.zeros(len(shots))
     sky = _sky(shots, around, shots.flux, true[0], (still, still), side)
-    sky_then = _sky(shots, around, shots.reference_flux, true[1], optics.registration(dice, shots), side)
+    sky_then = _sky(shots, around, shots.reference_flux, true[1], registration(dice, shots), side)
     science = _expose(sky, white[:, 0], dice, shots)
     template = _stack(sky_then, white[:, 1], dice, shots)
     return science, template, _difference(dice, shots, (science, template), true)
@@ -93,7 +101,7 @@ def _few(dice: Dice, shots: Shots, around: Neighbours, white: Pixels) -> tuple[P
 
 def _levels(dice: Dice, shots: Shots) -> tuple[Pixels, Pixels, Pixels]:
     """Sky levels of the images: the template's is matched to the science image's, the difference keeps a trace."""
-    keys = optics.moment(shots)
+    keys = moment(shots)
     sky = shots.exposures.sky
     trace = 0.08 + 0.22 * dice.normal("sky trace", *keys)
     return _column(sky), _column(sky - 0.4 * np.abs(dice.normal("sky match", *keys))), _column(trace)
@@ -119,7 +127,7 @@ def _batches(around: Neighbours) -> Iterator[tuple[Ints, int]]:
             yield rows[start : start + ROWS_AT_ONCE], most
 
 
-def draw(dice: Dice, shots: Shots, noise: list[np.random.Generator], side: int = 63) -> Frames:
+def draw_frames(dice: Dice, shots: Shots, noise: list[np.random.Generator], side: int = 63) -> Frames:
     """Render the three images of each shot, `side` pixels square (odd); `noise` has one generator a row."""
     grid = grid_side(side)
     white = np.stack([rng.standard_normal((2, grid, grid), dtype=np.float32) for rng in noise])

@@ -4,11 +4,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from train.simulation.arrays import Floats, Ints
 from train.simulation.images.exposure import Exposures, References, exposures, references
-from train.simulation.random import Dice
+from train.simulation.random import Dice, Floats, Ints, Mask
 from train.simulation.sources import population
-from train.simulation.sources.source import BORDER_PIXELS, ZERO_POINT, Sources
+from train.simulation.sources.source import BORDER_PIXELS, LABELS, SUBCLASSES, ZERO_POINT, Sources
 from train.simulation.survey import QUADRANT_COLUMNS, QUADRANT_ROWS
 from train.simulation.survey import fields as sky_fields
 
@@ -71,7 +70,7 @@ def shoot(dice: Dice, sources: Sources, night: Ints, band: Ints, jd: Floats) -> 
         references=references(dice, sources.field, sky_fields().number[sources.field], sources.channel, band),
         column=column,
         row=row,
-        flux=population.flux(dice, sources, jd, band),
+        flux=population.source_flux(dice, sources, jd, band),
         reference_flux=population.reference_flux(sources, band),
         host_flux=np.where(host < 90.0, 10.0 ** (-0.4 * (np.minimum(host, 90.0) - ZERO_POINT)), 0.0),
     )
@@ -87,3 +86,15 @@ def significance(shots: Shots) -> Floats:
     error = np.hypot(shots.exposures.flux_error(difference), 0.012 * steady)
     result: Floats = difference / np.hypot(error, np.sqrt(steady / 5.8))
     return result
+
+
+def is_kind(shots: Shots, *kinds: str) -> Mask:
+    """Rows that are artefacts of one of the kinds named."""
+    codes = [SUBCLASSES["bogus"].index(kind) for kind in kinds]
+    mask: Mask = (shots.sources.label == LABELS.index("bogus")) & np.isin(shots.sources.subclass, codes)
+    return mask
+
+
+def moment(shots: Shots) -> tuple[Ints, ...]:
+    """Keys that tell one shot from all others."""
+    return (shots.sources.label, shots.sources.key, shots.exposures.night, shots.exposures.band)

@@ -1,21 +1,76 @@
-"""A chunk of a night, from plan to packets: the only place where scene, photometry, history and schema meet."""
+"""A chunk of a night, from plan to packets and truth: where scene, photometry, history and schema meet."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from train.simulation.arrays import Columns
-from train.simulation.images.neighbourhood import neighbours
+from train.simulation.images.composition import neighbours
+from train.simulation.images.observation import Shots, significance
 from train.simulation.images.stamps import Sighting, generators, sight
-from train.simulation.nights import fault, truth
+from train.simulation.nights import fault
 from train.simulation.nights.fault import Emission
 from train.simulation.nights.plan import NightPlan
-from train.simulation.packets import candidate, catalogue, history, packet, stamp
-from train.simulation.packets.identity import object_ids
+from train.simulation.packets import catalogue, history
+from train.simulation.packets.candidate import candidates
+from train.simulation.packets.identity import identifiers, object_ids
+from train.simulation.packets.packet import PUBLISHER, border_cut, container, field_names, pack_stamp
 from train.simulation.packets.photometry import measure
-from train.simulation.random import Dice
+from train.simulation.random import Columns, Dice
+from train.simulation.sources.source import LABELS, SUBCLASSES
+
+TRUTH_SCHEMA = pa.schema(
+    [
+        ("position", pa.int64()), ("candid", pa.int64()), ("objectId", pa.string()),
+        ("class", pa.string()), ("subclass", pa.string()), ("faults", pa.string()),
+        ("jd", pa.float64()), ("fid", pa.int32()), ("field", pa.int32()), ("rcid", pa.int32()),
+        ("ra", pa.float64()), ("dec", pa.float64()),
+        ("key", pa.int64()), ("cycle", pa.int64()),
+        ("difference_flux", pa.float64()), ("signal_to_noise", pa.float64()),
+        ("mean_g", pa.float64()), ("mean_r", pa.float64()),
+        ("period", pa.float64()), ("amplitude", pa.float64()), ("epoch", pa.float64()), ("width", pa.float64()),
+        ("redshift", pa.float64()),
+        ("host_g", pa.float64()), ("host_r", pa.float64()), ("host_radius", pa.float64()), ("host_index", pa.float64()),
+        ("host_dx", pa.float64()), ("host_dy", pa.float64()),
+        ("seeing", pa.float64()), ("zero_point", pa.float64()), ("sky", pa.float64()), ("ssnamenr", pa.string()),
+        ("nan_pixels", pa.int32()), ("packet_bytes", pa.int32()),
+    ]
+)  # fmt: skip
+
+
+def _class_names(shots: Shots) -> Columns:
+    names = [LABELS[code] for code in shots.sources.label]
+    kinds = [SUBCLASSES[name][code] for name, code in zip(names, shots.sources.subclass, strict=True)]
+    return {"class": np.array(names), "subclass": np.array(kinds)}
+
+
+def truth_columns(shots: Shots) -> Columns:
+    """What is true of each shot, whatever its packet says: fluxes in DN of its exposure, lengths in pixels.
+
+    `Sources` says what period, amplitude, epoch and width mean in each class.
+    """
+    source, exposure = shots.sources, shots.exposures
+    base = identifiers(shots)
+    own = ("mean_g", "mean_r", "period", "amplitude", "epoch", "width", "redshift", "ra", "dec", "key", "cycle")
+    host = ("host_g", "host_r", "host_radius", "host_index", "host_dx", "host_dy")
+    return _class_names(shots) | {name: base[name] for name in ("jd", "fid", "field", "rcid")} | {
+        name: getattr(source, name) for name in own + host
+    } | {
+        "difference_flux": (shots.flux - shots.reference_flux) * shots.scale,
+        "signal_to_noise": significance(shots),
+        "seeing": exposure.seeing, "zero_point": exposure.zero_point, "sky": exposure.sky,
+    }  # fmt: skip
+
+
+def truth_table(rows: Columns) -> pa.Table:
+    """The columns as a table of `SCHEMA`."""
+    return pa.table(
+        {name: pa.array(rows[name].tolist(), type=TRUTH_SCHEMA.field(name).type) for name in TRUTH_SCHEMA.names},
+        schema=TRUTH_SCHEMA,
+    )
+
 
 Rows = list[dict[str, Any]]
 
@@ -37,13 +92,13 @@ def _rows(columns: Columns, names: tuple[str, ...]) -> Rows:
 
 def _past(dice: Dice, past: history.AlertHistory, near: Columns, version: str) -> tuple[Rows, Rows]:
     """Rows of `prv_candidates` and of `fp_hists`."""
-    names = packet.field_names(version, "prv_candidates")
+    names = field_names(version, "prv_candidates")
     earlier = _rows(history.limits(dice, past), names)
     measured = history.detections(dice, past, near)
     found = _rows(measured, tuple(name for name in names if name in measured))
     for place, values in zip(np.flatnonzero(past.detected), found, strict=True):
         earlier[place] |= values
-    names = packet.field_names(version, "fp_hists")
+    names = field_names(version, "fp_hists")
     return earlier, _rows(history.forced(dice, past, near), names) if names else []
 
 
@@ -52,17 +107,17 @@ def _grouped(rows: Rows, past: history.AlertHistory, count: int) -> list[Rows]:
     return [rows[start:stop] for start, stop in pairwise(starts)]
 
 
-def _cutouts(drawn: Sighting, candidates: Rows) -> Rows:
+def _cutouts(drawn: Sighting, alerts: Rows) -> Rows:
     """The three stamps of each alert, masked and cut by the border."""
     out = []
     images = drawn.frames.science, drawn.frames.template, drawn.frames.difference
-    for row, fields in enumerate(candidates):
-        cut = stamp.border_cut(fields["xpos"], fields["ypos"])
+    for row, fields in enumerate(alerts):
+        cut = border_cut(fields["xpos"], fields["ypos"])
         stem = f"candid{fields['candid']}"
         sense = "scimref" if fields["isdiffpos"] == "t" else "refmsci"
         science = f"{stem}_pid{fields['pid']}_targ"
         names = (f"{science}_sci.fits.gz", f"{stem}_ref.fits.gz", f"{science}_{sense}.fits.gz")
-        packed = [stamp.pack(np.where(drawn.masks[row], np.nan, image[row])[cut]) for image in images]
+        packed = [pack_stamp(np.where(drawn.masks[row], np.nan, image[row])[cut]) for image in images]
         keys = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
         out.append({k: {"fileName": n, "stampData": p} for k, n, p in zip(keys, names, packed, strict=True)})
     return out
@@ -75,27 +130,27 @@ def _records(dice: Dice, plan: NightPlan, drawn: Sighting, version: str) -> Rows
     near = catalogue.vicinity(dice, shots, neighbours(dice, shots.sources))
     seen = measure(drawn.frames.difference, shots)
     known = history.record(dice, plan, shots.sources, past)
-    columns = candidate.candidates(dice, shots, drawn.positive, seen, near, known)
+    columns = candidates(dice, shots, drawn.positive, seen, near, known)
     columns["nbad"] = drawn.masks[:, 29:34, 29:34].sum(axis=(1, 2))
-    candidates = _rows(columns, packet.field_names(version, "candidate"))
+    alerts = _rows(columns, field_names(version, "candidate"))
     earlier, forced = (_grouped(rows, past, len(plan)) for rows in _past(dice, past, columns, version))
-    cutouts, names = _cutouts(drawn, candidates), object_ids(shots.sources)
-    head = {"schemavsn": version, "publisher": packet.PUBLISHER}
+    cutouts, names = _cutouts(drawn, alerts), object_ids(shots.sources)
+    head = {"schemavsn": version, "publisher": PUBLISHER}
     return [
         head | {"objectId": names[i], "candid": fields["candid"], "candidate": fields,
                 "prv_candidates": earlier[i] or None, "fp_hists": forced[i] or None} | cutouts[i]
-        for i, fields in enumerate(candidates)
+        for i, fields in enumerate(alerts)
     ]  # fmt: skip
 
 
 def _payload(record: dict[str, Any], version: str, rng: np.random.Generator, faults: set[str]) -> bytes:
     if "no_template" in faults:
         record = record | {"cutoutTemplate": None}
-    payload = packet.container(record, version)
-    return fault.corrupt(payload, rng) if "corrupt" in faults else payload
+    payload = container(record, version)
+    return fault.corrupt_packet(payload, rng) if "corrupt" in faults else payload
 
 
-def build(seed: int, plan: NightPlan, part: Emission, version: str) -> tuple[list[Packet], Columns]:
+def build_packets(seed: int, plan: NightPlan, part: Emission, version: str) -> tuple[list[Packet], Columns]:
     """The packets of a chunk and its truth columns; `plan` has one row for each packet of `part`.
 
     Raises ValueError for a schema version that is not written here.
@@ -108,7 +163,7 @@ def build(seed: int, plan: NightPlan, part: Emission, version: str) -> tuple[lis
         _payload(record, version, rng, set(faults.split(",")))
         for record, rng, faults in zip(records, noise, described, strict=True)
     ]
-    rows = truth.columns(drawn.shots) | {
+    rows = truth_columns(drawn.shots) | {
         "candid": np.array([record["candid"] for record in records], dtype=np.int64),
         "objectId": np.array([record["objectId"] for record in records]),
         "ssnamenr": np.array([record["candidate"]["ssnamenr"] for record in records]),

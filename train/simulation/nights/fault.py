@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.simulation.arrays import Floats, Ints, Mask
 from train.simulation.nights.plan import NightPlan
-from train.simulation.random import Dice
+from train.simulation.random import Dice, Floats, Ints, Mask
 
-KINDS = {
+FAULT_KINDS = {
     "duplicates": "the same packet again, up to 500 packets later",
     "shuffled": "out of time order, by up to 200 packets",
     "late": "after a tenth to a half of the night",
@@ -21,13 +20,13 @@ REPEAT_REACH, SHUFFLE_REACH = 500, 200
 LATE_SHARE = (0.1, 0.5)
 
 
-def parse(text: str) -> dict[str, float]:
+def parse_faults(text: str) -> dict[str, float]:
     """Rates by kind from `kind=rate,kind=rate`. Raises ValueError naming what is wrong and what would do."""
     rates: dict[str, float] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = item.partition("=")
-        if name not in KINDS:
-            raise ValueError(f"unknown fault {name!r} in --faults: choose from {', '.join(KINDS)}")
+        if name not in FAULT_KINDS:
+            raise ValueError(f"unknown fault {name!r} in --faults: choose from {', '.join(FAULT_KINDS)}")
         try:
             rates[name] = float(value)
         except ValueError:
@@ -84,7 +83,7 @@ def emission(dice: Dice, plan: NightPlan, rates: dict[str, float]) -> Emission:
     return Emission(rows, faults)
 
 
-def corrupt(packet: bytes, rng: np.random.Generator) -> bytes:
+def corrupt_packet(packet: bytes, rng: np.random.Generator) -> bytes:
     """A packet as a bad disc, a cut connection or a text-mode transfer leaves it."""
     manner = rng.integers(3)
     if manner == 0:

@@ -10,13 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from train.files import atomic_write
-from train.simulation.arrays import Columns
-from train.simulation.nights import truth
-from train.simulation.nights.batch import Packet, build
+from train.simulation.nights.batch import TRUTH_SCHEMA, Packet, build_packets, truth_table
 from train.simulation.nights.fault import Emission, emission
 from train.simulation.nights.plan import DEFAULT_MIX, NightPlan, plan_night
 from train.simulation.nights.sink import PacketSink
-from train.simulation.random import Dice
+from train.simulation.random import Columns, Dice
 from train.simulation.workforce import ordered
 
 CHUNK_ALERTS = 128
@@ -48,7 +46,7 @@ class NightRequest:
 
 
 def _draw(task: Task) -> Chunk:
-    return build(*task)
+    return build_packets(*task)
 
 
 def _tasks(request: NightRequest) -> Iterator[Task]:
@@ -59,12 +57,12 @@ def _tasks(request: NightRequest) -> Iterator[Task]:
         yield request.seed, plan.take(part.row), part, request.version
 
 
-def chunks(request: NightRequest, processes: int = 1) -> Iterator[Chunk]:
+def night_chunks(request: NightRequest, processes: int = 1) -> Iterator[Chunk]:
     """The night's packets and truth columns, chunk by chunk in the order they leave: the same for any `processes`."""
     yield from ordered(_draw, _tasks(request), processes)
 
 
-def write(
+def write_night(
     request: NightRequest, sink: PacketSink, truth_path: Path, processes: int = 1,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:  # fmt: skip
@@ -75,13 +73,13 @@ def write(
     position = 0
     with ExitStack() as stack:
         partial = stack.enter_context(atomic_write(truth_path))
-        rows_out = stack.enter_context(pq.ParquetWriter(partial, truth.SCHEMA))
+        rows_out = stack.enter_context(pq.ParquetWriter(partial, TRUTH_SCHEMA))
         stack.enter_context(sink)
-        for packets, rows in chunks(request, processes):
+        for packets, rows in night_chunks(request, processes):
             for packet in packets:
                 sink.write(packet)
             rows["position"] = np.arange(position, position + len(packets))
-            rows_out.write_table(truth.table(rows))
+            rows_out.write_table(truth_table(rows))
             position += len(packets)
             progress(len(packets))
     return position

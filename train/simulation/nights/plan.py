@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from train.simulation.arrays import Ints, Mask
 from train.simulation.images.observation import shoot, significance
 from train.simulation.packets.identity import MOST_KEYS
-from train.simulation.random import Dice
-from train.simulation.sources import artefact, asteroid, population, supernova
-from train.simulation.sources.cadence import schedule
+from train.simulation.random import Dice, Ints, Mask
+from train.simulation.sources import artefact, population
+from train.simulation.sources.galaxies import supernova_cycles
+from train.simulation.sources.nearby import asteroid_cycle
 from train.simulation.sources.source import LABELS, Sources
+from train.simulation.survey import visit_schedule
 
 DETECTION = 5.3  # signal-to-noise ratio; the survey's threshold is 5
 BLOCK_KEYS = 8192
@@ -40,7 +41,7 @@ class NightPlan:
         return replace(self, **{column.name: getattr(self, column.name)[rows] for column in fields(self)})
 
 
-def concatenate(parts: list[NightPlan]) -> NightPlan:
+def concatenate_plans(parts: list[NightPlan]) -> NightPlan:
     """One plan of all rows, part after part."""
     return NightPlan(**{c.name: np.concatenate([getattr(part, c.name) for part in parts]) for c in fields(NightPlan)})
 
@@ -61,12 +62,12 @@ def _encounters(dice: Dice, label: str, key: Ints, night: int) -> tuple[Ints, In
     bands = np.array([1, 2])
     keys, band = np.repeat(key, 2), np.tile(bands, len(key))
     if label == "SN":
-        cycles = supernova.cycles(night)
+        cycles = supernova_cycles(night)
         return np.tile(keys, len(cycles)), np.repeat(np.array(cycles), len(keys)), np.tile(band, len(cycles))
     if label == "asteroid":
-        return keys, asteroid.cycle_of(night, band), band
+        return keys, asteroid_cycle(night, band), band
     if label == "bogus":
-        return keys, artefact.cycle_of(dice, keys, night, band), band
+        return keys, artefact.artefact_cycle(dice, keys, night, band), band
     return keys, np.zeros_like(keys), band
 
 
@@ -75,7 +76,7 @@ def _seen(dice: Dice, rows: NightPlan, sources: Sources) -> Mask:
         return np.zeros(0, dtype=bool)
     shots = shoot(dice, sources, rows.night, rows.band, rows.jd)
     bogus = rows.label == LABELS.index("bogus")
-    shows = artefact.appears(dice, rows.key, sources.field, rows.night, rows.band) if bogus.any() else bogus
+    shows = artefact.artefact_appears(dice, rows.key, sources.field, rows.night, rows.band) if bogus.any() else bogus
     mask: Mask = np.where(bogus, shows, np.abs(significance(shots)) >= DETECTION)
     return mask
 
@@ -84,8 +85,8 @@ def detections(dice: Dice, label: str, key: Ints, night: int) -> NightPlan:
     """The alerts that objects `key` of a class raise on a night."""
     keys, cycle, band = _encounters(dice, label, key, night)
     code = np.full(len(keys), LABELS.index(label))
-    sources = population.draw(dice, code, keys, cycle)
-    jd = schedule(dice.seed, night).jd[sources.field, band - 1]
+    sources = population.draw_sources(dice, code, keys, cycle)
+    jd = visit_schedule(dice.seed, night).jd[sources.field, band - 1]
     met = np.flatnonzero(np.isfinite(jd))
     rows = NightPlan(code, keys, cycle, np.full(len(keys), night), band, jd).take(met)
     return rows.take(np.flatnonzero(_seen(dice, rows, sources.take(met))))
@@ -105,7 +106,7 @@ def _gather(dice: Dice, label: str, wanted: int, night: int) -> NightPlan:
             f"night {night} holds {found} alerts of class {label}, {wanted} were asked for: ask for fewer alerts, "
             f"or give {label} a smaller share with --mix"
         )
-    return concatenate(parts).take(slice(0, wanted))
+    return concatenate_plans(parts).take(slice(0, wanted))
 
 
 def plan_night(seed: int, night: int, alerts: int, mix: dict[str, float] | None = None) -> NightPlan:
@@ -115,7 +116,7 @@ def plan_night(seed: int, night: int, alerts: int, mix: dict[str, float] | None 
     """
     dice = Dice(seed)
     counts = quotas(alerts, mix or DEFAULT_MIX)
-    plan = concatenate([_gather(dice, label, count, night) for label, count in counts.items()])
+    plan = concatenate_plans([_gather(dice, label, count, night) for label, count in counts.items()])
     order = np.lexsort((plan.key, plan.label, plan.jd))
     return plan.take(order)
 

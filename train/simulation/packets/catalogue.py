@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.simulation.arrays import Columns, Floats, Ints, Mask
-from train.simulation.images.neighbourhood import PIXEL_ARCSEC, Neighbours
+from train.simulation.images.composition import PIXEL_ARCSEC, Neighbours
 from train.simulation.images.observation import Shots
-from train.simulation.random import Dice
+from train.simulation.random import Columns, Dice, Floats, Ints, Mask
 from train.simulation.survey import PIXEL_DEG
 
 MISSING = -999.0

@@ -4,17 +4,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.simulation.arrays import Columns, Floats, Ints, Mask
 from train.simulation.images.exposure import exposures
-from train.simulation.images.observation import Shots, shoot, significance
-from train.simulation.images.optics import moment
+from train.simulation.images.observation import Shots, moment, shoot, significance
 from train.simulation.nights.plan import DETECTION, NightPlan
-from train.simulation.packets import calibration, identity
 from train.simulation.packets.candidate import MAG_PER_SIGMA, CandidateRecord
-from train.simulation.random import Dice
+from train.simulation.packets.identity import (
+    RB_VERSION,
+    archive_paths,
+    candids,
+    edge_distance,
+    file_stems,
+    identifiers,
+    table_rows,
+    zero_points,
+)
+from train.simulation.random import Columns, Dice, Floats, Ints, Mask
 from train.simulation.sources import population
-from train.simulation.sources.cadence import SURVEY_START_NIGHT, julian_date, window
 from train.simulation.sources.source import LABELS, Sources
+from train.simulation.survey import SURVEY_START_NIGHT, julian_date, visit_window
 
 WINDOW_NIGHTS = 30
 TRIAL_EPOCHS = 16  # dates on which a lasting source is tried, to tell how often it has been seen
@@ -39,7 +46,7 @@ def _exposures_before(dice: Dice, plan: NightPlan, field: Ints) -> Floats:
     starts = np.empty((len(plan), WINDOW_NIGHTS + 1, 2))
     for night in np.unique(plan.night):
         rows = np.flatnonzero(plan.night == night)
-        starts[rows] = window(dice.seed, int(night), WINDOW_NIGHTS + 1)[:, field[rows], :].transpose(1, 0, 2)
+        starts[rows] = visit_window(dice.seed, int(night), WINDOW_NIGHTS + 1)[:, field[rows], :].transpose(1, 0, 2)
     return starts
 
 
@@ -64,7 +71,7 @@ def _trial(dice: Dice, sources: Sources) -> Floats:
     band = 1 + epoch % 2
     conditions = exposures(dice, many.field, night, band, julian_date(0) + night + 0.3)
     scale = 10.0 ** (0.4 * (conditions.zero_point - 26.0))
-    change = (population.flux(dice, many, conditions.jd, band) - population.reference_flux(many, band)) * scale
+    change = (population.source_flux(dice, many, conditions.jd, band) - population.reference_flux(many, band)) * scale
     steady = population.reference_flux(many, band) * scale
     error = np.hypot(conditions.flux_error(change), 0.012 * steady)
     share: Floats = (np.abs(change) > 3.0 * error).reshape(count, TRIAL_EPOCHS).mean(axis=1)
@@ -126,17 +133,17 @@ def detections(dice: Dice, past: AlertHistory, near: Columns) -> Columns:
     """Columns of the detections among the earlier exposures; `near` is the alerts' own reference source."""
     rows = np.flatnonzero(past.detected)
     shots = past.shots.take(rows)
-    base = calibration.identifiers(shots)
-    table_row = identity.table_rows(shots.sources)
+    base = identifiers(shots)
+    table_row = table_rows(shots.sources)
     positive = past.signal_to_noise[rows] > 0
     keys = moment(shots)
-    columns = base | calibration.zero_points(dice, shots) | _measured(dice, shots, past.signal_to_noise[rows])
+    columns = base | zero_points(dice, shots) | _measured(dice, shots, past.signal_to_noise[rows])
     columns |= {name: near[name][past.row[rows]] for name in ("magnr", "sigmagnr", "chinr", "sharpnr", "ranr", "decnr")}
     return columns | {
         "distnr": np.abs(near["distnr"][past.row[rows]] + 0.08 * dice.normal("earlier distance", *keys)),
-        "candid": identity.candids(base["pid"], table_row, positive), "isdiffpos": np.where(positive, "t", "f"),
+        "candid": candids(base["pid"], table_row, positive), "isdiffpos": np.where(positive, "t", "f"),
         "tblid": table_row, "xpos": shots.column, "ypos": shots.row,
-        "mindtoedge": calibration.edge_distance(shots.column, shots.row),
+        "mindtoedge": edge_distance(shots.column, shots.row),
         "ra": np.round(shots.sources.ra + 3e-5 * dice.normal("earlier ra", *keys), 7),
         "dec": np.round(shots.sources.dec + 3e-5 * dice.normal("earlier dec", *keys), 7),
     }  # fmt: skip
@@ -144,13 +151,13 @@ def detections(dice: Dice, past: AlertHistory, near: Columns) -> Columns:
 
 def limits(dice: Dice, past: AlertHistory) -> Columns:
     """Columns that every earlier exposure has, detection or not."""
-    base = calibration.identifiers(past.shots)
-    paths = calibration.archive_paths(calibration.file_stems(base))
-    zero = calibration.zero_points(dice, past.shots)
+    base = identifiers(past.shots)
+    paths = archive_paths(file_stems(base))
+    zero = zero_points(dice, past.shots)
     zero.pop("exptime")
     return base | zero | {
         "diffmaglim": past.shots.exposures.limit, "pdiffimfilename": np.array(paths),
-        "rbversion": np.full(len(past.row), calibration.RB_VERSION),
+        "rbversion": np.full(len(past.row), RB_VERSION),
     }  # fmt: skip
 
 
@@ -158,7 +165,7 @@ def forced(dice: Dice, past: AlertHistory, near: Columns) -> Columns:
     """Columns of `fp_hists`: forced photometry of the earlier exposures, with the sentinels where it failed."""
     shots = past.shots
     keys = moment(shots)
-    base = calibration.identifiers(shots) | calibration.zero_points(dice, shots)
+    base = identifiers(shots) | zero_points(dice, shots)
     failed = dice.uniform("forced failure", *keys) > FORCED_SHARE
     scaled = (shots.flux - shots.reference_flux) * shots.scale
     error = 0.55 * shots.exposures.flux_error(scaled)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from train.simulation.arrays import Floats, Ints, Pixels
 from train.simulation.images.observation import Shots
-from train.simulation.images.optics import science_spread
 from train.simulation.images.scene import Points, axis, render_points
+from train.simulation.images.subtraction import science_spread
+from train.simulation.random import Floats, Ints, Pixels
 
 FIT_SIDE, SKY_SIDE = 13, 31
 APERTURE_RADIUS, BIG_APERTURE_RADIUS = 7.0, 9.0

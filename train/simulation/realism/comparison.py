@@ -1,19 +1,15 @@
 """Real and simulated alerts side by side: pixel statistics, candidate fields, distances of their distributions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.from_archive import Example
-from train.data.pickles.layouts import FEATURES as REAL_FEATURES
-from train.simulation.arrays import Floats, Ints, Pixels
-from train.simulation.datasets import sample
-from train.simulation.datasets.stampset import FEATURES, features, raw_images
+from train.data.alert_table import AlertTable
+from train.simulation.datasets.sample import alert_features, raw_images, sample_alerts
 from train.simulation.images.stamps import generators, sight
-from train.simulation.nights.plan import concatenate
-from train.simulation.random import Dice
+from train.simulation.nights.plan import concatenate_plans
+from train.simulation.random import Dice, Floats, Ints, Pixels
 from train.simulation.sources.source import LABELS
 
 CHANNELS = ("science", "template", "difference")
@@ -25,7 +21,7 @@ class Gallery:
     """Alerts to compare.
 
     stamps: (N, 3, 63, 63) float32 in DN, NaN where there is nothing. label: (N,). group: (N,) object names.
-    fields: (N, F) candidate fields named by `archive_dataset.FEATURES`, NaN or −999 where there is none.
+    fields: (N, F) candidate fields named by `FEATURES`, NaN or −999 where there is none.
     """
 
     stamps: Pixels
@@ -39,26 +35,21 @@ class Gallery:
         return Gallery(self.stamps[rows], self.label[rows], self.group[rows], self.fields[rows])
 
 
-def observed(examples: Sequence[Example], labels: dict[int, int]) -> Gallery:
-    """Real alerts, as the consumer reads them."""
-    return Gallery(
-        np.stack([example.pixels for example in examples]),
-        np.array([labels[example.alert.candid] for example in examples], np.int64),
-        np.array([example.alert.object_id for example in examples]),
-        np.stack([example.features for example in examples]),
-    )
+def observed(table: AlertTable) -> Gallery:
+    """Real alerts, as the consumer reads them; their metadata are features."""
+    return Gallery(table.stamps, table.label, table.object_id, table.metadata)
 
 
 def simulated(seed: int, counts: dict[str, int]) -> Gallery:
     """As many simulated alerts of each class as asked for, each of another object."""
     dice = Dice(seed)
-    plan = concatenate([sample.alerts(dice, label, count) for label, count in counts.items() if count])
+    plan = concatenate_plans([sample_alerts(dice, label, count) for label, count in counts.items() if count])
     stamps, fields = [], []
     for start in range(0, len(plan), CHUNK):
         part = plan.take(slice(start, start + CHUNK))
         seen = sight(dice, part, generators(seed, part))
         stamps.append(raw_images(seen))
-        fields.append(features(dice, part, seen)[:, [FEATURES.index(name) for name in REAL_FEATURES]])
+        fields.append(alert_features(dice, part, seen))
     names = np.array([f"simulated {row}" for row in range(len(plan))])
     return Gallery(np.concatenate(stamps), plan.label, names, np.concatenate(fields))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import nn
 
-from train.simulation.arrays import Floats, Ints, Pixels
+from train.simulation.random import Floats, Ints, Pixels
 from train.training.augment import random_views
 
 FOLDS: Final = 5

@@ -11,20 +11,22 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 
-from model_zoo.preprocess import Preprocessing, normalise
-from train.data.from_archive import Example, collect, read_examples
+from consumer.decoding.packet import PacketReader
+from model_zoo.preprocess import STAMP_SIDE, Preprocessing, normalise
+from train.data.alert_table import Example, read_examples, table_of
+from train.data.from_archive import collect
 from train.data.labels import read_labels
-from train.data.pickles.layouts import FEATURES
-from train.simulation.arrays import Floats, Ints, Pixels
-from train.simulation.nights.night import NightRequest, write
+from train.data.pickle_layouts import FEATURES
+from train.simulation.nights.night import NightRequest, write_night
 from train.simulation.nights.sink import TarSink
+from train.simulation.random import Floats, Ints, Pixels
 from train.simulation.realism import report
 from train.simulation.realism.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
 from train.simulation.realism.discriminator import DiscriminatorTraining, fit, out_of_fold, predict
 from train.simulation.sources.source import LABELS
 from train.simulation.survey import QUADRANT_COLUMNS, QUADRANT_ROWS
 
-STAMP_SIDE, CUT_SIDE = 63, 21
+CUT_SIDE = 21
 NIGHT, NIGHT_ALERTS = date(2026, 1, 1), 600
 MIN_ALERTS = 20  # a class with fewer real alerts is not judged: five folds of less than four tell nothing
 
@@ -101,7 +103,7 @@ def distances(real: Gallery, made: Gallery) -> dict[str, dict[str, float]]:
     return out
 
 
-def apart(real: Gallery, made: Gallery, effort: Effort, seed: int) -> dict[str, dict[str, float]]:
+def apart_by_class(real: Gallery, made: Gallery, effort: Effort, seed: int) -> dict[str, dict[str, float]]:
     """By class: accuracy at telling real from simulated stamps, and from the crude control, and the alerts judged."""
     out: dict[str, dict[str, float]] = {}
     for code, label in enumerate(LABELS):
@@ -129,8 +131,12 @@ def _packets(seed: int) -> list[Example]:
     with TemporaryDirectory() as folder:
         archive = Path(folder) / "night.tar.gz"
         request = NightRequest(NIGHT, NIGHT_ALERTS, seed)
-        write(request, TarSink(archive), Path(folder) / "truth.parquet")
-        return [one for one in read_examples([archive], Preprocessing(STAMP_SIDE)) if isinstance(one, Example)]
+        write_night(request, TarSink(archive), Path(folder) / "truth.parquet")
+        return [
+            one
+            for one in read_examples([archive], Preprocessing(STAMP_SIDE), PacketReader())
+            if isinstance(one, Example)
+        ]
 
 
 def _rates(examples: list[Example]) -> dict[str, float]:
@@ -160,16 +166,16 @@ def assess(archives: Sequence[Path], labels_path: Path, out: Path, effort: Effor
     """
     labels = read_labels(labels_path)
     examples, _ = collect(archives, labels, Preprocessing(STAMP_SIDE))
-    real, night = observed(examples, labels), _packets(seed)
+    real, night = observed(table_of(examples, labels)), _packets(seed)
     made = matched(real, seed)
     rates = [_rates(examples), _rates(night)]
     numbers: dict[str, Any] = {
-        "told apart": apart(real, made, effort, seed),
+        "told apart": apart_by_class(real, made, effort, seed),
         "transfer": transfer(real, effort, seed),
         "rates": {name: [one[name] for one in rates] for name in rates[0]},
         "distances": distances(real, made),
     }
     sizes = {"real": examples, "simulated": night}
     in_kb = {name: np.array([one.packet_bytes for one in group]) / 1000 for name, group in sizes.items()}
-    report.write(numbers, real, made, in_kb, out)
+    report.write_realism_report(numbers, real, made, in_kb, out)
     return numbers

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from train.data.pickles.layouts import FEATURES
-from train.simulation.arrays import Floats
+from train.data.pickle_layouts import FEATURES
+from train.simulation.random import Floats
 from train.simulation.realism.comparison import CHANNELS, Gallery, pixel_statistics
 from train.simulation.sources.source import LABELS
 
@@ -108,7 +108,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def page(numbers: dict[str, Any]) -> str:
+def realism_page(numbers: dict[str, Any]) -> str:
     """The report as Markdown."""
     columns = ("alerts", "simulated", "control", "forest AUC")
     told = [[label, *(found[name] for name in columns)] for label, found in numbers["told apart"].items()]
@@ -133,10 +133,12 @@ def page(numbers: dict[str, Any]) -> str:
     ]) + "\n"  # fmt: skip
 
 
-def write(numbers: dict[str, Any], real: Gallery, made: Gallery, sizes: Mapping[str, Floats], out: Path) -> None:
+def write_realism_report(
+    numbers: dict[str, Any], real: Gallery, made: Gallery, sizes: Mapping[str, Floats], out: Path
+) -> None:
     """Write report.md, report.json and the plots into an existing directory."""
     for label in numbers["distances"]:
         plot_class(real, made, label, out)
     plot_sizes(sizes, out / "packet_sizes.png")
     (out / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    (out / "report.md").write_text(page(numbers), encoding="utf-8")
+    (out / "report.md").write_text(realism_page(numbers), encoding="utf-8")

@@ -6,8 +6,7 @@ from typing import Self
 import numpy as np
 
 from model_zoo.coordinates import galactic
-from train.simulation.arrays import Floats, Ints
-from train.simulation.random import Dice
+from train.simulation.random import Dice, Floats, Ints
 from train.simulation.survey import CHANNELS, QUADRANT_COLUMNS, QUADRANT_ROWS, crowding, position
 from train.simulation.survey import fields as sky_fields
 
@@ -88,7 +87,7 @@ class Sources:
         return np.where(band == 1, self.host_g, self.host_r)
 
 
-def concatenate(parts: list[Sources]) -> Sources:
+def concatenate_sources(parts: list[Sources]) -> Sources:
     """One table of all rows, part after part."""
     return Sources(**{c.name: np.concatenate([getattr(part, c.name) for part in parts]) for c in fields(Sources)})
 
@@ -117,7 +116,7 @@ class Place:
     slot: Ints
 
 
-def place(dice: Dice, name: str, weights: Floats, key: Ints, cycle: Ints, stay: Ints | int = 0) -> Place:
+def place_sources(dice: Dice, name: str, weights: Floats, key: Ints, cycle: Ints, stay: Ints | int = 0) -> Place:
     """Deal objects to quadrants, anew for each `stay`; the pixel within the quadrant is uniform."""
     field, copy = field_deck(weights)
     card = (key * 2731 + dice.integers(FIELD_DECK, name, stay)) % FIELD_DECK

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tests.train.seeds import sequences, single, write
-from train.data.pickles.layouts import LAYOUTS, read_layout
+from train.data.pickle_layouts import PICKLE_LAYOUTS, read_layout
 from train.data.stamp_set import DatasetError, StampSet
-from train.simulation.datasets import seed_dataset
+from train.simulation.datasets.seed_dataset import write_dataset
 
 
 def test_21_new_is_difference_science_template_with_float_labels_and_an_oid_that_cannot_be_zipped(
@@ -58,21 +58,21 @@ def test_a_wrong_channel_order_is_found_by_correlation(tmp_path: Path) -> None:
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a simulated pickle of each layout."""
     folder = tmp_path_factory.mktemp("simulated")
-    for name in LAYOUTS:
-        seed_dataset.write(name, folder / f"{name}.pkl", 1, 0.002, 1, lambda *_: None)
+    for name in PICKLE_LAYOUTS:
+        write_dataset(name, folder / f"{name}.pkl", 1, 0.002, 1, lambda *_: None)
     return folder
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", PICKLE_LAYOUTS)
 def test_of_all_orders_of_the_channels_only_the_right_one_is_taken(name: str, simulated: Path) -> None:
     path = simulated / f"{name}.pkl"
-    assert read_layout(path).channels == LAYOUTS[name].channels
-    for order in set(permutations(LAYOUTS[name].channels)) - {LAYOUTS[name].channels}:
+    assert read_layout(path).channels == PICKLE_LAYOUTS[name].channels
+    for order in set(permutations(PICKLE_LAYOUTS[name].channels)) - {PICKLE_LAYOUTS[name].channels}:
         with pytest.raises(DatasetError, match=f"so the order {', '.join(order)} is wrong; give --channels"):
             read_layout(path, channels=order)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", PICKLE_LAYOUTS)
 def test_simulated_files_of_every_layout_are_scaled_stamps(name: str, simulated: Path) -> None:
     images = read_layout(simulated / f"{name}.pkl").images
     assert 0 == images.min() < images.max() == 1
@@ -221,10 +221,10 @@ def test_damage_of_a_converted_file_is_named_with_its_file_and_split(
         StampSet.load(tmp_path / "set.npz")
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", PICKLE_LAYOUTS)
 def test_a_file_of_any_name_has_the_layout_of_its_arrays(name: str, simulated: Path, tmp_path: Path) -> None:
     named = read_layout(simulated / f"{name}.pkl")
-    for other in ("mine.pkl", *(f"{one}.pkl" for one in LAYOUTS)):
+    for other in ("mine.pkl", *(f"{one}.pkl" for one in PICKLE_LAYOUTS)):
         path = tmp_path / other
         path.write_bytes((simulated / f"{name}.pkl").read_bytes())
         found = read_layout(path)

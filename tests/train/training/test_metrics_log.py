@@ -7,8 +7,7 @@ import torch
 
 from model_zoo.classifier.encoder import EncoderConfig
 from train.serving.encoder import EncoderTraining, Examples, fit_encoder
-from train.training.losses import Losses, listening, telling
-from train.training.metrics_log import MetricsLog
+from train.training.metrics_log import Losses, MetricsLog, listening, telling
 
 
 def fitted(steps: int) -> dict[str, torch.Tensor]:

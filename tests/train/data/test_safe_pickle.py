@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data.pickles.safe_pickle import PickleError, read_pickle
+from train.data.safe_pickle import PickleError, read_pickle
 
 
 class Malicious:

@@ -6,10 +6,9 @@ import numpy as np
 
 from consumer.store.sequences import HistoryWindow, StoredSequence
 from train.data.alert_table import FIELDS, AlertTable
-from train.serving.dataset import gather
+from train.serving.dataset import gather, prefixes
 from train.serving.fit import ServingConfig
 from train.serving.pipeline import simulated_held
-from train.serving.sequence import prefixes
 
 
 def table(rows: int = 40, seed: int = 0) -> AlertTable:

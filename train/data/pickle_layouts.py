@@ -1,6 +1,10 @@
-"""The five layouts of the seeds' pickles → one StampSet. What each file leaves out is said here."""
+"""The five layouts of the seeds' pickles → one StampSet. What each file leaves out is said here.
+
+Whether stamps have their channels in the order that is said of them is told by what a source does in each.
+"""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.classes import CLASSES
-from train.data.pickles.channel_order import check_channels
-from train.data.pickles.safe_pickle import read_pickle
+from train.data.safe_pickle import read_pickle
 from train.data.stamp_set import (
     UNSTATED,
     DatasetError,
@@ -21,6 +24,57 @@ from train.data.stamp_set import (
     check_images,
     class_places,
 )
+
+LASTING: Final = ("AGN", "VS")
+"""Classes whose source stands in the template too."""
+NEW: Final = "SN"
+"""Class whose source does not."""
+COMPARED: Final = 2000
+CLEARLY: Final = 4.0
+"""Standard errors by which the stamps must speak for another order before a file is refused."""
+
+
+def check_channels(
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: tuple[str, ...],
+    channels: tuple[str, ...],
+    where: str,
+) -> None:
+    """Raises DatasetError where images (N, …) clearly have another order of channels than they are said to have.
+
+    Of a source that lasts, the difference is the channel least like the other two. Of a new one the template is, and
+    the difference is more like the science image. A few stamps that speak against it are no proof: CLEARLY is.
+    """
+    lasting = _alike(images, np.isin(labels, [classes.index(name) for name in LASTING]))
+    new = _alike(images, labels == classes.index(NEW))
+    science, template, difference = (channels.index(name) for name in ("science", "template", "difference"))
+    least = int(np.argmin(lasting.sum(axis=(0, 2))))
+    found = ""
+    if _clearly(lasting[:, difference].sum(axis=1) - lasting[:, least].sum(axis=1)):
+        found = f"the channel least like the others is the one called {channels[least]}"
+    elif _clearly(new[:, difference, template] - new[:, difference, science]):
+        found = "what is new is in the channel called template"
+    if found:
+        order = ", ".join(channels)
+        raise DatasetError(f"{where}: {found}, so the order {order} is wrong; give --channels in the file's order")
+
+
+def _alike(images: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n, 3, 3): size of the correlation between the channels of each chosen stamp, the first of a sequence."""
+    some = images[np.flatnonzero(chosen)[:COMPARED]]
+    first = some[:, 0] if some.ndim == 5 else some
+    pixels = first.astype(np.float64).reshape(len(first), math.prod(first.shape[1:3]), first.shape[3])
+    pixels -= pixels.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.square(pixels).sum(axis=1, keepdims=True))
+    pixels = (pixels / np.where(length > 0, length, 1))[(length > 0).all(axis=(1, 2))]
+    return np.asarray(np.abs(np.einsum("npa,npb->nab", pixels, pixels)))
+
+
+def _clearly(margin: NDArray[np.float64]) -> bool:
+    """Whether values (n,) are above 0 on average, and not by chance."""
+    return len(margin) > 1 and bool(margin.mean() > CLEARLY * margin.std(ddof=1) / np.sqrt(len(margin)))
+
 
 SPLIT_NAMES: Final = {"Train": "train", "Validation": "validation", "Test": "test"}
 LARGE_CLASSES: Final = ("AGN", "SN", "VS")
@@ -74,7 +128,7 @@ class PickleLayout:
         return self.length > 1
 
 
-LAYOUTS: Final = {
+PICKLE_LAYOUTS: Final = {
     "stamp_dataset_21_new": PickleLayout(("difference", "science", "template"), 21),
     "stamp_dataset_28": PickleLayout(("difference", "science", "template"), 28),
     "td_ztf_stamp_17_06_20": PickleLayout(("science", "template", "difference"), 63),
@@ -99,18 +153,18 @@ class _Part:
 
 
 def read_layout(path: Path, layout: str | None = None, channels: tuple[str, ...] | None = None) -> StampSet:
-    """Read a pickle of one of LAYOUTS, by default the one that its arrays have.
+    """Read a pickle of one of PICKLE_LAYOUTS, by default the one that its arrays have.
 
     `channels` overrides the layout's order. Raises DatasetError where the file does not have the layout, or a split has
     another order of channels.
     """
     check_exists(path)
-    if layout and layout not in LAYOUTS:
-        raise DatasetError(f"no layout is called {layout!r}; give one of {', '.join(LAYOUTS)}")
+    if layout and layout not in PICKLE_LAYOUTS:
+        raise DatasetError(f"no layout is called {layout!r}; give one of {', '.join(PICKLE_LAYOUTS)}")
     content = read_pickle(path)
     if not isinstance(content, Mapping):
         raise DatasetError(f"{path} holds a {type(content).__name__}; a dictionary is needed")
-    known = LAYOUTS[layout or _layout_of(content, path)]
+    known = PICKLE_LAYOUTS[layout or _layout_of(content, path)]
     order = channels or known.channels
     if sorted(order) != sorted(known.channels):
         raise DatasetError(f"--channels is {', '.join(order)}; {', '.join(known.channels)} are needed, in any order")
@@ -151,16 +205,16 @@ def _layout_of(content: Mapping[str, Any], path: Path) -> str:
     """The layout whose keys and sides of stamps the file has; where none fits, the one that its name promises."""
     split = all(isinstance(content.get(name), Mapping) for name in SPLIT_NAMES)
     part = content["Train"] if split else content
-    for name, layout in LAYOUTS.items():
+    for name, layout in PICKLE_LAYOUTS.items():
         shape: tuple[int, ...] = getattr(part.get("science" if layout.sequence else "images"), "shape", ())
         if layout.split == split and len(shape) == 4 and shape[2] == layout.side:
             return name
-    for name in LAYOUTS:
+    for name in PICKLE_LAYOUTS:
         if path.name.startswith(name):
             return name
     raise DatasetError(
         f"{path} has no layout that is known, and its name begins with none; `estampa-train convert` takes it with "
-        f"--layout, give one of {', '.join(LAYOUTS)}"
+        f"--layout, give one of {', '.join(PICKLE_LAYOUTS)}"
     )
 
 
@@ -253,3 +307,8 @@ def _object_ids(part: _Part) -> NDArray[np.str_]:
     """Names of the objects, row by row; a split whose `oid` has another length gets none, for it cannot be zipped."""
     names = np.asarray(part.content.get("oid", ()))
     return names.astype(np.str_) if names.shape == (len(part),) else np.full(len(part), "")
+
+
+def load_stamps(path: Path) -> StampSet:
+    """A data set from .npz, or straight from a pickle."""
+    return StampSet.load(path) if path.suffix == ".npz" else read_layout(path)

@@ -8,8 +8,8 @@ import pytest
 
 from tests.train.pandas_pickles import DIALECTS, Called, Pandas
 from tests.train.seeds import single
-from train.data.pickles.layouts import FEATURES, read_layout
-from train.data.pickles.safe_pickle import PickleError, read_pickle
+from train.data.pickle_layouts import FEATURES, read_layout
+from train.data.safe_pickle import PickleError, read_pickle
 
 CLASSES = np.array(["AGN", "SN", "VS", "asteroid", "bogus"], object)
 

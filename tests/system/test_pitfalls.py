@@ -204,7 +204,7 @@ def rows() -> list[tuple[str, str, str]]:
 
 
 def test_every_line_of_the_list_has_its_tests() -> None:
-    ours = {f"F{number}" for number in range(1, OURS + 1)} - {f"F{number}" for number in range(35, 40)}
+    ours = {f"F{number}" for number in range(1, OURS + 1)} - {"F39"}
     assert {number for number, _, _ in rows()} == {str(number) for number in range(1, LINES + 1)} | ours
 
 

@@ -64,11 +64,11 @@ class ConfigError(EstampaError):
 
 
 class BrokerError(EstampaError):
-    """Kafka is unreachable, refuses us, or did not take what we published."""
+    """Kafka is unreachable, refuses this client, or did not acknowledge what was published."""
 
 
 class StoreError(EstampaError):
-    """The store is unreachable, refuses us, or lost what it had."""
+    """The store is unreachable, refuses this client, or lost data."""
 
 
 class ArchiveError(EstampaError):
@@ -84,11 +84,11 @@ class EmbeddedError(EstampaError):
 
 
 class TooManyBadAlerts(EstampaError):  # noqa: N818 - says what happened
-    """Dead letters passed their bound: more likely a fault of ours than of the alerts."""
+    """Dead letters passed their bound: more likely a fault of the deployment than of the alerts."""
 
 
 class JobError(EstampaError):
-    """One of several processes that share a replay ended without a word."""
+    """A process of a replay with --jobs ended without an error of its own."""
 
 
 class NothingClassified(EstampaError):  # noqa: N818 - says what happened
@@ -96,4 +96,4 @@ class NothingClassified(EstampaError):  # noqa: N818 - says what happened
 
 
 class UnaccountedAlerts(EstampaError):  # noqa: N818 - says what happened
-    """What was read is not what came out."""
+    """Alerts read and results published do not add up."""

@@ -15,7 +15,7 @@ SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
 CONSUMED: Final = Counter("estampa_consumed_total", "Alerts read. Flat while the telescope observes: nothing arrives.")
 CLASSIFIED: Final = Counter("estampa_classified_total", "Alerts classified, by most probable class.", ["class_name"])
-DEAD_LETTERS: Final = Counter("estampa_dead_letters_total", "Alerts set aside. Above 1 %: look.", ["reason"])
+DEAD_LETTERS: Final = Counter("estampa_dead_letters_total", "Alerts not classified. Above 1 %: look.", ["reason"])
 PAYLOADS_OMITTED: Final = Counter(
     "estampa_dead_letter_payloads_omitted_total",
     "Dead letters larger than their topic takes, sent without their bytes. Any: raise its max.message.bytes.",
@@ -46,7 +46,7 @@ UNCOMMITTED_AGE: Final = Gauge(
     "estampa_oldest_uncommitted_seconds",
     "Since the oldest batch in hand was read, 0 with none. Old messages read lately are young. Past 300: wedged.",
 )
-HISTORY: Final = Histogram("estampa_history_alerts", "Alerts a classification was judged on.", buckets=SIZES)
+HISTORY: Final = Histogram("estampa_history_alerts", "Alerts in the sequence of a classification.", buckets=SIZES)
 LAST_BATCH: Final = Gauge("estampa_last_batch_timestamp_seconds", "When a batch was last committed, since 1970.")
 
 

@@ -39,7 +39,7 @@ def prepare_streams() -> None:
 
 
 class PlainConsole(Console):
-    """Tells of a pipe whose reader has gone as of any other failure: rich ends the program without a word."""
+    """Raises where the reader of a pipe has gone, as for any other failure; rich would end the program silently."""
 
     def on_broken_pipe(self) -> None:
         raise  # noqa: PLE0704 - rich calls it where it has caught the BrokenPipeError

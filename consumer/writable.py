@@ -69,7 +69,7 @@ def _check_place(option: str, path: Path) -> None:
 
 
 def _try(folder: Path) -> None:
-    """Rights, read-only mounts and quotas are best asked by writing. Raises OSError."""
+    """Only writing shows rights, read-only mounts and quotas. Raises OSError."""
     with tempfile.TemporaryFile(dir=folder):
         pass
 

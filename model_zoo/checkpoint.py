@@ -146,7 +146,7 @@ def _sized(path: Path, most: int) -> Path:
 
 
 def _shapes(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file as its header tells of them, without their values."""
+    """The tensors of a safetensors file by its header, without their values."""
     with safetensors.safe_open(path, "pt") as file:
         return {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.keys()}  # noqa: SIM118 - no dict
 

@@ -1,4 +1,4 @@
-"""The checkpoints that are shipped, and where one of a given name lies. Free of torch: a wrong name is told at once."""
+"""The checkpoints that are shipped, and where one of a given name lies. It imports no torch, for quick errors."""
 
 from pathlib import Path
 from typing import Final

@@ -49,11 +49,11 @@ class PassedOver:
             names.append(printable_name(name))
 
     def __str__(self) -> str:
-        def told(kind: str, count: int) -> str:
+        def described(kind: str, count: int) -> str:
             more = ", …" if count > EXAMPLES else ""
             return f"{count} × {kind} ({', '.join(self.names[kind])}{more})"
 
-        return "; ".join(told(kind, count) for kind, count in self.counts.most_common())
+        return "; ".join(described(kind, count) for kind, count in self.counts.most_common())
 
 
 class _Stream:
@@ -151,7 +151,7 @@ class Contents:
                 self.damage += [f"{where}{one}" for one in tar.damage]
 
     def _packet_or_nested(self, payload: bytes, name: str, depth: int) -> Iterator[bytes]:
-        """A member that fits in memory: nearly always a packet, and told at a glance."""
+        """A member that fits in memory: nearly always a packet, known by its first bytes."""
         if payload.startswith(MAGIC):
             yield payload
         else:

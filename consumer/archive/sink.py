@@ -106,7 +106,7 @@ def join(folder: Path, finished: Sequence[Parts], out: Path | None, dead_letters
         scratch = folder / f"joined{suffix}"
         with _writing(path):
             form.join(scratch, [parts.path(number, suffix) for parts in finished for number in range(parts.count)])
-            recovered_beside(path).unlink(missing_ok=True)  # it tells of the letters that are replaced
+            recovered_beside(path).unlink(missing_ok=True)  # it records recovered letters of the file that is replaced
             scratch.replace(path)
     for journal in folder.rglob(NAME):  # first, or a kill would leave a replay to resume without its parts
         journal.unlink()
@@ -165,7 +165,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; mend that, then go on with --resume") from error
+        raise OutputError(f"{path} cannot be written: {error.strerror}; fix that, then go on with --resume") from error
 
 
 def _sync(path: Path) -> None:

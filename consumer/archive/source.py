@@ -35,7 +35,7 @@ class Archive:
 def find_archives(paths: Sequence[Path], passed_over: PassedOver | None = None) -> list[Archive]:
     """The files that `paths` mean, in order; a directory means all of its files, at any depth, by name.
 
-    What holds no alerts is found out when it is read. `passed_over` is told of links that lead nowhere, or back to a
+    What holds no alerts is found out when it is read. `passed_over` counts links that lead nowhere, or back to a
     folder that they are in, and of devices. Raises ArchiveError for a path that is missing, empty or a device.
     """
     passed_over = PassedOver() if passed_over is None else passed_over
@@ -44,8 +44,8 @@ def find_archives(paths: Sequence[Path], passed_over: PassedOver | None = None) 
         if path.is_dir():
             files = list(_files_below(path, passed_over))
             if not files:
-                told = f" ({passed_over})" if passed_over.counts else ""
-                raise ArchiveError(f"{path} holds no file to read{told}; give {KINDS}")
+                counts = f" ({passed_over})" if passed_over.counts else ""
+                raise ArchiveError(f"{path} holds no file to read{counts}; give {KINDS}")
             found += [Archive(file, printable_name(str(file.relative_to(path)))) for file in sorted(files)]
         elif path.is_file():
             found.append(Archive(path, printable_name(path.name)))

@@ -17,10 +17,9 @@ from consumer.configuration.settings import Settings
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.decoding.alert import Alert, read_alerts
 from consumer.errors import BrokerError
-from consumer.kafka.client import message_time_ms
+from consumer.kafka.client import message_time_ms, subscribed_topics, topics_of_the_night
 from consumer.kafka.published import Decoder
 from consumer.kafka.reader import TopicReader
-from consumer.kafka.topics import topics_of_the_night, wanted_topics
 from consumer.message import Partition
 
 log = structlog.get_logger()
@@ -78,7 +77,7 @@ def topics_of(settings: Settings, night: date | None) -> list[str]:
     if night is not None:
         midnight = datetime(night.year, night.month, night.day, tzinfo=UTC)
         return topics_of_the_night(midnight, settings.kafka.programids, 0, 0)
-    wanted = wanted_topics(settings.kafka, datetime.now(UTC))
+    wanted = subscribed_topics(settings.kafka, datetime.now(UTC))
     if settings.kafka.topics:
         return wanted
     with closing(TopicReader(settings.kafka)) as scan:

@@ -13,7 +13,7 @@ from consumer.cli.runtime import with_store
 from consumer.configuration.settings import KafkaSettings, Settings
 from consumer.embedded import create_topics, local_broker, local_store
 from consumer.errors import BrokerError
-from consumer.kafka.topics import topics_of_the_night
+from consumer.kafka.client import topics_of_the_night
 
 log = structlog.get_logger()
 

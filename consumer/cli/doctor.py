@@ -22,8 +22,8 @@ from consumer.configuration.settings import Settings
 from consumer.embedded import LISTPACK_BYTES
 from consumer.errors import EstampaError
 from consumer.inference.models import choose_device
+from consumer.kafka.client import subscribed_topics
 from consumer.kafka.reader import TopicReader
-from consumer.kafka.topics import wanted_topics
 from consumer.store.redis_store import RedisStore
 from model_zoo.errors import CheckpointError
 
@@ -128,7 +128,7 @@ def _broker(settings: Settings, now: datetime) -> Iterator[Finding]:
     with closing(TopicReader(kafka)) as scan:
         there = scan.topics()
         yield Finding("broker", "ok", f"{kafka.brokers} shows {len(there)} topics")
-        wanted = wanted_topics(kafka, now)
+        wanted = subscribed_topics(kafka, now)
         present = [name for name in wanted if name in there]
         yield _inputs(wanted, present)
         for key, name in (("topic", output.topic), ("dead_letter_topic", output.dead_letter_topic)):
@@ -213,7 +213,7 @@ def _state(settings: Settings, now: datetime) -> Iterator[Finding]:
     encoder_id = load_checkpoint(settings.model).encoder_id
     with closing(TopicReader(settings.kafka)) as scan:
         there = scan.topics()
-        topics = [name for name in wanted_topics(settings.kafka, now) if name in there]
+        topics = [name for name in subscribed_topics(settings.kafka, now) if name in there]
         committed = scan.committed(topics) if topics else {}
     with closing(RedisStore(settings.store, encoder_id, 1, settings.kafka.group)) as store:
         behind = {place: held for place, offset in committed.items() if (held := store.applied(place) or 0) < offset}

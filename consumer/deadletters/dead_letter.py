@@ -135,5 +135,5 @@ class DeadLetterLimit:
             if self._run >= self.run or share > self.ratio:
                 raise TooManyBadAlerts(
                     f"{self._run} alerts in a row and {share:.0%} of the last {RATIO_OVER} are dead letters, the last "
-                    f"for {reason}; look at them, mend the cause or raise limits.dead_letter_run and _ratio"
+                    f"for {reason}; look at them, fix the cause or raise limits.dead_letter_run and _ratio"
                 )

@@ -13,7 +13,7 @@ from typing import Final, Self
 from consumer.errors import OutputError
 
 RECOVERED: Final = "estampa.recovered"
-"""Kafka header of a message that is no dead letter, but tells of some: a `Recovered` as JSON."""
+"""Kafka header of a message that records recovered dead letters: its value is a `Recovered` as JSON."""
 
 DeadLetterOffset = tuple[int, int]
 """Where a dead letter itself lies: partition and offset of the dead-letter topic; in a file, 0 and its number."""
@@ -24,9 +24,9 @@ Packet = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What one packet gave when its dead letters went through the pipeline again.
+    """The result of one packet whose dead letters went through the pipeline again.
 
-    letters: those of it that are no longer dead. candids: published, and not to be published again. time_ms: when,
+    letters: its dead letters that were classified. candids: published, and not to be published again. time_ms: when,
     milliseconds since 1970.
     """
 
@@ -55,15 +55,15 @@ class Recovered:
 
 
 class Recoveries:
-    """All that is known of recovered letters: when each was, and which candids of its packet are published."""
+    """When each dead letter was recovered, and which candids of its packet are published."""
 
     def __init__(self) -> None:
         self._times: dict[tuple[Packet, DeadLetterOffset], int] = {}
         self._candids: dict[Packet, set[int]] = {}
 
-    def add(self, one: Recovered) -> None:
-        self._times |= {(one.packet, letter): one.time_ms for letter in one.letters}
-        self._candids.setdefault(one.packet, set()).update(one.candids)
+    def add(self, recovered: Recovered) -> None:
+        self._times |= {(recovered.packet, letter): recovered.time_ms for letter in recovered.letters}
+        self._candids.setdefault(recovered.packet, set()).update(recovered.candids)
 
     def time_ms(self, packet: Packet, letters: Iterable[DeadLetterOffset]) -> int | None:
         """When the last of these letters of a packet was recovered; None while one of them is not."""
@@ -76,7 +76,7 @@ class Recoveries:
 
 
 def recovered_beside(letters: Path) -> Path:
-    """The file that tells which letters of a file were recovered."""
+    """The file beside a file of dead letters that records which were recovered."""
     return letters.with_name(f"{letters.name}.recovered.jsonl")
 
 
@@ -93,7 +93,7 @@ def read_beside(letters: Path) -> Iterator[Recovered]:
         try:
             yield Recovered.read(line)
         except (ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"line {number} of {path} tells of no recovered letter ({error}); see to it") from error
+            raise OutputError(f"line {number} of {path} records no recovery ({error}); delete the line") from error
 
 
 @contextmanager

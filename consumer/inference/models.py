@@ -29,26 +29,26 @@ SKY: Final = 200.0
 log = structlog.get_logger()
 
 
-def choose_device(asked: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """The device for `auto`, `cpu`, `cuda` or `cuda:N`, its reason logged. Raises ConfigError for a GPU not there."""
-    if asked == "auto":
+    if name == "auto":
         available = torch.cuda.is_available()
         reason = "a GPU is available" if available else "no GPU is available"
         device = torch.device("cuda" if available else "cpu")
     else:
-        reason = "asked for"
-        device = _device_named(asked)
-    log.info("device_chosen", device=str(device), asked=asked, reason=reason)
+        reason = "set"
+        device = _device_named(name)
+    log.info("device_chosen", device=str(device), requested=name, reason=reason)
     return device
 
 
-def _device_named(asked: str) -> torch.device:
+def _device_named(name: str) -> torch.device:
     try:
-        device = torch.device(check_device_name(asked))
+        device = torch.device(check_device_name(name))
     except ValueError as error:
-        raise ConfigError(f"model.device is {asked!r}: {error}") from error
+        raise ConfigError(f"model.device is {name!r}: {error}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"model.device is {asked!r} and {torch.cuda.device_count()} GPUs are here; set cpu or auto")
+        raise ConfigError(f"model.device is {name!r} and {torch.cuda.device_count()} GPUs are here; set cpu or auto")
     return device
 
 

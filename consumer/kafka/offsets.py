@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class OffsetLedger(Protocol):
-    """What the store knows of the group's places: see `RedisStore`."""
+    """The offsets of the group that the store keeps: see `RedisStore`."""
 
     def applied(self, partition: Partition) -> int | None: ...
     def start(self) -> dict[Partition, int] | None: ...
@@ -43,7 +43,9 @@ class StartOffsets:
         if self._ledger.start() is not None:
             return
         held = (
-            self._watchdog.ask(consumer, partial(consumer.committed, partitions, timeout=ASK_S)) if partitions else []
+            self._watchdog.request(consumer, partial(consumer.committed, partitions, timeout=ASK_S))
+            if partitions
+            else []
         )
         first = all(one.offset < 0 for one in held)
         begin = self._starts(consumer, partitions) if first and self._kafka.start != "earliest" else {}
@@ -69,10 +71,10 @@ class StartOffsets:
         """Where `kafka.start` lies in each partition. A time after the last message lies at the end."""
         offsets = {}
         for one in partitions:
-            end = self._watchdog.ask(consumer, partial(consumer.get_watermark_offsets, one, timeout=ASK_S))[1]
+            end = self._watchdog.request(consumer, partial(consumer.get_watermark_offsets, one, timeout=ASK_S))[1]
             offsets[one.topic, one.partition] = end
         if (time_ms := self._kafka.start_ms) is not None:
-            offsets |= self._watchdog.ask(consumer, lambda: _at(consumer, partitions, time_ms))
+            offsets |= self._watchdog.request(consumer, lambda: _at(consumer, partitions, time_ms))
         return offsets
 
     def _position(self, place: Partition, committed: int, start: int) -> int:
@@ -111,6 +113,6 @@ def _at(consumer: Consumer, partitions: Sequence[TopicPartition], time_ms: int) 
 
     Kafka says so where there is none; the embedded broker says 0, which reads all again.
     """
-    asked = [TopicPartition(one.topic, one.partition, time_ms) for one in partitions]
-    found = consumer.offsets_for_times(asked, timeout=ASK_S) if asked else []
+    times = [TopicPartition(one.topic, one.partition, time_ms) for one in partitions]
+    found = consumer.offsets_for_times(times, timeout=ASK_S) if times else []
     return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}

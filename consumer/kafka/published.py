@@ -1,4 +1,4 @@
-"""Our classifications, read back from their topic, in whichever format and encoding they were published."""
+"""Classifications read back from their topic, in each record format and encoding."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SCHEMAS: Final = {"estampa": "classification/1/classification", "alerce": "class
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a record says of where it comes from. topic: None in ALeRCE's shape, which does not carry it."""
+    """Where a published record comes from. topic: None in ALeRCE's format, which does not carry it."""
 
     candid: int
     model_id: str
@@ -27,14 +27,14 @@ class Published:
 
 
 class Decoder:
-    """Message → record: by the schema in its container, or by the configured one where it is sent without."""
+    """Message → record: by the schema in its container, or by the configured one where it has none."""
 
     def __init__(self, output: OutputSettings) -> None:
         self._schema: Any = fastavro.parse_schema(_plain(load_schema(SCHEMAS[output.record_format])))
         self._topic = output.topic
 
     def decode(self, payload: bytes | None, offset: int) -> Published:
-        """Raises BrokerError, with the message's place, where it is no classification of ours."""
+        """Raises BrokerError, with the message's place, where the message is no classification."""
         try:
             record = self._record(payload or b"")
             if "classifier_version" in record:

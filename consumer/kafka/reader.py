@@ -1,4 +1,4 @@
-"""Whole topics, read once from beginning to end and outside the group: for accounts and for dead letters."""
+"""Whole topics, read once from beginning to end outside the group: for `audit` and for dead letters."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,14 @@ from confluent_kafka import Message as KafkaMessage
 
 from consumer.configuration.settings import KafkaSettings
 from consumer.errors import BrokerError
-from consumer.kafka.client import ASK_S, HEAR_S, REFUSALS, client_config, explain, make_client
+from consumer.kafka.client import ASK_S, REASON_S, REFUSALS, client_config, explain, make_client
 from consumer.message import Partition
 
 CHUNK: Final = 500
 
 
 class TopicReader:
-    """One reading of whole topics. It joins no group and commits nothing, so it may run beside the consumers.
+    """Reads whole topics. It joins no group and commits nothing, so it may run beside the consumers.
 
     Raises BrokerError where the broker refuses, a topic is not there, or nothing comes for `kafka.broker_timeout_s`.
     """
@@ -25,7 +25,7 @@ class TopicReader:
         self._kafka = settings
         self._refused: KafkaError | None = None
         ours = {
-            "group.id": settings.group,  # only to be let in where access goes by group
+            "group.id": settings.group,  # where access goes by group, this one is allowed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
@@ -39,40 +39,40 @@ class TopicReader:
         starts = self._starts(self._partitions(topics), since_ms)
         self._consumer.assign(starts)
         pending = {(one.topic, one.partition) for one in starts}
-        heard = time.monotonic()
+        last_received = time.monotonic()
         while pending:
             received = self._consumer.consume(CHUNK, 0.5)
             for one in received:
                 if self._is_message(one, pending):
                     yield one
             if received:
-                heard = time.monotonic()  # only now: whoever reads may take as long as it likes
-            self._check(heard, pending)
+                last_received = time.monotonic()  # not before: the caller may take long over each message
+            self._check(last_received, pending)
 
     def committed(self, topics: Sequence[str]) -> dict[Partition, int]:
         """What `kafka.group` has committed, of the partitions where it has."""
-        found = self._ask(lambda: self._consumer.committed(self._partitions(topics), timeout=ASK_S))
+        found = self._request(lambda: self._consumer.committed(self._partitions(topics), timeout=ASK_S))
         return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
 
     def topics(self) -> dict[str, Any]:
-        """All topics that we may see: name → metadata."""
-        found: dict[str, Any] = self._ask(lambda: self._consumer.list_topics(timeout=ASK_S)).topics
+        """All topics that this client may see: name → metadata."""
+        found: dict[str, Any] = self._request(lambda: self._consumer.list_topics(timeout=ASK_S)).topics
         return found
 
     def close(self) -> None:
         self._consumer.close()
 
     def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        there = self.topics()
-        if missing := [name for name in topics if name not in there]:
+        known = self.topics()
+        if missing := [name for name in topics if name not in known]:
             raise BrokerError(f"no topic {', '.join(missing)} at {self._kafka.brokers}; check the name")
-        return [TopicPartition(name, number, OFFSET_BEGINNING) for name in topics for number in there[name].partitions]
+        return [TopicPartition(name, number, OFFSET_BEGINNING) for name in topics for number in known[name].partitions]
 
     def _starts(self, partitions: list[TopicPartition], since_ms: int | None) -> list[TopicPartition]:
         if since_ms is None or not partitions:
             return partitions
-        asked = [TopicPartition(one.topic, one.partition, since_ms) for one in partitions]
-        found = self._ask(lambda: self._consumer.offsets_for_times(asked, timeout=ASK_S))
+        times = [TopicPartition(one.topic, one.partition, since_ms) for one in partitions]
+        found = self._request(lambda: self._consumer.offsets_for_times(times, timeout=ASK_S))
         offsets = [one.offset if one.offset >= 0 else OFFSET_END for one in found]
         return [TopicPartition(one.topic, one.partition, at) for one, at in zip(found, offsets, strict=True)]
 
@@ -85,10 +85,10 @@ class TopicReader:
         pending.discard((str(received.topic()), int(received.partition() or 0)))
         return False
 
-    def _check(self, heard: float, pending: set[Partition]) -> None:
+    def _check(self, last_received: float, pending: set[Partition]) -> None:
         if self._refused:
             raise explain(self._refused, self._kafka)
-        if pending and time.monotonic() - heard > self._kafka.broker_timeout_s:
+        if pending and time.monotonic() - last_received > self._kafka.broker_timeout_s:
             waiting = ", ".join(f"{topic} [{number}]" for topic, number in sorted(pending))
             raise BrokerError(
                 f"Kafka at {self._kafka.brokers} sent nothing of {waiting} for {self._kafka.broker_timeout_s} s"
@@ -98,9 +98,9 @@ class TopicReader:
         if error.code() in REFUSALS or error.fatal():
             self._refused = error
 
-    def _ask(self, question: Any) -> Any:
+    def _request(self, request: Any) -> Any:
         try:
-            return question()
+            return request()
         except KafkaException as error:
-            self._consumer.poll(HEAR_S)  # nothing is assigned yet: it brings only why the broker refused
+            self._consumer.poll(REASON_S)  # nothing is assigned yet: it brings only the reason of a refusal
             raise explain(self._refused or error.args[0], self._kafka) from error

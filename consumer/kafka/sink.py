@@ -1,4 +1,4 @@
-"""Results to Kafka: classifications to one topic, dead letters to another, every record of them acknowledged."""
+"""Publishes results to Kafka: classifications to one topic, dead letters to another, each record acknowledged."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,8 +31,8 @@ SYNC: Final = b"estampa classify"
 """The 16 bytes that close a block. Fixed, so that equal records are equal bytes."""
 
 
-class PayloadsRefused(Exception):  # noqa: N818 - says what happened
-    """Dead letters are larger than their topic takes; when they are published again, it is without their bytes."""
+class PayloadsRefused(Exception):  # noqa: N818 - the caller publishes again
+    """The topic refused dead letters as too large; published again, they leave their bytes out."""
 
 
 class Encoder:
@@ -56,9 +56,9 @@ class Encoder:
 
 
 class KafkaSink:
-    """Publishes a batch and waits for the broker's word on every record of it.
+    """Publishes a batch and waits until the broker has acknowledged every record.
 
-    more: further keys for librdkafka. producer: for whoever makes transactions of what is published.
+    more: further keys for librdkafka. producer: the client, for transactions.
     """
 
     def __init__(self, settings: Settings, more: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -84,93 +84,95 @@ class KafkaSink:
         return self._producer
 
     def publish(self, results: Results) -> None:
-        """Return when the broker has all of them. Raises BrokerError if it has not, within `delivery_timeout_ms`.
+        """Return when all records are acknowledged. Raises BrokerError if they are not within `delivery_timeout_ms`.
 
-        A dead letter larger than its topic takes goes without its bytes: they stay where the packet was read. In a
-        transaction, which such a refusal ends, raises PayloadsRefused: what is published next goes without.
+        A dead letter larger than its topic takes is published without its bytes: they stay where the packet was read.
+        In a transaction, which such a refusal ends, raises PayloadsRefused; the next call leaves the bytes out.
         """
         self._failures, self._delivered, self._unplaced = [], 0, 0
         for made in results.classifications:
             self._produce(self._output.topic, made.objectId, self._encoder.encode(made), [], self._on_delivery)
         known = len(self._too_large)
         for dead in results.dead_letters:
-            self._set_aside(dead)
+            self._produce_dead_letter(dead)
         self._flush()
         if len(self._too_large) > known:
             if self._transactional:
                 raise PayloadsRefused
             for dead in self._too_large.values():
-                self._set_aside(dead)
+                self._produce_dead_letter(dead)
             self._flush()
         self._too_large.clear()
-        wanted = len(results.classifications) + len(results.dead_letters)
+        expected = len(results.classifications) + len(results.dead_letters)
         self.check()
-        if self._delivered != wanted:
-            raise BrokerError(f"Kafka at {self._kafka.brokers} acknowledged {self._delivered} of {wanted} records")
+        if self._delivered != expected:
+            raise BrokerError(f"Kafka at {self._kafka.brokers} acknowledged {self._delivered} of {expected} records")
         if self._unplaced:
             raise BrokerError(
-                f"Kafka at {self._kafka.brokers} took records for repeats and named no offset: "
-                "it may have lost them in a crash; the batch is published again at the next start"
+                f"Kafka at {self._kafka.brokers} acknowledged records without an offset, as "
+                "repeats: it may have lost them in a crash; the batch is published again at the next start"
             )
 
     def check(self) -> None:
-        """Raise BrokerError where the broker has refused us, or a record."""
-        with self._told():
+        """Raise BrokerError where the broker has refused this client or a record."""
+        with self._explained():
             self._producer.poll(0)
         if self._failures:
             raise explain(self._failures[0], self._kafka)
 
     def close(self) -> None:
-        """Nothing waits: every batch was flushed."""
+        """Every batch was flushed: nothing is left to send."""
 
-    def _set_aside(self, dead: DeadLetter) -> None:
+    def _produce_dead_letter(self, dead: DeadLetter) -> None:
         sent = dead.without_payload("its topic takes no record so large") if dead.place in self._too_large else dead
         on_delivery = partial(self._on_letter, sent)
         self._produce(self._output.dead_letter_topic, None, sent.payload, sent.headers(), on_delivery)
 
     def _flush(self) -> None:
-        with self._told():
+        with self._explained():
             self._producer.flush(self._kafka.delivery_timeout_ms / 1000 + ASK_S)
 
-    def _produce(self, topic: str, key: str | None, value: bytes | None, headers: Headers, told: Report) -> None:
-        with self._told():
+    def _produce(self, topic: str, key: str | None, value: bytes | None, headers: Headers, on_delivery: Report) -> None:
+        with self._explained():
             while True:
                 try:
-                    self._producer.produce(topic, value, key, headers=headers, on_delivery=told)
+                    self._producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
                 except BufferError:  # the queue is full: let some of it go first
                     self._producer.poll(0.1)
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                         raise
-                    told(error.args[0], None)  # larger than our own message.max.bytes: the broker was not asked
+                    on_delivery(error.args[0], None)  # larger than the client's own message.max.bytes
                     return
                 else:
                     self._producer.poll(0)
                     return
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """One line for what the client raises, from any of its calls."""
+    def _explained(self) -> Iterator[None]:
+        """Turn what the client raises into a BrokerError of one line."""
         try:
             yield
         except KafkaException as error:
             raise explain(error.args[0], self._kafka) from error
         except SystemError as error:
-            raise self._died(error) from error
+            raise self._client_failure(error) from error
 
-    def _died(self, error: SystemError) -> BrokerError:
-        """What the producer died of. A delivery report that runs while the client is about to raise it puts it under
-        this error, or loses it; a transaction can be asked again.
+    def _client_failure(self, error: SystemError) -> BrokerError:
+        """The cause behind a SystemError of the client.
+
+        A delivery report that runs while the client is about to raise turns the cause into this error's cause, or
+        loses it; aborting a transaction raises it again.
         """
         cause = error.__cause__
         if self._transactional and not isinstance(cause, KafkaException):
             try:
                 self._producer.abort_transaction(ASK_S)
-            except KafkaException as told:
-                cause = told
+            except KafkaException as again:
+                cause = again
         if isinstance(cause, KafkaException):
             return explain(cause.args[0], self._kafka)
-        return BrokerError(f"Kafka's client at {self._kafka.brokers} gave up, see its own line above; start again")
+        return BrokerError(f"Kafka's client at {self._kafka.brokers} failed, see its own line above; start again")
 
     def _on_letter(self, dead: DeadLetter, error: KafkaError | None, record: KafkaMessage | None) -> None:
         if error is None or error.code() != KafkaError.MSG_SIZE_TOO_LARGE or dead.payload is None:
@@ -182,7 +184,9 @@ class KafkaSink:
         log.warning("dead_letter_payload_omitted", place=place, bytes=len(dead.payload), reason=str(dead.reason))
 
     def _on_delivery(self, error: KafkaError | None, record: KafkaMessage | None) -> None:
-        """A broker that noted a batch's number, and died before it wrote the batch, calls the second try a repeat."""
+        """A broker that noted a batch's number and crashed before it wrote the batch acknowledges the retry as a
+        repeat, without an offset.
+        """
         if error is None:
             self._delivered += 1
             self._unplaced += record is not None and record.offset() is None
@@ -193,4 +197,4 @@ class KafkaSink:
         if error.code() in REFUSALS or error.fatal():
             self._failures.append(error)
         else:
-            log.warning("producer_trouble", error=error.str())
+            log.warning("producer_error", error=error.str())

@@ -12,9 +12,16 @@ from confluent_kafka import Message as KafkaMessage
 from consumer import metrics
 from consumer.configuration.settings import Settings
 from consumer.errors import BrokerError, StoreError
-from consumer.kafka.client import ASK_S, UNREACHABLE, client_config, explain, make_client, message_time_ms
+from consumer.kafka.client import (
+    ASK_S,
+    UNREACHABLE,
+    client_config,
+    explain,
+    make_client,
+    message_time_ms,
+    subscribed_topics,
+)
 from consumer.kafka.offsets import OffsetLedger, StartOffsets
-from consumer.kafka.topics import wanted_topics
 from consumer.kafka.watchdog import Watchdog
 from consumer.message import Batch, Message, Partition
 
@@ -170,7 +177,7 @@ class KafkaSource:
 
     def _roll(self) -> None:
         """Follow the window of topics into a new day."""
-        topics = wanted_topics(self._kafka, self._now())
+        topics = subscribed_topics(self._kafka, self._now())
         if topics == self._topics:
             return
         if not self._assigned:
@@ -180,20 +187,20 @@ class KafkaSource:
         log.info("subscribed", topics=topics)
 
     def _topics_there(self) -> dict[str, Any]:
-        asked = self._watchdog.ask(self._consumer, lambda: self._consumer.list_topics(timeout=ASK_S))
-        topics: dict[str, Any] = asked.topics
+        metadata = self._watchdog.request(self._consumer, lambda: self._consumer.list_topics(timeout=ASK_S))
+        topics: dict[str, Any] = metadata.topics
         if self._exit_at_end:
-            wanted = wanted_topics(self._kafka, self._now())
+            wanted = subscribed_topics(self._kafka, self._now())
             missing = [name for name in wanted if name not in topics]
             if missing and (self._kafka.topics or len(missing) == len(wanted)):
                 raise BrokerError(
-                    f"no topic {', '.join(missing)} at {self._kafka.brokers}; create it, or mend kafka.topics"
+                    f"no topic {', '.join(missing)} at {self._kafka.brokers}; create it, or change kafka.topics"
                 )
         return topics
 
     def _partitions_there(self) -> list[TopicPartition]:
         topics = self._topics_there()
-        there = [topics[name] for name in wanted_topics(self._kafka, self._now()) if name in topics]
+        there = [topics[name] for name in subscribed_topics(self._kafka, self._now()) if name in topics]
         return [TopicPartition(topic.topic, partition) for topic in there for partition in topic.partitions]
 
     def _at_end(self) -> bool:

@@ -1,4 +1,4 @@
-"""Whether the broker answers and sends, and the group gives us a part: silence of each looks like a quiet night."""
+"""Tells a quiet night from a broker that does not answer or send, and from a group that assigns no partitions."""
 
 import time
 from collections.abc import Callable
@@ -9,20 +9,20 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from consumer.configuration.settings import Settings
 from consumer.errors import BrokerError, StoreError
-from consumer.kafka.client import HEAR_S, REFUSALS, UNREACHABLE, explain
+from consumer.kafka.client import REASON_S, REFUSALS, UNREACHABLE, explain
 
 log = structlog.get_logger()
 
 LOOK_S: Final = 2.0
-"""Between two looks at what came, besides `batch.wait_ms`: after a longer time, a batch was in hand, or the machine
-stood still, and silence begins anew.
+"""Longest time between two checks, besides `batch.wait_ms`. After a longer one a batch was being processed, or the
+machine stood still, and the time without messages starts anew.
 """
 
 
 class Watchdog:
-    """Over one consumer. What callbacks hear is noted here, for they must not raise; the checks raise it.
+    """Of one consumer. librdkafka's callbacks must not raise: they note an error here, and the checks raise it.
 
-    fault: what must end the run. up: whether the broker answers, as far as was heard.
+    fault: the error that ends the run. up: whether the broker answers, as far as is known.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -30,8 +30,8 @@ class Watchdog:
         self._look_s = LOOK_S + settings.batch.wait_ms / 1000
         self.fault: BrokerError | StoreError | None = None
         self._down_since: float | None = None
-        self._waiting_since: float | None = None  # for the group to assign partitions, be it none
-        self._silent_since = self._looked_at = float("-inf")  # no message came, when we looked again and again
+        self._waiting_since: float | None = None  # for the group to assign partitions
+        self._silent_since = self._looked_at = float("-inf")  # no message came in checks without a gap
 
     @property
     def up(self) -> bool:
@@ -55,20 +55,20 @@ class Watchdog:
         self._waiting_since = time.monotonic()
 
     def assigned(self) -> None:
-        """The group has assigned partitions, or none. What is new in them has had no time to come."""
+        """The group has assigned partitions, or none. Their messages have had no time to come yet."""
         self._waiting_since = None
         self._silent_since = time.monotonic()
 
-    def ask(self, consumer: Consumer, question: Callable[[], Any]) -> Any:
-        """Ask the broker before anything is subscribed to. Raises BrokerError with the reason of a refusal."""
+    def request(self, consumer: Consumer, request: Callable[[], Any]) -> Any:
+        """A request to the broker before anything is subscribed to. Raises BrokerError with the reason of a refusal."""
         try:
-            return question()
+            return request()
         except KafkaException as error:
-            consumer.poll(HEAR_S)  # brings no message yet, only why the broker refused
+            consumer.poll(REASON_S)  # brings no message yet, only why the broker refused
             raise self.fault or explain(error.args[0], self._kafka) from error
 
     def check_broker(self, consumer: Consumer) -> None:
-        """A refusal ends the run, and so does a broker that stays away: to wait on would look like a quiet night."""
+        """Raise BrokerError after a refusal, and where the broker has not answered for `kafka.broker_timeout_s`."""
         if self.fault:
             raise self.fault
         if self._down_since is None:
@@ -84,10 +84,10 @@ class Watchdog:
             self._down_since = None
 
     def check_group(self, partitions: Callable[[], int]) -> None:
-        """A group that never answers: where there is something to read, end the run. partitions: how many there are."""
+        """Raise BrokerError where the group assigns none of its partitions. partitions: how many there are."""
         if self._waiting_since is None:
             return
-        if self._looked_away(now := time.monotonic()):
+        if self._checks_had_a_gap(now := time.monotonic()):
             self.expect_assignment()
         elif now - self._waiting_since >= self._silence_s:
             if there := partitions():
@@ -95,17 +95,17 @@ class Watchdog:
             self.expect_assignment()
 
     def check_flow(self, received: int, waiting: Callable[[], int]) -> None:
-        """A broker that shows messages and sends none ends the run. waiting: how many it shows beyond what we have."""
+        """Raise BrokerError where the broker has messages and sends none. waiting: how many it has."""
         now = time.monotonic()
-        if received or not self.up or self._looked_away(now):
+        if received or not self.up or self._checks_had_a_gap(now):
             self._silent_since = now
         self._looked_at = now
         if now - self._silent_since > self._silence_s:
             if there := waiting():
-                raise self._starved(f"messages wait for us, {there} or more, and none came")
+                raise self._starved(f"{there} messages or more are waiting, and none came")
             self._silent_since = now
 
-    def _looked_away(self, now: float) -> bool:
+    def _checks_had_a_gap(self, now: float) -> bool:
         return now - self._looked_at > self._look_s
 
     @property

@@ -1,1 +1,1 @@
-"""What is told of a run: metrics, health over HTTP, the report, the log."""
+"""Watching a run: metrics, health over HTTP, the report, the log."""

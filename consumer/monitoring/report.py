@@ -17,8 +17,8 @@ from consumer.terminal import TableColumn
 
 log = structlog.get_logger()
 
-TELL_S: Final = 60.0
-FIRST_S: Final = 5.0
+LOG_EVERY_S: Final = 60.0
+LOG_FIRST_S: Final = 5.0
 """Whoever has just started it is watching."""
 
 
@@ -79,14 +79,14 @@ class Counts:
 class RunReport:
     """A run's account, with its pace. latency: milliseconds, a sample of bounded size for the percentiles."""
 
-    judge: ModelInfo
+    model: ModelInfo
     device: str
     account: Counts = field(default_factory=Counts)
     latency: "Reservoir" = field(default_factory=lambda: Reservoir(100_000))
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     read_before: int = 0
-    told: float = field(default_factory=lambda: time.monotonic() - TELL_S + FIRST_S)
+    logged: float = field(default_factory=lambda: time.monotonic() - LOG_EVERY_S + LOG_FIRST_S)
 
     def carry(self, counts: dict[str, Any]) -> None:
         """Go on from the counts of the run that this one resumes."""
@@ -111,8 +111,8 @@ class RunReport:
 
     def log_progress(self) -> None:
         """Log where the run stands: after five seconds, then once a minute."""
-        if time.monotonic() - self.told >= TELL_S:
-            self.told = time.monotonic()
+        if time.monotonic() - self.logged >= LOG_EVERY_S:
+            self.logged = time.monotonic()
             log.info("progress", **self.account.counts())
 
     def summary(self) -> dict[str, Any]:
@@ -122,9 +122,9 @@ class RunReport:
             "seconds": round(self.seconds, 3),
             "alerts_per_second": round(read_now / self.seconds, 1) if self.seconds else 0.0,
             "latency_ms": {f"p{q}": self.latency.percentile(q) for q in (50, 95, 99)},
-            "model": self.judge.model_name,
-            "model_id": self.judge.model_id,
-            "encoder_id": self.judge.encoder_id,
+            "model": self.model.model_name,
+            "model_id": self.model.model_id,
+            "encoder_id": self.model.encoder_id,
             "device": self.device,
         }
 

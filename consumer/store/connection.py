@@ -1,4 +1,4 @@
-"""The servers behind the store, one or a Cluster's primaries, and the patience with which they are asked."""
+"""Connections to the store's servers, one or a Cluster's primaries, and how failed requests are repeated."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ Client = Any
 
 SOCKET_TIMEOUT_S: Final = 10.0
 CONNECT_S: Final = 5.0
-"""Patience at the start, where a wrong address is likelier than a store that restarts."""
+"""Time-out at the start, where a wrong address is likelier than a store that restarts."""
 
 UNREACHABLE: Final = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError)
 MOVING: Final = (AskError, ClusterDownError, TryAgainError, RedisClusterException)
@@ -63,11 +63,11 @@ class Node:
 
 
 class StoreConnection:
-    """Raises StoreError when they stay away for `store.timeout_s`, or refuse."""
+    """The store's servers. Raises StoreError where they do not answer for `store.timeout_s`, or refuse."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
-        self._stale = False  # a Cluster's slots are to be asked for anew
+        self._stale = False  # the next request begins with new connections
         self._client: Client = None
         self._client = self.with_retry(lambda: _connect(settings), min(settings.timeout_s, CONNECT_S))
 
@@ -94,8 +94,8 @@ class StoreConnection:
             return self._client
         return self._client.get_redis_connection(self._client.get_node_from_key(key))
 
-    def with_retry(self, ask: Callable[[], T], timeout_s: float | None = None) -> T:
-        """Ask, and ask again while they cannot be reached: every question must bear repeating."""
+    def with_retry(self, request: Callable[[], T], timeout_s: float | None = None) -> T:
+        """Make a request, and repeat it while the servers cannot be reached: it must be idempotent."""
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
             stop=lambda state: self._is_over(state, timeout_s),
@@ -103,27 +103,27 @@ class StoreConnection:
             reraise=True,
         )
         try:
-            answered: T = attempts(self._ask, ask)
+            answer: T = attempts(self._request, request)
         except (RedisError, RedisClusterException, OSError) as error:
             raise StoreError(_explained(error, self._settings)) from error
-        return answered
+        return answer
 
     def _is_over(self, state: RetryCallState, unreachable_s: float | None) -> bool:
-        """Whether we waited long enough. unreachable_s: for a server that does not answer; the settings' by default."""
+        """Whether the time-out has passed. unreachable_s: of a server that does not answer."""
         error = state.outcome.exception() if state.outcome else None
         timeout_s = self._settings.timeout_s if failover_code(error) else unreachable_s or self._settings.timeout_s
         return (state.seconds_since_start or 0.0) >= timeout_s
 
-    def _ask(self, ask: Callable[[], T]) -> T:
+    def _request(self, request: Callable[[], T]) -> T:
         if self._stale:
             self._renew()
         self._stale = True
-        answer = ask()
+        answer = request()
         self._stale = False
         return answer
 
     def _renew(self) -> None:
-        """Go to whoever serves now: a failover moves a name or an address to another server, or slots in a Cluster."""
+        """Connect anew: a failover moves a name or an address to another server, or slots in a Cluster."""
         if isinstance(self._client, RedisCluster):
             self._client.nodes_manager.initialize()
         elif self._client:
@@ -146,7 +146,7 @@ def executed(pipe: Any) -> list[Any]:
 
 
 def failover_code(error: BaseException | None) -> str | None:
-    """The key of `FAILOVER` that tells of this error, None for any other."""
+    """The key of `FAILOVER` of this error, None for any other."""
     code = CODES.get(type(error)) or str(error).partition(" ")[0]
     return code if code in FAILOVER else None
 
@@ -173,10 +173,10 @@ def _connect(settings: StoreSettings) -> Client:
 def _explained(error: Exception, settings: StoreSettings) -> str:
     where = settings.address
     if isinstance(error, REFUSED):
-        return f"store {where} refuses us: {error}; check store.url, store.password and the server's ACL"
+        return f"store {where} refuses this client: {error}; check store.url, store.password and the server's ACL"
     if code := failover_code(error):
-        state, mend = FAILOVER[code]
-        return f"store {where} {state} ({code}), for {settings.timeout_s:g} s; {mend}"
+        state, fix = FAILOVER[code]
+        return f"store {where} {state} ({code}), for {settings.timeout_s:g} s; {fix}"
     if isinstance(error, OutOfMemoryError):
         return f"store {where} is full: raise its maxmemory, add shards, or lower store.max_history"
     if isinstance(error, UNREACHABLE):

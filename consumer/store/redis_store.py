@@ -32,22 +32,22 @@ BEGUN: Final = b""
 SHOWN: Final = 20
 """Damaged entries that are named in the log, and letters of each name."""
 
-MEND: Final = """
+REPLACE_DAMAGED: Final = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 if ARGV[3] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 """
 """Replace the damaged entry ARGV[2] by ARGV[3], unless another process has."""
 
-Told = tuple[Node, list[Note], list[tuple[int, bytes]]]
-"""What a server answered to the offsets that it was given."""
+OffsetReplies = tuple[Node, list[Note], list[tuple[int, bytes]]]
+"""A server's replies to the offsets that were written to it."""
 
 
 class RedisStore:
     """The store of one encoder's latents, for one consumer group.
 
-    A batch takes one round trip, or one per node in a Cluster. Every method raises StoreError when the store stays
-    away for `timeout_s`, or refuses.
+    A batch takes one round trip, or one per node in a Cluster. Every method raises StoreError where the store does not
+    answer for `store.timeout_s`, or refuses.
     """
 
     def __init__(self, settings: StoreSettings, encoder_id: str, latent: int, group: str = "") -> None:
@@ -63,13 +63,13 @@ class RedisStore:
         self._probed: StoreConnection | None = None
 
     def remember(self, entries: NewEntries, offsets: Mapping[Partition, int]) -> list[SequencePrefix]:
-        """Add the entries, and return what each is to be judged on: see `HistoryWindow.histories`.
+        """Add entries, and return the sequence that ends in each: see `HistoryWindow.histories`.
 
-        `offsets` are kept with them: partition → the offset before which all is now held.
+        The offsets are stored with them: partition → the offset before which the store now holds everything.
         """
         rows_by_key = entries.rows_by_key()
-        told, visits = self._servers.with_retry(lambda: self._round_trips(entries, rows_by_key, offsets))
-        for node, notes, replies in told:
+        offset_replies, visits = self._servers.with_retry(lambda: self._round_trips(entries, rows_by_key, offsets))
+        for node, notes, replies in offset_replies:
             self._applied.check(node, notes, replies)
         histories: dict[int, SequencePrefix] = {}
         for key, rows in rows_by_key.items():
@@ -80,14 +80,14 @@ class RedisStore:
             except (ValueError, OverflowError):
                 values = entries.packed(self._dtype)
                 wrong = self._damaged(key, fields)
-                held = self._mended(key, fields, wrong, {entries.candid[row]: values[row] for row in rows})
+                held = self._repaired(key, fields, wrong, {entries.candid[row]: values[row] for row in rows})
                 added = [new or b"%d" % candid in wrong for new, candid in zip(added, candids, strict=True)]
             histories |= zip(rows, self._window.histories(held, candids, added), strict=True)
             self._note_surplus(key, held)
         return [histories[row] for row in range(len(entries))]
 
     def sequence(self, key: str) -> StoredSequence:
-        """All that is held of one object, oldest first; empty where it is unknown."""
+        """The whole sequence of one object, oldest first; empty where it is unknown."""
         whole = self._prefix + key
         fields = self._servers.with_retry(lambda: self._servers.client_for_key(whole).hgetall(whole))
         try:
@@ -99,7 +99,7 @@ class RedisStore:
             )
 
     def applied(self, partition: Partition) -> int | None:
-        """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
+        """The offset before which the store holds all of a partition; None where it holds nothing."""
         return self._applied.of(partition)
 
     def start(self) -> dict[Partition, int] | None:
@@ -129,7 +129,7 @@ class RedisStore:
         self._check(self._servers)
 
     def answers(self) -> bool:
-        """Whether the store answers now, without the patience of the loop: on connections that wait for `PROBE_S`."""
+        """Whether the store answers now, within `PROBE_S`, on connections of its own."""
         try:
             if self._probed is None:
                 self._probed = StoreConnection(self._settings.model_copy(update={"timeout_s": PROBE_S}))
@@ -156,11 +156,11 @@ class RedisStore:
 
     def _round_trips(
         self, entries: NewEntries, rows_by_key: dict[str, list[int]], offsets: Mapping[Partition, int]
-    ) -> tuple[list[Told], dict[str, list[Any]]]:
+    ) -> tuple[list[OffsetReplies], dict[str, list[Any]]]:
         """One with each server. Replies of the offsets' script, and of each object's commands."""
         values = entries.packed(self._dtype)
         key_of = {self._prefix + key: key for key in rows_by_key}
-        told: list[Told] = []
+        offset_replies: list[OffsetReplies] = []
         visits: dict[str, list[Any]] = {}
         for node in self._servers.nodes(key_of):
             rows_here = {key_of[name]: rows_by_key[key_of[name]] for name in node.keys}
@@ -170,10 +170,10 @@ class RedisStore:
             notes = self._applied.advance(pipe, node, offsets)
             replies = iter(executed(pipe)[trims:])
             visits |= {key: [next(replies) for _ in range(len(rows) + 2)] for key, rows in rows_here.items()}
-            told.append((node, notes, list(replies)))
+            offset_replies.append((node, notes, list(replies)))
         for key in rows_by_key:
             self._surplus.pop(key, None)
-        return told, visits
+        return offset_replies, visits
 
     def _visit(self, pipe: Any, entries: NewEntries, values: list[bytes], rows_by_key: Mapping[str, list[int]]) -> int:
         """Add the objects' commands to a server's pipeline, after so many as are returned that trim them."""
@@ -194,33 +194,33 @@ class RedisStore:
             self._surplus[key] = [int(candid) for candid in surplus]
 
     def _damaged(self, key: str, fields: Mapping[bytes, bytes]) -> set[bytes]:
-        """Names of the entries that no one can be judged on, counted and logged."""
+        """The candids of damaged entries, counted and logged."""
         wrong = damaged(fields, self._dtype)
         metrics.DAMAGED_ENTRIES.inc(len(wrong))
         names = [name.decode(errors="backslashreplace")[:SHOWN] for name in sorted(wrong)[:SHOWN]]
         log.warning("store_entries_damaged", key=self._prefix + key, entries=len(wrong), candids=names)
         return wrong
 
-    def _mended(
+    def _repaired(
         self, key: str, fields: Mapping[bytes, bytes], wrong: set[bytes], ours: Mapping[np.int64, bytes]
     ) -> StoredSequence:
-        """The sequence with its damaged entries replaced by ours of that candid, or else dropped; the store's too."""
+        """The sequence with damaged entries replaced by this batch's of that candid, or deleted; the store's too."""
         whole = self._prefix + key
         instead = dict.fromkeys(wrong) | {name: ours[candid] for candid in ours if (name := b"%d" % candid) in wrong}
 
-        def mend() -> None:
+        def replace_damaged() -> None:
             pipe = self._servers.client_for_key(whole).pipeline(transaction=False)
             for name, value in instead.items():
-                pipe.execute_command("EVAL", MEND, 1, whole, name, fields[name], value or b"")
+                pipe.execute_command("EVAL", REPLACE_DAMAGED, 1, whole, name, fields[name], value or b"")
             executed(pipe)
 
-        self._servers.with_retry(mend)
+        self._servers.with_retry(replace_damaged)
         left = {**fields, **instead}
         return StoredSequence.unpack({name: value for name, value in left.items() if value is not None}, self._dtype)
 
 
 def _facts(node: Node) -> dict[str, Any]:
-    """What a server says of itself. A replica may be about to become the primary: it is waited for."""
+    """The server's INFO. Raises ReadOnlyError of a replica, which may be about to become the primary: retried."""
     facts: dict[str, Any] = node.client.info()
     if facts.get("role") != "master":
         raise ReadOnlyError("it is a replica")

@@ -1,4 +1,4 @@
-"""One object's sequence: how its entries are packed, and which of them an alert is judged on."""
+"""One object's sequence: how its entries are packed, and which of them are classified with an alert."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -106,7 +106,7 @@ def damaged(fields: Mapping[bytes, bytes], dtype: np.dtype[np.void]) -> set[byte
 
 @dataclass(frozen=True, slots=True)
 class SequencePrefix:
-    """What an alert is judged on, oldest first, itself last.
+    """The sequence that is classified with an alert, oldest first, the alert last.
 
     latents: (T, L) float32. jd: (T,) float64 days. band: (T,) int64. truncated: older alerts were left out.
     late: it came when the object already had a newer alert; a redelivered one is not late.
@@ -132,9 +132,9 @@ class HistoryWindow:
     def histories(self, held: StoredSequence, candids: Sequence[int], added: Sequence[bool]) -> list[SequencePrefix]:
         """The history of each of `candids`, alerts of one object in stream order, all of them in `held`.
 
-        An alert is judged on what was held before the batch and on batch-mates that came before it in the stream, up
+        An alert is classified with what was stored before the batch and what came before it in the batch, up
         to its own place in (jd, candid) order: however the stream falls into batches, the answer is the same. `added`
-        tells which of the candids the batch brought; the others were held before.
+        says which of the candids the batch added; the others were stored before.
         """
         rows = [int(np.flatnonzero(held.candid == candid)[0]) for candid in candids]
         visible = np.ones(len(held.candid), bool)

@@ -74,7 +74,7 @@ class PackedConvolution(nn.Module):
             self._weight = torch.ops.mkldnn._reorder_convolution_weight(plain.weight, *self._geometry)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) float32 → the convolution's maps, rectified where asked."""
+        """(N, C, H, W) float32 → the convolution's maps, rectified where `after` says so."""
         maps: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
             images, self._weight, self._bias, *self._geometry, self.after, [], ""
         )

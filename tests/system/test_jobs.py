@@ -75,7 +75,7 @@ def test_two_processes_stopped_and_resumed_give_what_one_gives(checkpoint_folder
 
 def refused(share: Shard) -> None:
     if share.index:
-        raise StoreError("store refuses us")
+        raise StoreError("store refuses this client")
     time.sleep(3_600)  # until the other's failure ends it
 
 
@@ -95,7 +95,7 @@ def killed_while_it_sends(share: Shard) -> int:
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        (refused, "store refuses us"),
+        (refused, "store refuses this client"),
         (killed, "job 1 ended with exit code -9"),
         (killed_while_it_sends, "job 1 ended with exit code -9"),
     ],

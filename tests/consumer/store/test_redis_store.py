@@ -325,7 +325,7 @@ def test_a_probe_of_a_store_that_hangs_has_no_patience(tmp_path: Path) -> None:
 def test_a_wrong_password_is_one_line_with_the_mend_and_without_the_password(tmp_path: Path) -> None:
     server = start_store(tmp_path, options=("--requirepass", "right"))
     try:
-        with pytest.raises(StoreError, match=r"refuses us.*store\.password") as error:
+        with pytest.raises(StoreError, match=r"refuses this client.*store\.password") as error:
             store(f"redis://:wrong-one@{server.address}")
         assert "wrong-one" not in str(error.value)
         store("redis://" + server.address, password=SecretStr("right")).check()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from consumer.configuration.load import load_settings
 from consumer.configuration.settings import KafkaSettings
 from consumer.errors import ConfigError
-from consumer.kafka.topics import topics_of_the_night, wanted_topics
+from consumer.kafka.client import subscribed_topics, topics_of_the_night
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def test_the_window_is_literal_names_from_yesterday_to_tomorrow() -> None:
 
 def test_only_the_programs_admitted_are_named() -> None:
     assert topics_of_the_night(NOON, (1, 3), 0, 0) == ["ztf_20260301_programid1", "ztf_20260301_programid3"]
-    assert all(name.endswith("programid1") for name in wanted_topics(KafkaSettings(), NOON))
+    assert all(name.endswith("programid1") for name in subscribed_topics(KafkaSettings(), NOON))
 
 
 def test_the_window_rolls_at_midnight_utc() -> None:
@@ -53,7 +53,7 @@ def test_the_window_is_bounded_whatever_the_broker_keeps(now: datetime, back: in
 def test_a_topic_or_a_program_given_twice_counts_once() -> None:
     kafka = load_settings(None, {"kafka": {"topics": ["b", "a", "b"], "programids": [2, 1, 2, 1]}}).kafka
     assert (kafka.topics, kafka.programids) == (("b", "a"), (2, 1))
-    assert wanted_topics(kafka, NOON) == ["a", "b"]
+    assert subscribed_topics(kafka, NOON) == ["a", "b"]
     assert len(set(topics_of_the_night(NOON, kafka.programids, 0, 0))) == 2
 
 
@@ -73,4 +73,4 @@ def test_the_longest_name_and_every_letter_that_kafka_takes_are_taken() -> None:
 
 
 def test_topics_given_by_name_are_taken_as_they_are() -> None:
-    assert wanted_topics(KafkaSettings(topics=("b", "a")), NOON) == ["a", "b"]
+    assert subscribed_topics(KafkaSettings(topics=("b", "a")), NOON) == ["a", "b"]

@@ -182,7 +182,7 @@ def sequence_scores(
     latents = view_latents(models.encoder, alerts.inputs, (0,))
     blind = torch.zeros_like(latents)
     learnt = torch.from_numpy(np.flatnonzero(~held))
-    _, times = fit_heads(blind, alerts, learnt, serving, serving.generator)
+    _, times, _ = fit_heads(blind, alerts, learnt, serving, serving.generator)
     alone = mlp_logits(models.mlp, latents[:, 0]).softmax(1)
     found: dict[str, dict[str, float]] = {}
     for length in LENGTHS:

@@ -29,7 +29,6 @@ from train.serving.heads import (
     temperature,
     view_latents,
 )
-from train.training.metrics_log import listening
 from train.training.scores import bootstrap_interval, score
 
 Answers = dict[tuple[int, int], torch.Tensor]
@@ -179,10 +178,10 @@ def _members(
     """Members that see metadata alone, from what is `kept` (N,), and their columns."""
     table = metadata_table(alerts, kept, serving)
     columns = fit_columns(table.values)
-    with listening() as curves:
-        members = fit_members(table, columns, serving.columns, serving.generator)
+    members, curves = fit_members(table, columns, serving.columns, serving.generator)
+    losses = {f"member {place}" if place > 1 else "member": curve for place, curve in enumerate(curves, start=1)}
     name = f"members-{serving.digest(heads=True)}-{'-'.join(serving.columns.kinds)}-{alerts.fingerprint(kept)}"
-    encoders.journal.note(name, {**encoders.about, "loss": curves.sampled()})
+    encoders.journal.note(name, {**encoders.about, "loss": losses})
     return members, columns
 
 

@@ -19,9 +19,10 @@ from train.serving.card import origins
 from train.serving.heads import view_latents
 from train.serving.model_selection import JUDGES, first_alerts
 from train.serving.pipeline import SERVED, ServedModels
-from train.training.metrics_log import EVERY, MetricsLog
+from train.training.metrics_log import MetricsLog
 from train.training.provenance import CONFIG
 from train.training.scores import calibration_error, clustering, score
+from train.training.step import CURVE_STEPS
 
 HEADS: Final = {"mlp": "The image head", "fused": "The head that sees metadata too", "recurrent": "The recurrent head"}
 FITS: Final = {"mlp": "image head", "recurrent": "recurrent head", "member": "members that see metadata"}
@@ -37,7 +38,7 @@ LENGTHS: Final = (
     "image head's answers and, where there are simulated objects, one that sees only times, bands and length."
 )
 LEARNING: Final = (
-    f"Mean training loss of every {EVERY} steps of the models that serve; metrics.jsonl has every other fit. The "
+    f"Mean training loss of every {CURVE_STEPS} steps of the models that serve; metrics.jsonl has every other fit. The "
     "encoder's targets are mixed and smoothed, so that its loss does not go to 0."
 )
 LATENT: Final = (
@@ -198,7 +199,7 @@ def losses(curves: Mapping[str, Sequence[tuple[int, float]]], title: str) -> Fig
     axes = figure.subplots()
     for (name, curve), colour in zip(curves.items(), COLOURS * (1 + len(curves) // len(COLOURS)), strict=False):
         axes.plot(*zip(*curve, strict=True), color=colour, marker=".", label=name)
-    axes.set(xlabel="step", ylabel=f"loss, mean of {EVERY} steps", title=title)
+    axes.set(xlabel="step", ylabel=f"loss, mean of {CURVE_STEPS} steps", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if len(curves) > 1:
         axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

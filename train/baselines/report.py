@@ -24,9 +24,9 @@ from train.reporting.figures import (
     projection,
     reconstructions,
 )
-from train.reporting.page import PageSection, PageTable, Picture, write_page
+from train.reporting.page import PageSection, Picture, write_page
 from train.reporting.page import picture as _picture
-from train.reporting.tables import class_rows
+from train.reporting.tables import TextTable, class_rows
 from train.training.provenance import CONFIG, PREDICTIONS
 from train.training.scores import calibration_error, score, worded
 
@@ -112,9 +112,8 @@ def table_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def markdown(rows: list[tuple[str, str, str, str]], summary: Mapping[str, Any]) -> str:
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    lines = [f"# {summary['run']}", "", source_line(summary), _scale(summary), "", head, "|---|--:|--:|--:|", *body, ""]
-    return "\n".join(lines)
+    table = TextTable("", rows).markdown()
+    return "\n".join([f"# {summary['run']}", "", source_line(summary), _scale(summary), "", table, ""])
 
 
 def _scale(summary: Mapping[str, Any]) -> str:
@@ -145,22 +144,22 @@ def _honest_rows(summary: Mapping[str, Any], split: str) -> list[tuple[str, str,
     return rows
 
 
-def _parity_parts(outcome: Outcome, material: SplitTensors) -> list[PageTable | Picture]:
+def _parity_parts(outcome: Outcome, material: SplitTensors) -> list[TextTable | Picture]:
     summary = outcome.summary
     rows = [[cell.removeprefix("parity: ") for cell in row] for row in _parity_rows(summary)]
-    parts: list[PageTable | Picture] = [PageTable("Parity", rows)]
+    parts: list[TextTable | Picture] = [TextTable("Parity", rows)]
     if summary["pooled"]:
         drawn = confusion(np.array(summary["pooled"]), material.classes, "Validation, pooled over probe epochs")
         parts.append(_picture("confusion_pooled", drawn, "What the seed's table is made of: no test result."))
     return parts
 
 
-def _honest_parts(outcome: Outcome, material: SplitTensors) -> list[PageTable | Picture]:
+def _honest_parts(outcome: Outcome, material: SplitTensors) -> list[TextTable | Picture]:
     true, probability = material.test.true, outcome.probability["test"]
     matrix, error = score(true, probability).confusion, calibration_error(true, probability)
     return [
-        PageTable("Scores, %", _score_rows(outcome.summary)),
-        PageTable("Test, by class, %", class_rows(true, probability, material.classes, "stamps")),
+        TextTable("Scores, %", _score_rows(outcome.summary)),
+        TextTable("Test, by class, %", class_rows(true, probability, material.classes, "stamps")),
         _picture("confusion_test", confusion(matrix, material.classes, "Test, best weights")),
         _picture("classes", class_table(true, probability, material.classes)),
         _picture("calibration", calibration(true, probability, error), "A point's size is its share of stamps."),
@@ -178,10 +177,10 @@ def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [*rows, ("macro-F1 of PCA", *(f"{100 * one:.1f}" for one in pca))]
 
 
-def _latent_parts(outcome: Outcome, material: SplitTensors, folder: Path, *, umap: bool) -> list[PageTable | Picture]:
+def _latent_parts(outcome: Outcome, material: SplitTensors, folder: Path, *, umap: bool) -> list[TextTable | Picture]:
     found = outcome.summary["clustering"]
     rows = [(name, *(f"{one[key]:.3f}" for key in ("purity", "ari", "nmi"))) for name, one in found.items()]
-    table = PageTable("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
+    table = TextTable("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
     if not umap:
         return [table]
     true, classes = material.test.true, material.classes
@@ -195,9 +194,9 @@ def _latent_parts(outcome: Outcome, material: SplitTensors, folder: Path, *, uma
     ]
 
 
-def _learning_parts(outcome: Outcome, settings: Mapping[str, Any]) -> list[PageTable | Picture]:
+def _learning_parts(outcome: Outcome, settings: Mapping[str, Any]) -> list[TextTable | Picture]:
     """The stages in the order in which they were learned."""
-    parts: list[PageTable | Picture] = [
+    parts: list[TextTable | Picture] = [
         _picture(f"learning_curves_{name}", learning_curves(panels), _worded(name))
         for name, panels in pretraining_panels(outcome.fit.folder).items()
     ]
@@ -230,13 +229,13 @@ def _error_rows(made: list[Remade], material: SplitTensors) -> list[tuple[str, s
     ]
 
 
-def _reconstruction_parts(made: list[Remade], material: SplitTensors) -> list[PageTable | Picture]:
+def _reconstruction_parts(made: list[Remade], material: SplitTensors) -> list[TextTable | Picture]:
     """The errors, and two test stamps of each class."""
     rows = [
         (name, *(one.shown(place) for one in made)) for place, name in enumerate((*material.classes, "all test stamps"))
     ]
     return [
-        PageTable("Mean squared error on test", [("", *(_worded(one.name) for one in made)), *rows]),
+        TextTable("Mean squared error on test", [("", *(_worded(one.name) for one in made)), *rows]),
         *(_reconstruction_picture(one, material) for one in made),
     ]
 

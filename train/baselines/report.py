@@ -25,7 +25,7 @@ from train.reporting.figures import (
     projection,
     reconstructions,
 )
-from train.reporting.page import PageSection, PageTable, Picture, write_page
+from train.reporting.page import PageSection, Picture, write_page
 from train.reporting.page import picture as _picture
 from train.reporting.tables import class_rows
 from train.training.scores import calibration_error, score, worded
@@ -114,9 +114,8 @@ def table_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def markdown(rows: list[tuple[str, str, str, str]], summary: Mapping[str, Any]) -> str:
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    lines = [f"# {summary['run']}", "", source_line(summary), _scale(summary), "", head, "|---|--:|--:|--:|", *body, ""]
-    return "\n".join(lines)
+    table = TextTable("", rows).markdown()
+    return "\n".join([f"# {summary['run']}", "", source_line(summary), _scale(summary), "", table, ""])
 
 
 def _scale(summary: Mapping[str, Any]) -> str:
@@ -183,7 +182,7 @@ def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _latent_parts(outcome: Outcome, tensors: SplitTensors, folder: Path, *, umap: bool) -> list[PageTable | Picture]:
     found = outcome.summary["clustering"]
     rows = [(name, *(f"{one[key]:.3f}" for key in ("purity", "ari", "nmi"))) for name, one in found.items()]
-    table = PageTable("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
+    table = TextTable("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
     if not umap:
         return [table]
     true, classes = tensors.test.true, tensors.classes
@@ -197,9 +196,9 @@ def _latent_parts(outcome: Outcome, tensors: SplitTensors, folder: Path, *, umap
     ]
 
 
-def _learning_parts(outcome: Outcome, settings: Mapping[str, Any]) -> list[PageTable | Picture]:
+def _learning_parts(outcome: Outcome, settings: Mapping[str, Any]) -> list[TextTable | Picture]:
     """The stages in the order in which they were learned."""
-    parts: list[PageTable | Picture] = [
+    parts: list[TextTable | Picture] = [
         _picture(f"learning_curves_{name}", learning_curves(panels), _worded(name))
         for name, panels in pretraining_panels(outcome.fit.folder).items()
     ]

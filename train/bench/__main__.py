@@ -46,13 +46,13 @@ class Rate:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options.add_argument("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N")
     options.add_argument("--steps", type=int, default=40, help="timed steps of each way")
     options.add_argument("--rounds", type=int, default=3, help="the ways take turns this often; the best round counts")
     options.add_argument("--compiled", action="store_true", help="time ours compiled too; that takes a minute more")
     options.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: unmoved by other work on the machine")
     chosen = options.parse_args()
-    device = torch.device(chosen.device)
+    device = chosen.device
     stamps = blobs(2000)
     ways = {
         SEEDS: seeds_way(stamps, device),
@@ -68,6 +68,13 @@ def main() -> None:
             images, losses[way] = timed(step, chosen.steps, device, CLOCKS[chosen.clock])
             best[way] = max(best.get(way, 0.0), images)
     report([Rate(way, images, losses[way]) for way, images in best.items()], device)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return device_named(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def blobs(count: int) -> torch.Tensor:

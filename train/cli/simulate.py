@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Out = Annotated[str, typer.Option(help="A directory, a file ending in .tar.gz, or kafka://host:port.")]
+Out = Annotated[str, typer.Option(help="A directory, a .tar, .tar.gz or .tgz file, or kafka://host:port.")]
 CORES = os.cpu_count() or 1
 FAULTS_HELP = (
     "Rates by kind, e.g. duplicates=0.02,shuffled=0.05,late=0.01,nan=0.1,edge=0.01,no_template=0.005,corrupt=0.001."

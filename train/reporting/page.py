@@ -12,6 +12,7 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from train.files import write_text
+from train.reporting.tables import TextTable
 
 REPORT: Final = "report.html"
 PIXELS_A_POINT: Final = 1.5
@@ -43,14 +44,6 @@ PAGE: Final = """<!doctype html>
 
 
 @dataclass(frozen=True, slots=True)
-class PageTable:
-    """caption: above it. rows: of text, the first is the head."""
-
-    caption: str
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True)
 class Picture:
     """name: of its file. png: its bytes, `PIXELS_A_POINT` as large as shown. width: shown, pixels. caption: below."""
 
@@ -66,7 +59,7 @@ class PageSection:
 
     title: str
     text: str
-    parts: Sequence[PageTable | Picture]
+    parts: Sequence[TextTable | Picture]
 
 
 def picture(name: str, figure: Figure, caption: str = "") -> Picture:
@@ -93,20 +86,10 @@ def page(facts: Mapping[str, str], sections: Sequence[PageSection]) -> str:
 
 
 def _section(section: PageSection) -> str:
-    tables = "".join(_table(part) for part in section.parts if isinstance(part, PageTable))
+    tables = "".join(part.html() for part in section.parts if isinstance(part, TextTable))
     pictures = "".join(_picture(part) for part in section.parts if isinstance(part, Picture))
     head = f"<h2>{html.escape(section.title)}</h2><p>{html.escape(section.text)}</p>"
     return f'{head}<div class="row">{tables}</div><div class="row">{pictures}</div>'
-
-
-def _table(table: PageTable) -> str:
-    head, *body = table.rows
-    lines = [f"<tr>{_cells(head, 'th')}</tr>", *(f"<tr>{_cells(row, 'td')}</tr>" for row in body)]
-    return f"<table><caption>{html.escape(table.caption)}</caption>{''.join(lines)}</table>"
-
-
-def _cells(row: Sequence[str], tag: str) -> str:
-    return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
 
 
 def _picture(picture: Picture) -> str:

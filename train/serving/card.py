@@ -9,6 +9,7 @@ import numpy as np
 from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
 from train.data.alert_table import AlertTable
+from train.reporting.tables import TextTable, length_table
 from train.serving.dataset import Alerts
 from train.serving.evaluate import OwnSplit
 from train.serving.inputs import Given, TrainingInputs
@@ -75,13 +76,15 @@ def card_table(checkpoint: Checkpoint) -> str:
     own = {name: one for name, one in found.items() if name.startswith(("validation_", "test_"))}
     lines = [f"# {checkpoint.name} ({checkpoint.model_id})", ""]
     lines += [f"{origin.capitalize()} alerts, by object, nested:", ""]
-    lines += _scores((name, one) for name, one in found.items() if name not in own)
+    lines.append(_scores((name, one) for name, one in found.items() if name not in own))
     if own:
         told = origins(checkpoint.metadata["data"])
         lines += ["", f"Own validation and test of the stamps given ({told} data), by what serves:", ""]
-        lines += _scores(own.items())
+        lines.append(_scores(own.items()))
     for kind, shown in (("simulated", "Simulated"), ("real", origin.capitalize())):
-        lines += _by_length(shown, held.get(f"{kind}_sequences", {}))
+        if by_length := held.get(f"{kind}_sequences"):
+            lines += ["", f"{shown} objects held out, macro-F1 by number of alerts:", ""]
+            lines.append(length_table("", by_length).markdown())
     return "\n".join([*lines, ""])
 
 
@@ -90,25 +93,12 @@ def origins(data: Mapping[str, Any]) -> str:
     return ", ".join(sorted({one["origin"] for one in data["stamps"]}))
 
 
-def _scores(found: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    lines = ["| judge | macro-F1 | folds | accuracy | calibration error |", "|---|--:|--:|--:|--:|"]
+def _scores(found: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    rows = [("judge", "macro-F1", "folds", "accuracy", "calibration error")]
     for name, one in found:
         spread = f"± {np.std(one['f1_by_fold']):.3f}" if "f1_by_fold" in one else ""
-        cells = (one["f1"], one["accuracy"], one["calibration_error"])
-        lines.append(f"| {name} | {cells[0]:.3f} | {spread} | {cells[1]:.3f} | {cells[2]:.3f} |")
-    return lines
-
-
-def _by_length(kind: str, found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    if not found:
-        return []
-    judges = [name for name in next(iter(found.values())) if name != "objects"]
-    lines = ["", f"{kind} objects held out, macro-F1 by number of alerts:", ""]
-    lines += [f"| alerts | objects | {' | '.join(judges)} |", "|--:" * (len(judges) + 2) + "|"]
-    for length, row in found.items():
-        cells = " | ".join(f"{row[name]:.3f}" for name in judges)
-        lines.append(f"| {length} | {row['objects']:.0f} | {cells} |")
-    return lines
+        rows.append((name, f"{one['f1']:.3f}", spread, f"{one['accuracy']:.3f}", f"{one['calibration_error']:.3f}"))
+    return TextTable("", rows).markdown()
 
 
 def _counts(alerts: AlertTable) -> dict[str, int]:

@@ -17,9 +17,6 @@ from model_zoo.preprocess import Preprocessing, encoder_input
 from train.data.alert_table import AlertTable, joined
 from train.experiments.experiment import ExperimentError
 
-LENGTHS: Final = (1, 2, 3, 5, 10)
-"""Numbers of alerts after which a sequence is scored."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sequences:

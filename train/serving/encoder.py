@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from model_zoo.classifier.encoder import EncoderConfig, freeze
 from model_zoo.classifier.supervised import Supervised
 from train.training.augment import VIEWS, random_views, view
-from train.training.metrics_log import telling
+from train.training.step import Curve, fit_steps, weighted_draws
 
 CPU: Final = torch.device("cpu")
 
@@ -51,8 +51,8 @@ def fit_encoder(
     training: EncoderTraining,
     generator: torch.Generator,
     device: torch.device = CPU,
-) -> Supervised:
-    """The encoder and its layer on top, fitted on `device`, frozen and back on the CPU.
+) -> tuple[Supervised, Curve]:
+    """The encoder and its layer on top, fitted on `device`, frozen and back on the CPU; and its training losses.
 
     Initial weights and dropout come from torch's own generator, all else from `generator`, which stays on the CPU.
     """
@@ -63,19 +63,15 @@ def fit_encoder(
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.rate, total_steps=training.steps + 1)
     known = examples.stamps.to(device)
     target = (examples.target * (1 - training.smoothing) + training.smoothing / classes).to(device)
-    tell = telling("encoder")
+
+    def step(which: torch.Tensor) -> torch.Tensor:
+        return _mixed_loss(model, augmented(known[which], training, generator), target[which], training, generator)
+
     model.train()
-    for _ in range(training.steps):
-        which = torch.multinomial(examples.weight, training.batch, replacement=True, generator=generator)
-        stamps = augmented(known[which], training, generator)
-        loss = _mixed_loss(model, stamps, target[which], training, generator)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        cycle.step()
-        tell(loss)
+    draws = weighted_draws(examples.weight, training.batch, training.steps, generator)
+    losses = fit_steps(step, draws, optimiser, cycle)
     freeze(model.cpu())
-    return model
+    return model, losses
 
 
 def augmented(stamps: torch.Tensor, training: EncoderTraining, generator: torch.Generator) -> torch.Tensor:

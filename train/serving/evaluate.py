@@ -14,12 +14,13 @@ from model_zoo.metadata import metadata_input
 from model_zoo.preprocess import Preprocessing, encoder_input
 from train.data.alert_table import FIELDS, AlertTable, joined
 from train.experiments.experiment import ExperimentError
-from train.serving.dataset import LENGTHS, Alerts, Sequences, gather, marked, prefixes
+from train.reporting.tables import TextTable, length_table
+from train.serving.dataset import Alerts, Sequences, gather, marked, prefixes
 from train.serving.fit import Models, ServingConfig, fit_heads
 from train.serving.heads import mean_of_alerts, mlp_logits, recurrent_logits, trimmed, view_latents
 from train.serving.inputs import find_given, read_archives
 from train.serving.model_selection import Probabilities, answers
-from train.training.scores import Scores, bootstrap_interval, score
+from train.training.scores import LENGTHS, Scores, bootstrap_interval, f1_by_length, score
 
 ROWS_AT_ONCE: Final = 64
 SEQUENCES_AT_ONCE: Final = 4096
@@ -102,33 +103,31 @@ def _sequence_logits(checkpoint: Checkpoint, latents: torch.Tensor, sequences: S
 
 def _section(told: ModelScores, origin: str) -> list[str]:
     names = told.table.object_id[told.sequences.judged.numpy()]
-    lines = [f"{len(told.label):,} labelled **{origin}** alerts of {len(np.unique(names)):,} objects.", ""]
-    lines += ["| judge | on | alerts | macro-F1 (95 %) | accuracy | calibration error |", "|---|---|--:|--:|--:|--:|"]
+    rows: list[tuple[str, ...]] = [("judge", "on", "alerts", "macro-F1 (95 %)", "accuracy", "calibration error")]
     every = np.ones_like(told.first)
     for name, probability in (("single alert", told.single), ("sequence", told.sequence)):
-        for rows, on in ((told.first, "first alert of each object"), (every, "every alert")):
-            lines.append(f"| {name} | {on} | {_cells(told.label[rows], probability[rows], names[rows])} |")
-    lines += ["", "Macro-F1 by number of alerts:", "", "| alerts | objects | sequence | mean of the alerts |"]
-    return [*lines, "|--:|--:|--:|--:|", *_by_length(told)]
+        for chosen, on in ((told.first, "first alert of each object"), (every, "every alert")):
+            rows.append((name, on, *_cells(told.label[chosen], probability[chosen], names[chosen])))
+    by_length = {"sequence": told.sequence, "mean of the alerts": told.mean}
+    found = f1_by_length(told.sequences.lengths.numpy(), told.label, by_length)
+    return [
+        f"{len(told.label):,} labelled **{origin}** alerts of {len(np.unique(names)):,} objects.",
+        "",
+        TextTable("", rows, texts=2).markdown(),
+        "",
+        "Macro-F1 by number of alerts:",
+        "",
+        length_table("", found).markdown(),
+    ]
 
 
-def _by_length(told: ModelScores) -> list[str]:
-    lines = []
-    for length in LENGTHS:
-        rows = (told.sequences.lengths == length).numpy()
-        if rows.any():
-            by = [score(told.label[rows], probability[rows]).f1 for probability in (told.sequence, told.mean)]
-            lines.append(f"| {length} | {rows.sum():,} | {by[0]:.3f} | {by[1]:.3f} |")
-    return lines
-
-
-def _cells(label: NDArray[np.int64], probability: NDArray[np.float64], names: NDArray[np.str_]) -> str:
+def _cells(label: NDArray[np.int64], probability: NDArray[np.float64], names: NDArray[np.str_]) -> tuple[str, ...]:
     """The interval is over objects, drawn whole."""
     found: Scores = score(label, probability)
     group = np.unique(names, return_inverse=True)[1]
     low, high = bootstrap_interval(label, probability, np.random.default_rng(1), group)
-    told = f"{found.f1:.3f} ({low:.3f} … {high:.3f}) | {found.accuracy:.3f} | {found.calibration_error:.3f}"
-    return f"{len(label):,} | {told}"
+    shown = f"{found.f1:.3f} ({low:.3f} … {high:.3f})"
+    return f"{len(label):,}", shown, f"{found.accuracy:.3f}", f"{found.calibration_error:.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,20 +181,15 @@ def sequence_scores(
     latents = view_latents(models.encoder, alerts.inputs, (0,))
     blind = torch.zeros_like(latents)
     learnt = torch.from_numpy(np.flatnonzero(~held))
-    _, times = fit_heads(blind, alerts, learnt, serving, serving.generator)
+    _, times, _ = fit_heads(blind, alerts, learnt, serving, serving.generator)
+    some = alerts.sequences.only(torch.from_numpy(held) & torch.isin(alerts.sequences.lengths, torch.tensor(LENGTHS)))
+    if not len(some):
+        return {}
+    some = trimmed(some)
     alone = mlp_logits(models.mlp, latents[:, 0]).softmax(1)
-    found: dict[str, dict[str, float]] = {}
-    for length in LENGTHS:
-        some = alerts.sequences.only(torch.from_numpy(held) & (alerts.sequences.lengths == length))
-        if len(some):
-            found[str(length)] = {
-                "objects": float(len(some)),
-                "recurrent": _f1(some, recurrent_logits(models.recurrent, latents[:, 0], some)),
-                "mean of alerts": _f1(some, alone[some.rows[:, :length]].mean(1).log()),
-                "times only": _f1(some, recurrent_logits(times, blind[:, 0], some)),
-            }
-    return found
-
-
-def _f1(some: Sequences, answer: torch.Tensor) -> float:
-    return round(score(some.label.numpy(), answer.double().softmax(1).numpy()).f1, 4)
+    probabilities = {
+        "recurrent": recurrent_logits(models.recurrent, latents[:, 0], some).double().softmax(1).numpy(),
+        "mean of alerts": mean_of_alerts(alone, some).numpy(),
+        "times only": recurrent_logits(times, blind[:, 0], some).double().softmax(1).numpy(),
+    }
+    return f1_by_length(some.lengths.numpy(), some.label.numpy(), probabilities)

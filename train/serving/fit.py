@@ -26,7 +26,11 @@ from train.files import atomic_write
 from train.serving.dataset import Alerts, Held, Sequences, weights
 from train.serving.encoder import CPU, EncoderTraining, Examples, averaged_answers, fit_encoder
 from train.serving.heads import HeadTable, HeadTraining, MetadataTraining, Target, fit_mlp, fit_recurrent, view_latents
-from train.training.metrics_log import MetricsLog, listening
+from train.training.metrics_log import MetricsLog
+from train.training.step import Curve
+
+Fit = Callable[[], tuple[nn.Module, Mapping[str, Curve]]]
+"""Fits a module; returns it with its training losses, by the name of what was fitted."""
 
 HEAD_VIEWS: Final = (0, 5)
 """The heads learn on a stamp as it is and turned and mirrored: the encoder has seen all eight, and two suffice."""
@@ -120,12 +124,12 @@ class Encoders:
             return teachers[0], []
         spare = alerts.inputs[torch.from_numpy(np.flatnonzero(kept & ~alerts.table.labelled))]
 
-        def distil() -> Supervised:
+        def distil() -> tuple[nn.Module, dict[str, Curve]]:
             return _fitted(_taught(plain, spare, teachers, serving), serving, self.device)
 
         return self._kept(serving, key, distil), teachers
 
-    def _kept(self, serving: ServingConfig, key: str, make: Callable[[], Supervised]) -> Supervised:
+    def _kept(self, serving: ServingConfig, key: str, make: Fit) -> Supervised:
         model = Supervised(serving.config, len(CLASSES), serving.encoder.dropout)
         made = {
             "normalisation": serving.preprocessing.normalisation,
@@ -138,18 +142,18 @@ class Encoders:
         freeze(model)
         return model
 
-    def keep(self, name: str, make: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
+    def keep(self, name: str, make: Fit) -> dict[str, torch.Tensor]:
         """Tensors of a module that was kept under a name, or is now; the losses of its fit are kept beside them."""
         path = self.folder / f"{name}.safetensors"
         if not path.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
-            with listening() as curves:
-                tensors = {key: tensor.contiguous() for key, tensor in make().state_dict().items()}
+            module, losses = make()
+            tensors = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
             with atomic_write(path) as whole:
-                whole.write_bytes(safetensors.torch.save(tensors, {"loss": json.dumps(curves.sampled())}))
+                whole.write_bytes(safetensors.torch.save(tensors, {"loss": json.dumps(losses)}))
         with safetensors.safe_open(path, "pt") as kept:
-            losses = json.loads((kept.metadata() or {}).get("loss", "{}"))
-        self.journal.note(name, {**self.about, "loss": losses})
+            known = json.loads((kept.metadata() or {}).get("loss", "{}"))
+        self.journal.note(name, {**self.about, "loss": known})
         return safetensors.torch.load_file(path)
 
 
@@ -158,10 +162,11 @@ def fit_models(alerts: Alerts, serving: ServingConfig, out: NDArray[np.int64], e
     kept = alerts.without(out)
     supervised, teachers = encoders.fit(alerts, serving, kept)
 
-    def make() -> nn.Module:
+    def make() -> tuple[nn.Module, dict[str, Curve]]:
         latents = view_latents(supervised.encoder, alerts.inputs, HEAD_VIEWS)
         chosen = torch.from_numpy(np.flatnonzero(kept[alerts.sequences.judged.numpy()]))
-        return nn.ModuleList(fit_heads(latents, alerts, chosen, serving, serving.generator))
+        mlp, recurrent, losses = fit_heads(latents, alerts, chosen, serving, serving.generator)
+        return nn.ModuleList((mlp, recurrent)), losses
 
     mlp, recurrent = Mlp(_mlp(serving)), Recurrent(_recurrent(serving))
     heads = nn.ModuleList((mlp, recurrent))
@@ -172,17 +177,19 @@ def fit_models(alerts: Alerts, serving: ServingConfig, out: NDArray[np.int64], e
 
 def fit_heads(
     latents: torch.Tensor, alerts: Alerts, chosen: torch.Tensor, serving: ServingConfig, generator: torch.Generator
-) -> tuple[Mlp, Recurrent]:
-    """Both heads on the chosen sequences of rows of latents (N, V, L)."""
+) -> tuple[Mlp, Recurrent, dict[str, Curve]]:
+    """Both heads on the chosen sequences of rows of latents (N, V, L); and their training losses by name."""
     some = alerts.sequences.only(chosen)
     dated = bool(torch.isin(some.band, torch.tensor(BANDS)).any())
     weight = weights(alerts, some.judged.numpy(), serving.simulated, serving.balance)
     weighted = Sequences(some.rows, some.lengths, some.label, weight, some.jd, some.band)
-    mlp = fit_mlp(latents[some.judged], Target(some.label, weight), _mlp(serving), serving.heads, generator)
-    recurrent = fit_recurrent(latents, weighted, _recurrent(serving), serving.heads, generator)
+    mlp, image_losses = fit_mlp(
+        latents[some.judged], Target(some.label, weight), _mlp(serving), serving.heads, generator
+    )
+    recurrent, losses = fit_recurrent(latents, weighted, _recurrent(serving), serving.heads, generator)
     if not dated:  # times and bands that no example has had move no answer
         recurrent.gru.get_parameter("weight_ih_l0")[:, serving.latent :] = 0
-    return mlp, recurrent
+    return mlp, recurrent, {"mlp": image_losses, "recurrent": losses}
 
 
 def _mlp(serving: ServingConfig) -> MlpConfig:
@@ -202,8 +209,9 @@ def metadata_table(alerts: Alerts, kept: NDArray[np.bool_], serving: ServingConf
     return HeadTable(alerts.table.metadata[rows], target, weights(alerts, rows, 0.0, serving.balance))
 
 
-def _fitted(examples: Examples, serving: ServingConfig, device: torch.device) -> Supervised:
-    return fit_encoder(examples, serving.config, serving.encoder, serving.generator, device)
+def _fitted(examples: Examples, serving: ServingConfig, device: torch.device) -> tuple[nn.Module, dict[str, Curve]]:
+    model, losses = fit_encoder(examples, serving.config, serving.encoder, serving.generator, device)
+    return model, {"encoder": losses}
 
 
 def _taught(plain: Examples, spare: torch.Tensor, teachers: list[Supervised], serving: ServingConfig) -> Examples:

@@ -17,7 +17,7 @@ from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
 from model_zoo.metadata import COLUMNS, Column, column_values, metadata_input
 from train.serving.dataset import Sequences
 from train.training.augment import VIEWS, view
-from train.training.metrics_log import telling
+from train.training.step import Curve, Step, fit_steps, weighted_draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def fit_mlp(
     config: MlpConfig,
     training: HeadTraining,
     generator: torch.Generator,
-) -> Mlp:
-    """The MLP for latents (N, V, L) of V views of each alert; a random view each time."""
+) -> tuple[Mlp, Curve]:
+    """The MLP for latents (N, V, L) of V views of each alert, a random view each time; and its training losses."""
     head = Mlp(config)
     head.mean, head.deviation = latent_moments(latents.flatten(0, 1))
 
@@ -55,8 +55,7 @@ def fit_mlp(
         answer: torch.Tensor = head(latents[which, views])
         return answer
 
-    _fit(head, logits, target, training, generator)
-    return head
+    return head, _fit(head, logits, target, training, generator)
 
 
 def fit_recurrent(
@@ -65,8 +64,8 @@ def fit_recurrent(
     config: RecurrentConfig,
     training: HeadTraining,
     generator: torch.Generator,
-) -> Recurrent:
-    """The recurrent head for sequences of rows of latents (N, V, L); every step in a random view of its own."""
+) -> tuple[Recurrent, Curve]:
+    """The recurrent head for sequences of rows of latents (N, V, L), every alert in a random view; and its losses."""
     head = Recurrent(config)
     head.mean, head.deviation = latent_moments(latents[sequences.judged].flatten(0, 1))
 
@@ -76,8 +75,7 @@ def fit_recurrent(
         answer: torch.Tensor = head(latents[some.rows, views], some.jd, some.band, some.lengths)
         return answer
 
-    _fit(head, logits, Target(sequences.label, sequences.weight), training, generator)
-    return head
+    return head, _fit(head, logits, Target(sequences.label, sequences.weight), training, generator)
 
 
 def mlp_logits(head: Mlp, latents: torch.Tensor) -> torch.Tensor:
@@ -137,20 +135,30 @@ def _fit(
     target: Target,
     training: HeadTraining,
     generator: torch.Generator,
-) -> None:
-    optimiser = torch.optim.AdamW(head.parameters(), lr=training.rate, weight_decay=training.decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
-    tell = telling(type(head).__name__.lower())
+) -> Curve:
+    """Fit and freeze a head; its training losses."""
+
+    def step(which: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(logits(which), target.label[which], label_smoothing=training.smoothing)
+
     head.train()
-    for _ in range(training.steps):
-        which = torch.multinomial(target.weight, training.batch, replacement=True, generator=generator)
-        loss = F.cross_entropy(logits(which), target.label[which], label_smoothing=training.smoothing)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        tell(loss)
+    losses = _cosine_fit(head, step, target.weight, training, generator)
     freeze(head)
+    return losses
+
+
+def _cosine_fit(
+    model: nn.Module,
+    step: Step,
+    weight: torch.Tensor,
+    training: "HeadTraining | MetadataTraining",
+    generator: torch.Generator,
+) -> Curve:
+    """AdamW, its rate on a cosine to 0, on batches drawn by weight (N,)."""
+    optimiser = torch.optim.AdamW(model.parameters(), lr=training.rate, weight_decay=training.decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
+    draws = weighted_draws(weight, training.batch, training.steps, generator)
+    return fit_steps(step, draws, optimiser, schedule)
 
 
 KINDS: Final = ("labels", "forest")
@@ -201,14 +209,14 @@ def fit_columns(values: NDArray[np.float64]) -> tuple[Column, ...]:
 
 def fit_members(
     table: HeadTable, columns: Sequence[Column], training: MetadataTraining, generator: torch.Generator
-) -> list[nn.Sequential]:
-    """MLPs of metadata alone, (N, 2M) → logits: so many of each kind, in order."""
+) -> tuple[list[nn.Sequential], list[Curve]]:
+    """MLPs of metadata alone, (N, 2M) → logits: so many of each kind, in order; and the training losses of each."""
     members = []
     for kind in training.kinds:
         seen = taught(table, training, generator) if kind == "forest" else table
         inputs = torch.from_numpy(metadata_input(seen.values, columns))
         members += [_member(inputs, seen, training, generator) for _ in range(training.members)]
-    return members
+    return [member for member, _ in members], [losses for _, losses in members]
 
 
 def taught(table: HeadTable, training: MetadataTraining, generator: torch.Generator) -> HeadTable:
@@ -295,22 +303,16 @@ def _linear(layers: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
 
 def _member(
     inputs: torch.Tensor, table: HeadTable, training: MetadataTraining, generator: torch.Generator
-) -> nn.Sequential:
+) -> tuple[nn.Sequential, Curve]:
     classes = table.target.shape[1]
     layers = nn.Linear(inputs.shape[1], training.hidden), nn.ReLU(), nn.Dropout(training.dropout)
     member = nn.Sequential(*layers, nn.Linear(training.hidden, classes))
-    optimiser = torch.optim.AdamW(member.parameters(), lr=training.rate, weight_decay=training.decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
     target = table.target * (1 - training.smoothing) + training.smoothing / classes
-    tell = telling("member")
-    for _ in range(training.steps):
-        which = torch.multinomial(table.weight, training.batch, replacement=True, generator=generator)
+
+    def step(which: torch.Tensor) -> torch.Tensor:
         answer = member(hidden_at_random(inputs[which], training, generator))
-        loss = -(target[which] * F.log_softmax(answer, dim=1)).sum(1).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        tell(loss)
+        return -(target[which] * F.log_softmax(answer, dim=1)).sum(1).mean()
+
+    losses = _cosine_fit(member, step, table.weight, training, generator)
     freeze(member)
-    return member
+    return member, losses

@@ -14,7 +14,7 @@ from model_zoo.classifier.mlp import Mlp
 from model_zoo.classifier.supervised import Supervised
 from model_zoo.metadata import Column, metadata_input
 from model_zoo.preprocess import Preprocessing
-from train.serving.dataset import LENGTHS, Alerts, Folds, Held, Sequences, balanced
+from train.serving.dataset import Alerts, Folds, Held, Sequences, balanced
 from train.serving.encoder import averaged_answers
 from train.serving.fit import Encoders, Models, ServingConfig, fit_models, metadata_table
 from train.serving.heads import (
@@ -29,8 +29,7 @@ from train.serving.heads import (
     temperature,
     view_latents,
 )
-from train.training.metrics_log import listening
-from train.training.scores import bootstrap_interval, score
+from train.training.scores import bootstrap_interval, f1_by_length, score
 
 Answers = dict[tuple[int, int], torch.Tensor]
 """(outer, inner) → logits of the inner fold's sequences, by a model that saw neither of the two."""
@@ -179,10 +178,10 @@ def _members(
     """Members that see metadata alone, from what is `kept` (N,), and their columns."""
     table = metadata_table(alerts, kept, serving)
     columns = fit_columns(table.values)
-    with listening() as curves:
-        members = fit_members(table, columns, serving.columns, serving.generator)
+    members, curves = fit_members(table, columns, serving.columns, serving.generator)
+    losses = {f"member {place}" if place > 1 else "member": curve for place, curve in enumerate(curves, start=1)}
     name = f"members-{serving.digest(heads=True)}-{'-'.join(serving.columns.kinds)}-{alerts.fingerprint(kept)}"
-    encoders.journal.note(name, {**encoders.about, "loss": curves.sampled()})
+    encoders.journal.note(name, {**encoders.about, "loss": losses})
     return members, columns
 
 
@@ -281,14 +280,8 @@ def scores(alerts: Alerts, folds: Folds, probabilities: Probabilities) -> dict[s
 def by_length(alerts: Alerts, folds: Folds, logits: Logits) -> dict[str, dict[str, float]]:
     """Macro-F1 on real sequences after so many alerts, beside the mean of the alerts: there are few of them."""
     some = alerts.sequences.only(torch.from_numpy(folds.rows))
-    found: dict[str, dict[str, float]] = {}
-    for length in LENGTHS:
-        rows = (some.lengths == length).numpy()
-        if rows.any():
-            label = some.label.numpy()[rows]
-            told = {name: score(label, _probability(logits[name][rows])).f1 for name in ("recurrent", "mean")}
-            found[str(length)] = {"objects": float(rows.sum()), **{name: round(f1, 4) for name, f1 in told.items()}}
-    return found
+    probabilities = {name: _probability(logits[name]) for name in ("recurrent", "mean")}
+    return f1_by_length(some.lengths.numpy(), some.label.numpy(), probabilities)
 
 
 def served_temperature(alerts: Alerts, folds: Folds, logits: torch.Tensor) -> float:

@@ -14,14 +14,15 @@ from model_zoo.classes import CLASSES
 from train.experiments.experiment import Experiment
 from train.experiments.run_folder import CONFIG
 from train.reporting.figures import COLOURS, calibration, class_table, confusion, projection
-from train.reporting.page import PageSection, PageTable, Picture, picture, write_page
-from train.reporting.tables import class_rows
+from train.reporting.page import PageSection, Picture, picture, write_page
+from train.reporting.tables import TextTable, class_rows, length_table
 from train.serving.card import origins
 from train.serving.heads import view_latents
 from train.serving.model_selection import JUDGES, first_alerts
 from train.serving.pipeline import SERVED, ServedModels
 from train.training.metrics_log import EVERY, MetricsLog
 from train.training.scores import calibration_error, clustering, score
+from train.training.step import CURVE_STEPS
 
 HEADS: Final = {"mlp": "The image head", "fused": "The head that sees metadata too", "recurrent": "The recurrent head"}
 FITS: Final = {"mlp": "image head", "recurrent": "recurrent head", "member": "members that see metadata"}
@@ -37,7 +38,7 @@ LENGTHS: Final = (
     "image head's answers and, where there are simulated objects, one that sees only times, bands and length."
 )
 LEARNING: Final = (
-    f"Mean training loss of every {EVERY} steps of the models that serve; metrics.jsonl has every other fit. The "
+    f"Mean training loss of every {CURVE_STEPS} steps of the models that serve; metrics.jsonl has every other fit. The "
     "encoder's targets are mixed and smoothed, so that its loss does not go to 0."
 )
 LATENT: Final = (
@@ -97,36 +98,31 @@ def _own(served: ServedModels, split: str, origin: str) -> PageSection:
     return PageSection(
         f"The set's own {split}",
         text,
-        [PageTable("All judges, %", [("", "macro-F1", "accuracy", "error"), *rows]), *parts],
+        [TextTable("All judges, %", [("", "macro-F1", "accuracy", "error"), *rows]), *parts],
     )
 
 
-def _answers(label: NDArray[np.int64], probability: NDArray[np.float64], name: str) -> list[PageTable | Picture]:
+def _answers(label: NDArray[np.int64], probability: NDArray[np.float64], name: str) -> list[TextTable | Picture]:
     """Scores and the three pictures of a head's answers (N, classes)."""
     found, error = score(label, probability), calibration_error(label, probability)
     shown = {"macro-F1": found.f1, "accuracy": found.accuracy, "calibration error": error}
     return [
-        PageTable("Scores, %", [("", "all"), *((what, f"{100 * value:.1f}") for what, value in shown.items())]),
-        PageTable("By class, %", class_rows(label, probability, CLASSES, "examples")),
+        TextTable("Scores, %", [("", "all"), *((what, f"{100 * value:.1f}") for what, value in shown.items())]),
+        TextTable("By class, %", class_rows(label, probability, CLASSES, "examples")),
         picture(f"confusion_{name}", confusion(found.confusion, CLASSES, f"{len(label)} examples")),
         picture(f"classes_{name}", class_table(label, probability, CLASSES)),
         picture(f"calibration_{name}", calibration(label, probability, error)),
     ]
 
 
-def _by_length(served: ServedModels, origin: str) -> list[PageTable | Picture]:
-    tables: list[PageTable | Picture] = []
-    pictures: list[PageTable | Picture] = []
+def _by_length(served: ServedModels, origin: str) -> list[TextTable | Picture]:
+    tables: list[TextTable | Picture] = []
+    pictures: list[TextTable | Picture] = []
     for kind, found in served.lengths.items():
         if not found:
             continue
         title = f"{origin.capitalize() if kind == 'real_sequences' else 'Simulated'} objects held out"
-        head = ("alerts", *next(iter(found.values())))
-        rows = [
-            (length, f"{row['objects']:.0f}", *(f"{value:.3f}" for name, value in row.items() if name != "objects"))
-            for length, row in found.items()
-        ]
-        tables.append(PageTable(title, [head, *rows]))
+        tables.append(length_table(title, found))
         if len(found) > 1:
             pictures.append(picture(kind, score_by_length(found, title)))
     return tables + pictures
@@ -145,7 +141,7 @@ def _learning(journal: MetricsLog) -> list[Picture]:
     return [picture(f"learning_{kind}", losses(curves, FITS.get(kind, kind))) for kind, curves in kinds.items()]
 
 
-def _latents(served: ServedModels, first: NDArray[np.bool_], seed: int, *, umap: bool) -> list[PageTable | Picture]:
+def _latents(served: ServedModels, first: NDArray[np.bool_], seed: int, *, umap: bool) -> list[TextTable | Picture]:
     label = served.alerts.sequences.label.numpy()[served.folds.rows]
     latents, fold = served.held.latents.numpy(), served.folds.fold
     found = [
@@ -156,7 +152,7 @@ def _latents(served: ServedModels, first: NDArray[np.bool_], seed: int, *, umap:
         (name, *(f"{np.mean([one[name][key] for one in found]):.3f}" for key in ("purity", "ari", "nmi")))
         for name in found[0]
     ]
-    table = PageTable("Grouping of held-out latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
+    table = TextTable("Grouping of held-out latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
     if not umap:
         return [table]
     judged = served.alerts.sequences.judged[torch.from_numpy(served.folds.rows[first])]
@@ -198,7 +194,7 @@ def losses(curves: Mapping[str, Sequence[tuple[int, float]]], title: str) -> Fig
     axes = figure.subplots()
     for (name, curve), colour in zip(curves.items(), COLOURS * (1 + len(curves) // len(COLOURS)), strict=False):
         axes.plot(*zip(*curve, strict=True), color=colour, marker=".", label=name)
-    axes.set(xlabel="step", ylabel=f"loss, mean of {EVERY} steps", title=title)
+    axes.set(xlabel="step", ylabel=f"loss, mean of {CURVE_STEPS} steps", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if len(curves) > 1:
         axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

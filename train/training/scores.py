@@ -16,6 +16,8 @@ from sklearn.metrics import (
 from sklearn.mixture import GaussianMixture
 
 BINS: Final = 10
+LENGTHS: Final = (1, 2, 3, 5, 10)
+"""Numbers of alerts after which a sequence is scored."""
 RESAMPLES: Final = 1000
 FLIPS: Final = 10_000
 FLIPS_AT_ONCE: Final = 500
@@ -85,6 +87,23 @@ def macro_f1(confusion: NDArray[np.integer]) -> float:
     both = confusion.sum(axis=0) + confusion.sum(axis=1)
     present = confusion.sum(axis=1) > 0
     return float((2 * right[present] / both[present]).mean())
+
+
+def f1_by_length(
+    lengths: NDArray[np.int64], label: NDArray[np.int64], probabilities: Mapping[str, NDArray[np.floating]]
+) -> dict[str, dict[str, float]]:
+    """Macro-F1 after 1, 2, 3, 5 and 10 alerts of an object, by what was scored, and how many objects have so many.
+
+    lengths: (N,), alerts up to each prediction. label: (N,). probabilities: (N, C) of each. A length that no object has
+    is left out.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for length in LENGTHS:
+        rows = lengths == length
+        if rows.any():
+            f1 = {name: round(score(label[rows], one[rows]).f1, 4) for name, one in probabilities.items()}
+            found[str(length)] = {"objects": float(rows.sum()), **f1}
+    return found
 
 
 def over_seeds(values: Sequence[float]) -> Spread:

@@ -1,6 +1,6 @@
-"""One step of an optimiser: taken as it is, or on a GPU replayed whole from a CUDA graph."""
+"""Steps of an optimiser: one, taken as it is or on a GPU replayed whole from a CUDA graph; and a fit by its steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import torch
@@ -9,6 +9,10 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 """Places of the examples of a batch, (B,) int64 → its loss, a scalar."""
 Update = Callable[[torch.Tensor], torch.Tensor]
 """The same, and the weights are one step further; the loss carries no gradient."""
+
+Curve = list[tuple[int, float]]
+"""Training loss by step: (step, mean loss of the CURVE_STEPS steps up to it)."""
+CURVE_STEPS: Final = 50
 
 WARM: Final = 3
 """Batches taken as they are before a capture, as cuDNN's choices and a lazy optimiser state ask."""
@@ -72,3 +76,35 @@ class Captured:
         with torch.cuda.graph(graph):
             self._loss = self._update(self._which)
         return graph
+
+
+def weighted_draws(weight: torch.Tensor, batch: int, steps: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """`steps` batches of places (batch,) int64, drawn with replacement in proportion to weight (N,)."""
+    for _ in range(steps):
+        yield torch.multinomial(weight, batch, replacement=True, generator=generator)
+
+
+def fit_steps(
+    step: Step,
+    batches: Iterable[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> Curve:
+    """Take a step of `optimiser` and of its schedule for each batch. Returns the losses.
+
+    The losses stay on their device until the end: to read one is to wait for it.
+    """
+    update = eager(step, optimiser, mixed=False)
+    losses = []
+    for which in batches:
+        losses.append(update(which))
+        schedule.step()
+    return loss_curve(losses)
+
+
+def loss_curve(losses: list[torch.Tensor]) -> Curve:
+    """The curve of the losses of all steps; its last point may be of fewer than CURVE_STEPS."""
+    parts = torch.stack(losses).split(CURVE_STEPS)
+    return [
+        (min((place + 1) * CURVE_STEPS, len(losses)), round(float(part.mean()), 5)) for place, part in enumerate(parts)
+    ]

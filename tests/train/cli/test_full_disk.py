@@ -78,5 +78,5 @@ def test_an_export_to_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -
 def test_an_encoder_that_the_disk_does_not_take_is_named_and_not_left_in_part(tmp_path: Path) -> None:
     encoders = Encoders(tmp_path / "encoders")
     with small_files(1000), pytest.raises(OSError, match=r"File too large: '.*encoders/one\.safetensors'"):
-        encoders.keep("one", lambda: nn.Linear(100, 100))
+        encoders.keep("one", lambda: (nn.Linear(100, 100), {}))
     assert not list(encoders.folder.iterdir())

@@ -17,11 +17,11 @@ from tests.conftest import random_checkpoint
 from train.cli.experiments import app
 from train.data.alert_table import FIELDS
 from train.experiments.experiment import ExperimentError
-from train.serving.dataset import LENGTHS, prefixes
+from train.serving.dataset import prefixes
 from train.serving.evaluate import ModelScores, answered, read_labelled, score_checkpoint
 from train.simulation.nights.night import NightRequest, write_night
 from train.simulation.nights.sink import TarSink
-from train.training.scores import bootstrap_interval
+from train.training.scores import LENGTHS, bootstrap_interval
 
 COLUMNS = ("magpsf", "distnr")
 

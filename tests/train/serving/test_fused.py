@@ -64,8 +64,8 @@ def test_the_folded_head_gives_the_blend_of_its_parts() -> None:
     freeze(image)
     seen = table()
     columns = fit_columns(seen.values)
-    members = fit_members(seen, columns, SHORT, generator())
-    assert len(members) == 4
+    members, losses = fit_members(seen, columns, SHORT, generator())
+    assert len(members) == len(losses) == 4
     latents, metadata = torch.randn(120, 7), torch.from_numpy(metadata_input(seen.values, columns))
     whole = folded(image, members, columns, 0.3)
     assert whole.config.hidden == 16 + 4 * 8
@@ -79,7 +79,9 @@ def test_members_learn_what_the_columns_tell() -> None:
     inputs = torch.from_numpy(metadata_input(seen.values, columns))
     for kinds in (("labels",), ("forest",)):
         some = MetadataTraining(kinds, members=1, steps=300, trees=50)
-        right = members_logits(fit_members(seen, columns, some, generator()), inputs).argmax(1) == seen.target.argmax(1)
+        right = members_logits(fit_members(seen, columns, some, generator())[0], inputs).argmax(
+            1
+        ) == seen.target.argmax(1)
         assert right.float().mean() > 0.8
 
 

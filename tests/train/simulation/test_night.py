@@ -19,7 +19,7 @@ from model_zoo.preprocess import Preprocessing
 from tests.train.simulation.conftest import MadeNight, make_night
 from train.simulation.nights.night import NightRequest, write_night
 from train.simulation.nights.plan import DEFAULT_MIX, quotas
-from train.simulation.nights.sink import DirectorySink, TarSink
+from train.simulation.nights.sink import DirectorySink, Pace, TarSink, sink_for
 from train.simulation.sources.source import SUBCLASSES
 
 LIMIT_BYTES = 1 << 22
@@ -223,6 +223,26 @@ def test_a_directory_holds_what_the_archive_holds(night: MadeNight, tmp_path: Pa
     make_night(tmp_path, alerts=40, seed=3)
     files = {path.name: path.read_bytes() for path in (tmp_path / "n").iterdir()}
     assert files == dict(zip(*_members(tmp_path / "night.tar.gz"), strict=True))
+
+
+def test_a_tar_is_plain_or_compressed_as_its_name_says_and_holds_the_same(tmp_path: Path) -> None:
+    request, heads = (
+        NightRequest(date(2026, 1, 1), 20, 3),
+        {"n.tar": b"", "n.tar.gz": b"\x1f\x8b", "n.tgz": b"\x1f\x8b"},
+    )
+    for name, magic in heads.items():
+        write_night(request, sink_for(str(tmp_path / name), "topic", Pace()), tmp_path / f"{name}.truth.parquet")
+        assert (tmp_path / name).read_bytes().startswith(magic)
+    with tarfile.open(tmp_path / "n.tar", "r:") as plain:  # no compression is tried
+        assert len(plain.getnames()) == 20
+    assert _members(tmp_path / "n.tar") == _members(tmp_path / "n.tar.gz") == _members(tmp_path / "n.tgz")
+
+
+@pytest.mark.parametrize("name", ["n.zip", "n.tar.xz", "n.tar.bz2", "n.gz", "n.avro"])
+def test_an_archive_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"archive is written; give a name in \.tar, \.tar\.gz, \.tgz"):
+        sink_for(str(tmp_path / name), "topic", Pace())
+    assert list(tmp_path.iterdir()) == []
 
 
 def _members(archive: Path) -> tuple[list[str], list[bytes]]:

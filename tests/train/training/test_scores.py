@@ -7,6 +7,7 @@ from train.training.scores import (
     bootstrap_interval,
     calibration_error,
     clustering,
+    f1_by_length,
     macro_f1,
     over_seeds,
     paired_test,
@@ -144,3 +145,14 @@ def test_clusters_that_are_the_classes_agree_in_full() -> None:
     latents = np.eye(3)[label] * 10 + np.random.default_rng(0).normal(0, 0.1, (60, 3))
     for found in clustering(latents, label, 0).values():
         assert found == pytest.approx({"purity": 1.0, "ari": 1.0, "nmi": 1.0})
+
+
+def test_scores_by_length_are_of_the_alerts_of_just_that_length_and_lengths_without_an_object_are_left_out() -> None:
+    lengths, label = np.array([1, 1, 2, 4, 10]), np.array([0, 1, 1, 0, 0])
+    right, wrong = np.eye(2)[label], np.eye(2)[1 - label]
+    mixed = np.where((lengths == 1)[:, None], right, wrong)
+    assert f1_by_length(lengths, label, {"mixed": mixed, "right": right}) == {
+        "1": {"objects": 2.0, "mixed": 1.0, "right": 1.0},
+        "2": {"objects": 1.0, "mixed": 0.0, "right": 1.0},
+        "10": {"objects": 1.0, "mixed": 0.0, "right": 1.0},
+    }

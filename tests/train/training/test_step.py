@@ -1,4 +1,4 @@
-"""A step of the optimiser: mixed precision learns what float32 learns, and a CUDA graph does what its step does."""
+"""Steps of the optimiser: mixed precision learns as float32 does, a CUDA graph does as its step; a fit by its steps."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from train.experiments.catalogue import read_experiment
 from train.experiments.experiment import changed
 from train.training.augment import Copies
 from train.training.loop import TrainingSchedule, batches, optimiser_of
-from train.training.step import Captured, eager
+from train.training.step import Captured, eager, fit_steps, loss_curve, weighted_draws
 
 EXPERIMENT = changed(read_experiment("ae")[0], {"latent": 8})
 BATCH = 20
@@ -88,3 +88,27 @@ def test_a_cuda_graph_learns_what_its_step_learns(*, mixed: bool) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_mixed_precision_on_a_gpu_follows_the_curve_of_float32() -> None:
     assert nearer_than_other_weights("cuda")
+
+
+def test_a_point_of_a_curve_is_the_mean_loss_of_fifty_steps_and_the_last_of_what_is_left() -> None:
+    assert loss_curve([torch.tensor(float(step)) for step in range(60)]) == [(50, 24.5), (60, 54.5)]
+    assert loss_curve([torch.tensor(7.0)]) == [(1, 7.0)]
+
+
+def test_a_fit_takes_a_step_of_the_weights_and_of_the_rate_for_each_batch_and_returns_its_losses() -> None:
+    weight = nn.Parameter(torch.tensor(1.0))
+    optimiser = torch.optim.SGD([weight], lr=0.5)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.5**step)
+    batches_seen = [torch.tensor([1, 2]), torch.tensor([3]), torch.tensor([4])]
+    curve = fit_steps(lambda which: weight * which.sum(), batches_seen, optimiser, schedule)
+    assert float(weight.detach()) == 1 - 0.5 * 3 - 0.25 * 3 - 0.125 * 4
+    assert curve == [(3, round((3 * 1 + 3 * -0.5 + 4 * -1.25) / 3, 5))]
+
+
+def test_draws_follow_the_weights_and_their_generator() -> None:
+    weight = torch.tensor([0.0, 1.0, 3.0])
+    first, again = (list(weighted_draws(weight, 1000, 2, torch.Generator().manual_seed(1))) for _ in range(2))
+    assert len(first) == 2
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert torch.bincount(torch.cat(first), minlength=3)[0] == 0
+    assert 0.7 < float((torch.cat(first) == 2).float().mean()) < 0.8

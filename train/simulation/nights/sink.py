@@ -1,4 +1,4 @@
-"""Where a night's packets go, and how fast: a directory, a tar.gz laid out as ZTF's archive, or a Kafka topic.
+"""Where a night's packets go, and how fast: a directory, a tar laid out as ZTF's archive, or a Kafka topic.
 
 Nothing appears under its final name before it is whole: files are written beside it and renamed on success.
 """
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -67,6 +67,8 @@ def read_pace(rate: float | None, visit: str | None) -> Pace:
 
 
 ARCHIVE_LEVEL = 1  # stamps are compressed already; what is left is text and history
+PLAIN_TAR = ".tar"
+OTHER_ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".xz", ".bz2", ".zst", ".txz", ".tbz2", ".tzst", ".avro")
 KAFKA_SCHEME = "kafka://"
 FLUSH_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
@@ -120,7 +122,10 @@ class DirectorySink:
 
 
 class TarSink:
-    """One member a packet in a tar.gz whose bytes depend on the packets alone (no times, no owner)."""
+    """One member a packet in a tar, compressed unless it is named .tar.
+
+    Its bytes depend on the packets alone: members bear no times and no owner.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -128,10 +133,11 @@ class TarSink:
         self._names = _Names()
 
     def __enter__(self) -> Self:
-        file = self._open.enter_context(self._open.enter_context(atomic_write(self._path)).open("wb"))
-        packed = igzip.IGzipFile("", "wb", ARCHIVE_LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]
-        self._open.enter_context(packed)
-        self._tar = self._open.enter_context(tarfile.open(fileobj=packed, mode="w|"))
+        file: Any = self._open.enter_context(self._open.enter_context(atomic_write(self._path)).open("wb"))
+        if not self._path.name.endswith(PLAIN_TAR):
+            packed = igzip.IGzipFile("", "wb", ARCHIVE_LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]
+            file = self._open.enter_context(packed)
+        self._tar = self._open.enter_context(tarfile.open(fileobj=file, mode="w|"))
         return self
 
     def write(self, packet: Packet) -> None:
@@ -211,5 +217,8 @@ def sink_for(out: str, topic: str, pace: Pace) -> PacketSink:
             raise ValueError(f"--out {out} names no broker: write kafka://host:port")
         return PacketProducer(servers, topic, pace)
     path = Path(out)
+    if path.suffix in OTHER_ARCHIVES and not path.name.endswith(TAR_SUFFIXES):
+        kinds = ", ".join(TAR_SUFFIXES)
+        raise ValueError(f"--out {out}: no {path.suffix} archive is written; give a name in {kinds}, or of a directory")
     check_free(path)
-    return TarSink(path) if path.name.endswith(".tar.gz") else DirectorySink(path)
+    return TarSink(path) if path.name.endswith(TAR_SUFFIXES) else DirectorySink(path)

@@ -1,5 +1,6 @@
 """A small convolutional network, fixed once, that judges stamps: real from simulated, and class from class."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from train.simulation.random import Floats, Ints, Pixels
 from train.training.augment import random_views
+from train.training.step import fit_steps
 
 FOLDS: Final = 5
 WIDTH: Final = 24
@@ -47,17 +49,22 @@ def fit(images: Pixels, labels: Ints, classes: int, training: DiscriminatorTrain
     pixels, target = torch.from_numpy(images), torch.from_numpy(labels)
     weight = len(labels) / (classes * torch.bincount(target, minlength=classes).clamp(min=1)).float()
     optimiser = torch.optim.AdamW(judge.parameters(), training.rate, weight_decay=training.decay)
-    steps = -(-len(labels) // training.batch) * training.epochs
+    steps = training.epochs * (len(labels) // training.batch + int(len(labels) % training.batch > 1))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(training.epochs):
-        for rows in torch.randperm(len(labels), generator=generator).split(training.batch):
-            if len(rows) > 1:  # batch normalisation needs two
-                loss = F.cross_entropy(judge(random_views(pixels[rows], generator)), target[rows], weight)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-            schedule.step()
+
+    def step(rows: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(judge(random_views(pixels[rows], generator)), target[rows], weight)
+
+    fit_steps(step, _shuffled(len(labels), training, generator), optimiser, schedule)
     return judge.eval()
+
+
+def _shuffled(count: int, training: DiscriminatorTraining, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """Batches of all places, in another order each epoch; a single one is left out: batch normalisation needs two."""
+    for _ in range(training.epochs):
+        for rows in torch.randperm(count, generator=generator).split(training.batch):
+            if len(rows) > 1:
+                yield rows
 
 
 @torch.inference_mode()

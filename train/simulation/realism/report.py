@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from train.data.pickle_layouts import FEATURES
+from train.reporting.tables import TextTable
 from train.simulation.random import Floats
 from train.simulation.realism.comparison import CHANNELS, Gallery, pixel_statistics
 from train.simulation.sources.source import LABELS
@@ -104,8 +105,7 @@ def plot_sizes(sizes: Mapping[str, Floats], path: Path) -> None:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return TextTable("", [header, *([str(cell) for cell in row] for row in rows)]).markdown()
 
 
 def realism_page(numbers: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ from train.reporting.figures import (
 )
 from train.reporting.page import PageSection, Picture, write_page
 from train.reporting.page import picture as _picture
-from train.reporting.tables import class_rows
+from train.reporting.tables import TextTable, class_rows
 from train.training.scores import calibration_error, score, worded
 
 UNITS: Final = {"precision": "%", "recall": "%", "f1": "%", "test_accuracy": "%", "test_f1": "%"}
@@ -146,22 +146,22 @@ def _held_out_rows(summary: Mapping[str, Any], split: str) -> list[tuple[str, st
     return rows
 
 
-def _reference_parts(outcome: Outcome, tensors: SplitTensors) -> list[PageTable | Picture]:
+def _reference_parts(outcome: Outcome, tensors: SplitTensors) -> list[TextTable | Picture]:
     summary = outcome.summary
     rows = [[cell.removeprefix("reference protocol: ") for cell in row] for row in _reference_rows(summary)]
-    parts: list[PageTable | Picture] = [PageTable("Reference protocol", rows)]
+    parts: list[TextTable | Picture] = [TextTable("Reference protocol", rows)]
     if summary["pooled"]:
         drawn = confusion(np.array(summary["pooled"]), tensors.classes, "Validation, pooled over probe epochs")
         parts.append(_picture("confusion_pooled", drawn, "What the seed's table is made of: no test result."))
     return parts
 
 
-def _held_out_parts(outcome: Outcome, tensors: SplitTensors) -> list[PageTable | Picture]:
+def _held_out_parts(outcome: Outcome, tensors: SplitTensors) -> list[TextTable | Picture]:
     true, probability = tensors.test.true, outcome.probability["test"]
     matrix, error = score(true, probability).confusion, calibration_error(true, probability)
     return [
-        PageTable("Scores, %", _score_rows(outcome.summary)),
-        PageTable("Test, by class, %", class_rows(true, probability, tensors.classes, "stamps")),
+        TextTable("Scores, %", _score_rows(outcome.summary)),
+        TextTable("Test, by class, %", class_rows(true, probability, tensors.classes, "stamps")),
         _picture("confusion_test", confusion(matrix, tensors.classes, "Test, best weights")),
         _picture("classes", class_table(true, probability, tensors.classes)),
         _picture("calibration", calibration(true, probability, error), "A point's size is its share of stamps."),
@@ -179,7 +179,7 @@ def _score_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [*rows, ("macro-F1 of PCA", *(f"{100 * one:.1f}" for one in pca))]
 
 
-def _latent_parts(outcome: Outcome, tensors: SplitTensors, folder: Path, *, umap: bool) -> list[PageTable | Picture]:
+def _latent_parts(outcome: Outcome, tensors: SplitTensors, folder: Path, *, umap: bool) -> list[TextTable | Picture]:
     found = outcome.summary["clustering"]
     rows = [(name, *(f"{one[key]:.3f}" for key in ("purity", "ari", "nmi"))) for name, one in found.items()]
     table = TextTable("Grouping of test latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
@@ -231,13 +231,13 @@ def _error_rows(made: list[Reconstruction], tensors: SplitTensors) -> list[tuple
     ]
 
 
-def _reconstruction_parts(made: list[Reconstruction], tensors: SplitTensors) -> list[PageTable | Picture]:
+def _reconstruction_parts(made: list[Reconstruction], tensors: SplitTensors) -> list[TextTable | Picture]:
     """The errors, and two test stamps of each class."""
     rows = [
         (name, *(one.shown(place) for one in made)) for place, name in enumerate((*tensors.classes, "all test stamps"))
     ]
     return [
-        PageTable("Mean squared error on test", [("", *(_worded(one.name) for one in made)), *rows]),
+        TextTable("Mean squared error on test", [("", *(_worded(one.name) for one in made)), *rows]),
         *(_reconstruction_picture(one, tensors) for one in made),
     ]
 

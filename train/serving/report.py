@@ -20,7 +20,7 @@ from train.serving.card import origins
 from train.serving.heads import view_latents
 from train.serving.model_selection import JUDGES, first_alerts
 from train.serving.pipeline import SERVED, ServedModels
-from train.training.metrics_log import EVERY, MetricsLog
+from train.training.metrics_log import MetricsLog
 from train.training.scores import calibration_error, clustering, score
 from train.training.step import CURVE_STEPS
 

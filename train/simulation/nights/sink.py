@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from isal import igzip
 
+from consumer.archive.contents import TAR_SUFFIXES
 from train.files import atomic_write, check_free
 from train.simulation.nights.batch import Packet
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from model_zoo.checks import read_text
 from model_zoo.errors import CheckpointError
-from model_zoo.plain_text import read_text
 
 SIGNED: Final = ("model.json", "model.safetensors")
 SUMS: Final = "model.sha256"

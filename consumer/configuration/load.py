@@ -16,7 +16,7 @@ from consumer.configuration.login import check_files
 from consumer.configuration.masking import HARMLESS
 from consumer.configuration.settings import PREFIX, Settings, SettingsSection
 from consumer.errors import ConfigError
-from model_zoo.plain_text import read_text
+from model_zoo.checks import read_text
 
 log = structlog.get_logger()
 

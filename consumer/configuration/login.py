@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from pydantic import SecretStr
 
 from consumer.errors import ConfigError
-from model_zoo.plain_text import read_text
+from model_zoo.checks import read_text
 
 OTHER_LOGINS: Final = ("GSSAPI", "OAUTHBEARER")
 """Mechanisms without user and password, for who sets them under kafka.librdkafka."""

@@ -13,7 +13,7 @@ from consumer.configuration.login import check_login, password_from
 from consumer.configuration.masking import shown_librdkafka, shown_url
 from consumer.configuration.store_url import check_cluster, check_url
 from consumer.configuration.times import time_ms
-from model_zoo.device import check_device_name
+from model_zoo.checks import check_device_name
 
 T = TypeVar("T")
 

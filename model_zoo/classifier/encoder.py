@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from model_zoo.bounds import WIDEST, check_counts
+from model_zoo.checks import WIDEST, check_counts
 
 WIDTH = 64
 STRIDES = (1, 2, 1, 2)
@@ -53,3 +53,21 @@ def latent_moments(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of latents (N, L) over N; a dead dimension gets deviation 1."""
     deviation = latents.std(dim=0)
     return latents.mean(dim=0), torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+
+
+class Supervised(nn.Module):
+    """The encoder while it learns with labels: stamps (N, C, S, S) float32 → logits (N, classes).
+
+    `encoder` is what serves; the linear layer behind it is thrown away. dropout: of the encoder's features.
+    """
+
+    def __init__(self, config: EncoderConfig, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = build_encoder(config)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(config.latent, classes))
+
+    def forward(self, stamps: torch.Tensor) -> torch.Tensor:
+        features = self.dropout(self.encoder[:-1](stamps))
+        logits: torch.Tensor = self.head(self.encoder[-1](features))
+        return logits

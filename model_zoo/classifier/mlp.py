@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from model_zoo.bounds import WIDEST, check_counts, check_share
+from model_zoo.checks import WIDEST, check_counts, check_share
 from model_zoo.metadata import Column, metadata_fields
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from model_zoo.bounds import WIDEST, check_counts, check_share
+from model_zoo.checks import WIDEST, check_counts, check_share
 from model_zoo.classes import BANDS
 
 TIME_FEATURES = 2

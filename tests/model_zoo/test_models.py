@@ -6,11 +6,9 @@ import torch
 from torch import nn
 
 from model_zoo.baselines.alerce import Alerce, AlerceConfig, entropy_loss
-from model_zoo.baselines.autoencoder import Autoencoder, AutoencoderConfig
-from model_zoo.baselines.linear_probe import LinearProbe, ProbeConfig
+from model_zoo.baselines.autoencoder import Autoencoder, AutoencoderConfig, LinearProbe, ProbeConfig, Vae, divergence
 from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig, StampMlp
 from model_zoo.baselines.stamp_sequence import StampSequence, StampSequenceConfig
-from model_zoo.baselines.vae import Vae, divergence
 from model_zoo.classifier.encoder import EncoderConfig, freeze
 
 

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from model_zoo.baselines.alerce import Alerce, AlerceConfig, entropy_loss
-from model_zoo.baselines.autoencoder import Autoencoder, AutoencoderConfig
+from model_zoo.baselines.autoencoder import Autoencoder, AutoencoderConfig, Vae, divergence
 from model_zoo.baselines.reconstructor import Reconstructor, ReconstructorConfig, StampMlp
 from model_zoo.baselines.stamp_sequence import StampSequence, StampSequenceConfig
-from model_zoo.baselines.vae import Vae, divergence
 from model_zoo.classifier.encoder import EncoderConfig, freeze
 from train.baselines.dataset import Split, SplitTensors, balanced_rows, class_weights
 from train.experiments.experiment import (

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from model_zoo.device import device_named
+from model_zoo.checks import device_named
 from train.baselines.fit import prepare_model, reconstructing_model, reconstruction_loss, schedule
 from train.experiments.catalogue import read_experiment
 from train.experiments.experiment import AutoencoderExperiment, changed

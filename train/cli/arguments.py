@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.errors import OutputError
 from consumer.writable import check_folder
-from model_zoo.device import check_device_name
+from model_zoo.checks import check_device_name
 from train.experiments.experiment import ExperimentError
 from train.terminal import note
 

@@ -7,8 +7,7 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 
-from model_zoo.classifier.encoder import EncoderConfig, freeze
-from model_zoo.classifier.supervised import Supervised
+from model_zoo.classifier.encoder import EncoderConfig, Supervised, freeze
 from train.training.augment import VIEWS, random_views, view
 from train.training.step import Curve, fit_steps, weighted_draws
 

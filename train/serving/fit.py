@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from model_zoo.classes import BANDS, CLASSES
-from model_zoo.classifier.encoder import EncoderConfig, freeze
+from model_zoo.classifier.encoder import EncoderConfig, Supervised, freeze
 from model_zoo.classifier.mlp import Mlp, MlpConfig
 from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
-from model_zoo.classifier.supervised import Supervised
 from model_zoo.preprocess import Preprocessing
 from train.files import atomic_write
 from train.serving.dataset import Alerts, Held, Sequences, weights

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from model_zoo.classifier.encoder import Supervised
 from model_zoo.classifier.mlp import Mlp
-from model_zoo.classifier.supervised import Supervised
 from model_zoo.metadata import Column, metadata_input
 from model_zoo.preprocess import Preprocessing
 from train.serving.dataset import Alerts, Folds, Held, Sequences, balanced

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from model_zoo.baselines.linear_probe import LinearProbe, ProbeConfig
+from model_zoo.baselines.autoencoder import LinearProbe, ProbeConfig
 from train.training.loop import TrainingProgress, Watch, batches
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from model_zoo.baselines.vae import Vae
+from model_zoo.baselines.autoencoder import Vae
 from tests.train.seeds import single, write
 from train.baselines.dataset import prepare
 from train.baselines.fit import reconstruction_losses

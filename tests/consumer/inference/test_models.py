@@ -138,7 +138,7 @@ def test_a_device_that_is_not_there_is_an_error_at_the_start_that_names_the_sett
 
 def test_a_gpu_asked_for_and_missing_is_not_silently_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(ConfigError, match="cuda is not visible \(0 CUDA devices are\); give cpu"):
+    with pytest.raises(ConfigError, match=r"cuda is not visible \(0 CUDA devices are\); give cpu"):
         choose_device("cuda")
 
 

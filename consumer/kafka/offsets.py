@@ -25,8 +25,9 @@ class OffsetLedger(Protocol):
 
 
 class StartOffsets:
-    """Of one consumer. since_ms: go back to this time, milliseconds since 1970, once in each partition.
+    """The start offsets of one consumer.
 
+    since_ms: go back to this time, milliseconds since 1970, once in each partition.
     committed: of what is assigned, the offset before which the group has committed all; negative where it has nothing.
     """
 
@@ -60,10 +61,10 @@ class StartOffsets:
             place = one.topic, one.partition
             self.committed[place] = one.offset
             one.offset = self._position(place, one.offset, started.get(place, OFFSET_BEGINNING))
-        return self._back(consumer, found)
+        return self._rewound(consumer, found)
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """These are another's now."""
+        """Forget partitions that were revoked."""
         for one in partitions:
             self.committed.pop((one.topic, one.partition), None)
 
@@ -91,7 +92,7 @@ class StartOffsets:
         log.warning("store_behind", topic=topic, partition=partition, applied=applied, committed=committed)
         return OFFSET_BEGINNING if applied is None else applied
 
-    def _back(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    def _rewound(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """The partitions at `since_ms`, where that is further back. It never skips what was not read."""
         if self._since_ms is None:
             return partitions

@@ -38,7 +38,7 @@ NOTHING_TO_COMMIT: Final = (
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError.FENCED_INSTANCE_ID,
 )
-"""The partitions are no longer ours, or not for now: whoever has them next reads on from the last commit."""
+"""The partitions belong to another member, or to none for now: the next one reads on from the last commit."""
 
 
 class KafkaSource:
@@ -46,7 +46,7 @@ class KafkaSource:
 
     exit_at_end: stop once every partition has been read to its end. since_ms: go back to this time first, milliseconds
     since 1970. now: the clock that the window of topics follows.
-    Raises BrokerError where the broker refuses, or stays away for `kafka.broker_timeout_s`.
+    Raises BrokerError where the broker refuses, or does not answer for `kafka.broker_timeout_s`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class KafkaSource:
         self._kafka, self._batch = settings.kafka, settings.batch
         self._exit_at_end, self._now = exit_at_end, now
         self._topics: list[str] = []
-        self._assigned: dict[Partition, int | None] = {}  # the end that it was read to, None when it is not at one
+        self._assigned: dict[Partition, int | None] = {}  # partition → the end that it was read to, None before one
         self._missing: set[str] = set()
         self._untimed: set[str] = set()
         self._member: str | None = None
@@ -92,30 +92,32 @@ class KafkaSource:
 
     @property
     def ready(self) -> bool:
-        """Whether the broker answers, and the group has given us a part, be it none; without a topic it gives none."""
-        answered = not self._watchdog.awaiting_assignment or self._missing.issuperset(self._topics)
-        return self._watchdog.up and bool(self._topics) and answered
+        """Whether the broker answers and the group has assigned partitions, or none: without a topic it never does."""
+        assigned = not self._watchdog.awaiting_assignment or self._missing.issuperset(self._topics)
+        return self._watchdog.up and bool(self._topics) and assigned
 
     @property
     def committed(self) -> dict[Partition, int]:
-        """Of each partition assigned, the offset before which the group has committed all; negative for nothing."""
+        """Assigned partition → the offset that the group has committed, negative for none."""
         return self._positions.committed
 
     def membership(self) -> Any:
-        """Who we are to the group, for a transaction. Raises BrokerError where we are not who was given our part."""
-        found = self._consumer.consumer_group_metadata()  # first: what was asked for while we were a member is checked
+        """The group's metadata of this member, for a transaction. Raises BrokerError where the member has changed."""
+        found = self._consumer.consumer_group_metadata()  # before the check: it is metadata of the member checked
         if self._consumer.memberid() != self._member:
-            raise BrokerError(f"group {self._kafka.group} went on without us: nothing was published; start again")
+            raise BrokerError(
+                f"group {self._kafka.group} went on without this member: nothing was published; start again"
+            )
         return found
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches of up to `batch.size` messages, each after `batch.wait_ms` at the latest; empty ones too."""
-        self._positions.begin(self._consumer, self._partitions_there())
+        self._positions.begin(self._consumer, self._existing_partitions())
         while not self._stopping:
             self._roll()
             batch = Batch.from_topics(tuple(self._message(one) for one in self._received() if self._is_alert(one)))
             self._watchdog.check_broker(self._consumer)
-            self._watchdog.check_group(lambda: len(self._partitions_there()))
+            self._watchdog.check_group(lambda: len(self._existing_partitions()))
             self._watchdog.check_flow(len(batch.messages), self._waiting)
             self._measure_lag()
             yield batch
@@ -124,7 +126,7 @@ class KafkaSource:
                 return
 
     def commit(self, batch: Batch) -> None:
-        """Store the batch's offsets, then commit, and see that it was done. A partition lost meanwhile is another's."""
+        """Store the batch's offsets, commit them and check the result. A partition lost meanwhile is left out."""
         for (topic, partition), offset in batch.offsets.items():
             try:
                 self._consumer.store_offsets(offsets=[TopicPartition(topic, partition, offset)])
@@ -186,25 +188,25 @@ class KafkaSource:
         self._topics = topics
         log.info("subscribed", topics=topics)
 
-    def _topics_there(self) -> dict[str, Any]:
+    def _existing_topics(self) -> dict[str, Any]:
         metadata = self._watchdog.request(self._consumer, lambda: self._consumer.list_topics(timeout=ASK_S))
         topics: dict[str, Any] = metadata.topics
         if self._exit_at_end:
-            wanted = subscribed_topics(self._kafka, self._now())
-            missing = [name for name in wanted if name not in topics]
-            if missing and (self._kafka.topics or len(missing) == len(wanted)):
+            subscribed = subscribed_topics(self._kafka, self._now())
+            missing = [name for name in subscribed if name not in topics]
+            if missing and (self._kafka.topics or len(missing) == len(subscribed)):
                 raise BrokerError(
                     f"no topic {', '.join(missing)} at {self._kafka.brokers}; create it, or change kafka.topics"
                 )
         return topics
 
-    def _partitions_there(self) -> list[TopicPartition]:
-        topics = self._topics_there()
+    def _existing_partitions(self) -> list[TopicPartition]:
+        topics = self._existing_topics()
         there = [topics[name] for name in subscribed_topics(self._kafka, self._now()) if name in topics]
         return [TopicPartition(topic.topic, partition) for topic in there for partition in topic.partitions]
 
     def _at_end(self) -> bool:
-        """Every partition was read to its end; or there were more members than partitions, and none came to us."""
+        """Whether each partition was read to its end, or this member has none as there are fewer than members."""
         if self._assigned:
             return all(reached is not None for reached in self._assigned.values())
         waited = time.monotonic() - self._joined_at if self._joined_at is not None else 0.0
@@ -215,12 +217,12 @@ class KafkaSource:
     def _received(self) -> list[KafkaMessage]:
         try:
             received: list[KafkaMessage] = self._consumer.consume(self._batch.size, self._batch.wait_ms / 1000)
-        except KafkaException as error:  # a fatal one: another has our group.instance.id
+        except KafkaException as error:  # fatal: another member has this group.instance.id
             raise explain(error.args[0], self._kafka) from error
         return received
 
     def _is_alert(self, received: KafkaMessage) -> bool:
-        """Whether it is a message, and of a partition that is still ours; an event is noted."""
+        """Whether it is a message of a partition that is assigned; the end of a partition and an error are noted."""
         error = received.error()
         place = received.topic(), received.partition()
         if error is None:
@@ -246,13 +248,13 @@ class KafkaSource:
         return Message(received.value(), *place, time_ms)
 
     def _note_missing(self, topic: str) -> None:
-        """A topic of the night may not be there yet, and one given by name may come: wait, and say so once."""
+        """A topic may be created later: it is waited for, and logged once."""
         if topic not in self._missing:
             self._missing.add(topic)
-            log.log(30 if self._kafka.topics else 20, "topic_missing", topic=topic, waiting="it is read once it exists")
+            log.log(30 if self._kafka.topics else 20, "topic_missing", topic=topic, action="it is read once it exists")
 
     def _commit_stored(self) -> None:
-        """Commit synchronously. A group in the middle of a rebalance takes it with the next batch."""
+        """Commit synchronously. During a rebalance the commit is refused, and the next batch's includes it."""
         deadline = time.monotonic() + self._kafka.broker_timeout_s
         while True:
             try:
@@ -280,10 +282,10 @@ class KafkaSource:
                 metrics.LAG.labels(one.topic, one.partition).set(max(end - one.offset, 0))
 
     def _waiting(self) -> int:
-        """Messages that the broker has for us and has not sent.
+        """Number of messages that the broker has and has not sent.
 
-        Where we were at the end and it has moved since, they are to come, or the new end to be reached, before we ask
-        again: markers of transactions move it and are never sent.
+        A partition that was at its end, and whose end has moved since, is counted at the next check only: markers of
+        transactions move the end and are never sent.
         """
         found = 0
         for one in self._positions_now():

@@ -24,16 +24,16 @@ log = structlog.get_logger()
 
 PAUSE_S: Final = 0.2
 BEGIN_S: Final = 30.0
-"""The broker ends what an earlier process of our name left open before it lets us begin."""
+"""The broker first aborts what an earlier process of the same transactional id left open."""
 
-NO_LONGER_OURS: Final = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
+MEMBER_CHANGED: Final = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
 
 
 class Transaction:
-    """A Kafka source and a Kafka sink in one, as the loop's source and as its sink.
+    """Source and sink of the pipeline in one: publishes results and commits offsets in one Kafka transaction.
 
-    What was published is seen by no reader before `commit`. A transaction that aborts is made again from the results
-    in hand; where the group has given our part to another, or another process has our name, the run ends instead.
+    No reader sees a result before `commit`. A transaction that aborts is repeated with the same results; where the
+    group has assigned the partitions to another member, or another process uses the transactional id, the run ends.
     Raises BrokerError.
     """
 
@@ -49,12 +49,12 @@ class Transaction:
         try:
             self._producer.init_transactions(min(settings.kafka.broker_timeout_s, BEGIN_S))
         except KafkaException as error:
-            self._sink.check()  # tells a refusal from a broker that is away
+            self._sink.check()  # a refusal is raised as such
             raise explain(error.args[0], self._kafka) from error
 
     def batches(self) -> Iterator[Batch]:
-        """The source's batches, each followed by an empty one: so the loop finishes it before another is read, and what
-        is in hand when the group changes is never another's already.
+        """The source's batches, each followed by an empty one: the pipeline then finishes a batch before the next is
+        read, and a rebalance never finds one that another member reads again.
         """
         for batch in self._source.batches():
             yield batch
@@ -62,11 +62,11 @@ class Transaction:
                 yield Batch(())
 
     def publish(self, results: Results) -> None:
-        """Keep a batch's results for its transaction."""
+        """Hold a batch's results for its transaction."""
         self._results = results
 
     def commit(self, batch: Batch) -> None:
-        """Publish the results kept and commit the offsets of `batch`, both or neither."""
+        """Publish the held results and commit the offsets of `batch`, both or neither."""
         deadline = time.monotonic() + self._kafka.broker_timeout_s
         committed = self._source.committed
         results = unpublished(self._results, committed)
@@ -78,24 +78,24 @@ class Transaction:
                 self._abort()
             except (KafkaException, BrokerError) as error:
                 self._abort()
-                self._judge(error, deadline)
+                self._check_repeatable(error, deadline)
             else:
                 committed.update(offsets)
                 return
 
     def close(self) -> None:
-        """Nothing waits: every batch's transaction was ended."""
+        """Every transaction was ended: nothing is open."""
 
     def _transact(self, results: Results, offsets: Mapping[Partition, int]) -> None:
         places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
         self._producer.begin_transaction()
         self._sink.publish(results)
         member = self._source.membership()
-        self._insist(lambda: self._producer.send_offsets_to_transaction(places, member, ASK_S))
-        self._insist(lambda: self._producer.commit_transaction(ASK_S))
+        self._retry(lambda: self._producer.send_offsets_to_transaction(places, member, ASK_S))
+        self._retry(lambda: self._producer.commit_transaction(ASK_S))
 
-    def _insist(self, step: Callable[[], object]) -> None:
-        """Take a step, and again while librdkafka says that it may be resumed."""
+    def _retry(self, step: Callable[[], object]) -> None:
+        """Run a step of a transaction, again while librdkafka says that it is retriable."""
         deadline = time.monotonic() + self._kafka.broker_timeout_s
         while True:
             try:
@@ -114,15 +114,15 @@ class Transaction:
         except KafkaException as error:
             log.warning("abort_failed", reason=error.args[0].str())
 
-    def _judge(self, failure: KafkaException | BrokerError, deadline: float) -> None:
-        """Raise unless the transaction can be made again."""
+    def _check_repeatable(self, failure: KafkaException | BrokerError, deadline: float) -> None:
+        """Raise unless the transaction can be repeated."""
         if isinstance(failure, BrokerError):
             raise failure
         error: KafkaError = failure.args[0]
-        if error.code() in NO_LONGER_OURS:
+        if error.code() in MEMBER_CHANGED:
             raise BrokerError(
-                f"group {self._kafka.group} went on without us ({error.str()}): the transaction was aborted, readers "
-                "see none of it; start again"
+                f"group {self._kafka.group} went on without this member ({error.str()}): the transaction was "
+                "aborted, readers see none of it; start again"
             ) from failure
         if error.code() in REFUSALS or not error.txn_requires_abort() or time.monotonic() > deadline:
             raise explain(error, self._kafka) from failure

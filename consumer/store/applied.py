@@ -1,11 +1,11 @@
-"""How far the store holds each partition, and whether the sequences that this speaks of are still there.
+"""Up to which offset the store holds each partition, and whether those sequences are still there.
 
 `applied:{group}:{topic}` is a hash, partition → offset before which the store holds everything of that partition; in a
-Cluster each server has its own, `applied:` followed by a tag that keeps it there, and it speaks of what this server
+Cluster each server has its own, `applied:` followed by a tag that keeps it there, and it is about what this server
 holds. Beside a server's sequences, under their own prefix, lies a random token (`latent:{encoder id}:{dtype}-token:`),
 and each applied hash has a copy of it: where sequences are deleted by their prefix the token goes with them, and the
-copy speaks of sequences that are gone. A hash without a copy is of an earlier version, or of another encoder, which was
-warmed up for this one: it is believed.
+copy belongs to sequences that are gone. A hash without a copy is of an earlier version, or of another encoder, which
+was warmed up for this one: it is valid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,9 +38,9 @@ local now = math.max(held, tonumber(ARGV[3]))
 if now > held then redis.call('HSET', KEYS[1], ARGV[1], now) end
 return {now, token}
 """
-"""Move a partition's applied offset forward to ARGV[3], unless it fell behind ARGV[2], which we had written: then the
-store lost writes. The token must be the one that we saw, ARGV[4]; where we saw none, what an earlier one stood for is
-gone, and is forgotten. One script, so that no crash between reading and writing can hide a loss. math.max keeps
+"""Move a partition's applied offset forward to ARGV[3], unless it fell behind ARGV[2], which was written before: then
+the store lost writes. The token must be ARGV[4], the last one read; where none was read, offsets of an earlier token
+are deleted. One script, so that no crash between reading and writing can hide a loss. math.max keeps
 integers up to 2^53 whole."""
 
 Note = tuple[str, int]
@@ -48,7 +48,7 @@ Note = tuple[str, int]
 
 
 class AppliedOffsets:
-    """Of one group, for the sequences under one prefix (`latent:{encoder id}:{dtype}`)."""
+    """The applied offsets of one group, for the sequences under one prefix (`latent:{encoder id}:{dtype}`)."""
 
     def __init__(self, servers: StoreConnection, group: str, sequences: str) -> None:
         self._servers, self._group, self._sequences = servers, group, sequences
@@ -57,7 +57,7 @@ class AppliedOffsets:
         self._fresh = uuid4().hex
 
     def of(self, partition: Partition) -> int | None:
-        """The offset before which all of a partition is held; None where nothing is. Forgets what we wrote of it."""
+        """The offset before which the store holds all of a partition; None for nothing. Resets what `check` expects."""
         held = self._servers.with_retry(lambda: [self._read(node, partition) for node in self._servers.nodes()])
         return None if None in held else min(offset for offset in held if offset is not None)
 
@@ -71,7 +71,7 @@ class AppliedOffsets:
         return None if offset is None or copy not in {None, token} else int(offset)
 
     def advance(self, pipe: Any, node: Node, offsets: Mapping[Partition, int]) -> list[Note]:
-        """Add to a server's pipeline the commands that keep `offsets`. Returns what each reply will be of."""
+        """Add to a server's pipeline the commands that store `offsets`. Returns the note of each reply."""
         notes = [self._note(node, partition) for partition in offsets]
         for (key, number), offset in zip(notes, offsets.values(), strict=True):
             words = number, self._written.get((key, number), -1), offset, self._tokens.get(node.tag, ""), self._fresh

@@ -32,7 +32,7 @@ TRANSACTION_STAGES: dict[str, tuple[type, str, str]] = {
     "between_state_and_transaction": (Transaction, "publish", "before"),
     "in_the_middle_of_a_transaction": (KafkaSink, "_produce", "after"),
     "between_results_and_offsets": (KafkaSource, "membership", "before"),
-    "between_offsets_and_end_of_transaction": (Transaction, "_insist", "after"),
+    "between_offsets_and_end_of_transaction": (Transaction, "_retry", "after"),
     "after_transaction": (Transaction, "commit", "after"),
 }
 """The same, of `delivery = "exactly_once"`."""

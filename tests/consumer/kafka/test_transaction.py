@@ -148,7 +148,7 @@ def test_a_member_whose_part_was_given_away_ends_with_one_line_and_commits_nothi
     member = Member(configured, ledger)
     batch = member.next()
     member.both._producer = Refusing(member.both._producer, [refusal(KafkaError.ILLEGAL_GENERATION)])
-    with pytest.raises(BrokerError, match=r"went on without us .*readers see none of it; start again"):
+    with pytest.raises(BrokerError, match=r"went on without this member .*readers see none of it; start again"):
         member.both.commit(batch)
     member.close()
     assert committed(configured, topics) < 0

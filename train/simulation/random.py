@@ -40,7 +40,7 @@ def _name_key(name: str) -> np.uint64:
 
 
 @dataclass(frozen=True, slots=True)
-class Dice:
+class KeyedRandom:
     """Keyed random draws; `keys` are integer arrays that broadcast together and give the result its shape."""
 
     seed: int

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from model_zoo.coordinates import ecliptic, galactic
-from train.simulation.random import Dice, Floats, Ints
+from train.simulation.random import Floats, Ints, KeyedRandom
 
 ROW_SPACING_DEG = 7.2  # the camera sees 7.35 degrees; neighbouring rows overlap a little
 FIRST_ROW_DEG = -24.85
@@ -119,16 +119,16 @@ def _blocks(due: Ints, swap: np.ndarray) -> tuple[Ints, Ints]:
 @lru_cache(maxsize=4096)
 def visit_schedule(seed: int, night: int) -> VisitSchedule:
     """The night's exposures, a function of the seed and the night number alone."""
-    dice, count = Dice(seed), len(fields().number)
+    random, count = KeyedRandom(seed), len(fields().number)
     index = np.arange(count)
     offset, up = _in_season(night)
-    cadence = 2 + (dice.uniform("cadence", index) < 0.5)
-    phase = np.floor(dice.uniform("phase", index) * cadence)
-    due = up & ((night + phase) % cadence == 0) & (dice.uniform("weather", index, night) > WEATHER_LOSS)
+    cadence = 2 + (random.uniform("cadence", index) < 0.5)
+    phase = np.floor(random.uniform("phase", index) * cadence)
+    due = up & ((night + phase) % cadence == 0) & (random.uniform("weather", index, night) > WEATHER_LOSS)
     chosen = np.flatnonzero(due)[np.argsort(offset[due], kind="stable")]
     jd = np.full((count, 2), np.nan)
     if len(chosen):
-        swap = dice.uniform("first filter", night, np.arange(len(chosen))) < 0.5
+        swap = random.uniform("first filter", night, np.arange(len(chosen))) < 0.5
         field, band = _blocks(chosen, swap)
         slot = np.clip((DAWN_DAY - DUSK_DAY) / len(field), *SLOT_LIMITS_DAY)
         jd[field, band] = julian_date(night) + DUSK_DAY + slot * np.arange(len(field))

@@ -21,7 +21,7 @@ from train.simulation.packets.identity import (
     table_rows,
 )
 from train.simulation.packets.packet import border_cut
-from train.simulation.random import Dice
+from train.simulation.random import KeyedRandom
 from train.simulation.sources import population
 from train.simulation.sources.galaxies import damped_walk, draw_supernovae, supernova_flux
 from train.simulation.sources.source import LABELS
@@ -88,15 +88,15 @@ def test_reference_noise_has_the_correlation_asked_for() -> None:
 def test_damped_random_walk_has_unit_variance_and_an_exponential_memory() -> None:
     key, tau = np.arange(4000), np.full(4000, 100.0)
     start, lag = np.full(4000, 2459000.0), 60.0
-    walk = [damped_walk(Dice(2), key, tau, start + shift) for shift in (0.0, lag)]
+    walk = [damped_walk(KeyedRandom(2), key, tau, start + shift) for shift in (0.0, lag)]
     assert np.var(walk[0]) == pytest.approx(1.0, abs=0.06)
     assert np.mean(walk[0] * walk[1]) == pytest.approx(np.exp(-lag / 100.0), abs=0.06)
 
 
 def test_supernovae_peak_at_their_epoch() -> None:
-    sn = draw_supernovae(Dice(1), np.arange(400), np.full(400, 18))
+    sn = draw_supernovae(KeyedRandom(1), np.arange(400), np.full(400, 18))
     days = np.arange(-20.0, 60.0, 1.0)
-    flux = np.stack([supernova_flux(Dice(1), sn, sn.epoch + d, np.full(400, 1)) for d in days])
+    flux = np.stack([supernova_flux(KeyedRandom(1), sn, sn.epoch + d, np.full(400, 1)) for d in days])
     assert np.abs(days[flux.argmax(axis=0)]).max() <= 8.0
     assert (flux[0] < 0.75 * flux.max(axis=0)).all()
     assert np.median(flux[0] / flux.max(axis=0)) < 0.1
@@ -123,7 +123,7 @@ def test_conditions_lie_in_the_bands_of_real_alerts() -> None:
         (1, (75, 125), (4.4, 6.0), (19.7, 20.6)),
         (2, (140, 245), (5.6, 8.0), (19.6, 20.5)),
     ):
-        e = exposures(Dice(1), field.ravel(), night.ravel(), np.full(field.size, band), np.zeros(field.size))
+        e = exposures(KeyedRandom(1), field.ravel(), night.ravel(), np.full(field.size, band), np.zeros(field.size))
         for values, (low, high) in ((e.sky, sky), (e.sigma, sigma), (e.limit, limit)):
             assert low < np.median(values) < high
 
@@ -132,7 +132,7 @@ def test_variable_stars_crowd_towards_the_galactic_plane() -> None:
     key = np.arange(20_000)
     latitude = {}
     for name in ("VS", "AGN"):
-        drawn = population.draw_sources(Dice(1), np.full(len(key), LABELS.index(name)), key, np.zeros_like(key))
+        drawn = population.draw_sources(KeyedRandom(1), np.full(len(key), LABELS.index(name)), key, np.zeros_like(key))
         latitude[name] = np.median(np.abs(galactic(drawn.ra, drawn.dec)[1]))
     assert latitude["VS"] + 12 < latitude["AGN"]
 
@@ -154,16 +154,16 @@ def test_borders_cut_stamps_as_they_cut_real_ones(column: float, row: float, wid
 
 
 def test_draws_depend_on_their_keys_alone() -> None:
-    dice, keys = Dice(5), np.arange(100)
-    together = dice.normal("x", keys, 3)
-    assert together[40] == dice.normal("x", np.array([40]), 3)[0]
-    assert not np.allclose(together, dice.normal("y", keys, 3))
-    assert not np.allclose(together, Dice(6).normal("x", keys, 3))
+    random, keys = KeyedRandom(5), np.arange(100)
+    together = random.normal("x", keys, 3)
+    assert together[40] == random.normal("x", np.array([40]), 3)[0]
+    assert not np.allclose(together, random.normal("y", keys, 3))
+    assert not np.allclose(together, KeyedRandom(6).normal("x", keys, 3))
 
 
 def test_uniform_and_normal_draws_have_their_moments() -> None:
     keys = np.arange(200_000)
-    uniform, normal = Dice(1).uniform("u", keys), Dice(1).normal("n", keys)
+    uniform, normal = KeyedRandom(1).uniform("u", keys), KeyedRandom(1).normal("n", keys)
     assert uniform.mean() == pytest.approx(0.5, abs=0.005)
     assert uniform.var() == pytest.approx(1 / 12, abs=0.002)
     assert normal.mean() == pytest.approx(0.0, abs=0.01)
@@ -179,7 +179,7 @@ def test_grid_has_the_survey_s_numbers() -> None:
 
 def test_names_and_numbers_of_a_large_night_are_unique() -> None:
     plan = plan_night(1, 3288, 60_000)
-    drawn = population.draw_sources(Dice(1), plan.label, plan.key, plan.cycle)
+    drawn = population.draw_sources(KeyedRandom(1), plan.label, plan.key, plan.cycle)
     names = object_ids(drawn)
     assert len(set(names)) == len({*zip(plan.label, plan.key, plan.cycle, strict=True)})
     numbers = candids(processing_ids(plan.jd, drawn.channel), table_rows(drawn), plan.key % 2 == 0)
@@ -190,5 +190,5 @@ def test_names_of_a_year_do_not_run_out() -> None:
     assert FIRST_NAME[-1] + MOST_KEYS[LABELS[-1]] * CYCLES[LABELS[-1]] < NAMES
     for code, label in enumerate(LABELS):
         key = np.array([MOST_KEYS[label] - 1])
-        last = population.draw_sources(Dice(1), np.array([code]), key, np.array([6600]))
+        last = population.draw_sources(KeyedRandom(1), np.array([code]), key, np.array([6600]))
         assert table_rows(last)[0] < ROWS_OF_TABLE

@@ -1,4 +1,4 @@
-"""The judge can see, the distances measure, and simulated alerts lie in the bands of real ones."""
+"""The discriminator can see, the distances measure, and simulated alerts lie in the bands of real ones."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from train.data.from_archive import collect
 from train.data.labels import read_labels
 from train.simulation.realism.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
 from train.simulation.realism.discriminator import DiscriminatorTraining
-from train.simulation.realism.realism import Effort, assess, told_apart
+from train.simulation.realism.realism import Effort, assess, discriminability
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +26,15 @@ def made() -> Gallery:
     return simulated(3, dict.fromkeys(CLASSES, 50))
 
 
-def test_the_judge_sees_through_the_crude_control(made: Gallery) -> None:
+def test_the_discriminator_sees_through_the_crude_control(made: Gallery) -> None:
     stars = made.of(CLASSES.index("VS"))
-    assert told_apart(stars, crude(1, stars.label), DiscriminatorTraining(epochs=12), 0) >= 0.9
+    assert discriminability(stars, crude(1, stars.label), DiscriminatorTraining(epochs=12), 0) >= 0.9
 
 
-def test_the_judge_guesses_where_there_is_nothing_to_see(made: Gallery) -> None:
+def test_the_discriminator_guesses_where_there_is_nothing_to_see(made: Gallery) -> None:
     stars = made.of(CLASSES.index("VS"))
     halves = [Gallery(stars.stamps[k::2], stars.label[k::2], stars.group[k::2], stars.fields[k::2]) for k in (0, 1)]
-    assert told_apart(*halves, DiscriminatorTraining(epochs=6), 0) < 0.75
+    assert discriminability(*halves, DiscriminatorTraining(epochs=6), 0) < 0.75
 
 
 def test_distance_is_nought_for_the_same_and_one_for_the_apart() -> None:
@@ -79,7 +79,7 @@ def test_the_report_is_written(real_alerts: Path, tmp_path: Path) -> None:
     brief = DiscriminatorTraining(epochs=1)
     effort = Effort(40, brief, brief, brief)
     numbers = assess([real_alerts / "labelled.tar.gz"], real_alerts / "labels.csv", tmp_path, effort, 1)
-    assert set(numbers["told apart"]) == set(CLASSES)
+    assert set(numbers["discriminability"]) == set(CLASSES)
     text = (tmp_path / "report.md").read_text()
     assert "What is not realistic yet" in text
     for name in [line.split("(")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]:

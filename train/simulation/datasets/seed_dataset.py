@@ -20,7 +20,7 @@ from train.simulation.datasets.sample import (
     sequence_blocks,
 )
 from train.simulation.nights.plan import NightPlan, concatenate_plans
-from train.simulation.random import Dice, Floats, Ints, Pixels
+from train.simulation.random import Floats, Ints, KeyedRandom, Pixels
 from train.simulation.sources.source import LABELS
 from train.simulation.workforce import ordered
 
@@ -123,7 +123,9 @@ def alert_pickle(seed: int, wanted: AlertLayout, scale: float, processes: int, p
     Train is balanced by replication, so its `oid`, one an object, is shorter than its images: as in the original.
     """
     counts = [scaled(DISTINCT[label], scale) + 2 * HELD_OUT for label in LABELS]
-    plan = concatenate_plans([sample_alerts(Dice(seed), label, n) for label, n in zip(LABELS, counts, strict=True)])
+    plan = concatenate_plans(
+        [sample_alerts(KeyedRandom(seed), label, n) for label, n in zip(LABELS, counts, strict=True)]
+    )
     images = np.empty((len(plan), wanted.side, wanted.side, 3), dtype=np.float32)
     numbers: Floats = np.empty((len(plan), 26))
     oid: list[str] = []

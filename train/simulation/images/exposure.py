@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from train.simulation.random import Dice, Floats, Ints, Mask
+from train.simulation.random import Floats, Ints, KeyedRandom, Mask
 
 GAIN = 5.8  # electrons a DN
 READ_VARIANCE = 12.0  # DN^2, read noise and flat-field residue: what is left at zero sky
@@ -63,27 +63,27 @@ class Exposures:
         return replace(self, **{column.name: getattr(self, column.name)[rows] for column in fields(self)})
 
 
-def _clouds(dice: Dice, *keys: Ints) -> Floats:
-    clouded = dice.uniform("clouded", *keys) < CLOUDED_SHARE
-    return np.where(clouded, -0.35 * np.log(dice.uniform("cloud", *keys)), 0.0)
+def _clouds(random: KeyedRandom, *keys: Ints) -> Floats:
+    clouded = random.uniform("clouded", *keys) < CLOUDED_SHARE
+    return np.where(clouded, -0.35 * np.log(random.uniform("cloud", *keys)), 0.0)
 
 
-def is_dim(dice: Dice, field: Ints, night: Ints, band: Ints) -> Mask:
+def is_dim(random: KeyedRandom, field: Ints, night: Ints, band: Ints) -> Mask:
     """Whether an exposure lost most of its light, to thin clouds or twilight."""
-    dim: Mask = dice.uniform("dim", field, night, band) < DIM_SHARE
+    dim: Mask = random.uniform("dim", field, night, band) < DIM_SHARE
     return dim
 
 
-def exposures(dice: Dice, field: Ints, night: Ints, band: Ints, jd: Floats) -> Exposures:
+def exposures(random: KeyedRandom, field: Ints, night: Ints, band: Ints, jd: Floats) -> Exposures:
     """Draw the conditions of exposures (arrays of one shape); `band` is 1 for g, 2 for r."""
     keys = (field, night, band)
     red = (band == 2).astype(np.int64)
     moon = 0.5 + 0.5 * np.cos(2.0 * np.pi * (night - 4.0) / 29.53)
-    sky = np.take(SKY_DN, red) * np.exp(np.take(SKY_SCATTER, red) * dice.normal("sky", *keys)) * (1 + 0.2 * moon)
-    zero_point = np.take(ZERO_POINT, red) + 0.07 * dice.normal("zero point", *keys) - _clouds(dice, *keys)
-    variance = (sky / GAIN + READ_VARIANCE) * np.exp(0.10 * dice.normal("variance", *keys))
-    dim = is_dim(dice, *keys)
-    seeing = np.take(SEEING_PIXELS, red) * np.exp(0.27 * dice.normal("seeing", *keys))
+    sky = np.take(SKY_DN, red) * np.exp(np.take(SKY_SCATTER, red) * random.normal("sky", *keys)) * (1 + 0.2 * moon)
+    zero_point = np.take(ZERO_POINT, red) + 0.07 * random.normal("zero point", *keys) - _clouds(random, *keys)
+    variance = (sky / GAIN + READ_VARIANCE) * np.exp(0.10 * random.normal("variance", *keys))
+    dim = is_dim(random, *keys)
+    seeing = np.take(SEEING_PIXELS, red) * np.exp(0.27 * random.normal("seeing", *keys))
     return Exposures(
         field=field,
         night=night,
@@ -93,9 +93,9 @@ def exposures(dice: Dice, field: Ints, night: Ints, band: Ints, jd: Floats) -> E
         sky=np.where(dim, DIM_SKY_DN, sky),
         variance=np.where(dim, DIM_VARIANCE, variance),
         seeing=np.clip(seeing, 1.3, 6.0),
-        ellipticity=0.04 * dice.normal("ellipticity", *keys),
-        coma_x=0.03 * dice.normal("coma x", *keys),
-        coma_y=0.03 * dice.normal("coma y", *keys),
+        ellipticity=0.04 * random.normal("ellipticity", *keys),
+        coma_x=0.03 * random.normal("coma x", *keys),
+        coma_y=0.03 * random.normal("coma y", *keys),
     )
 
 
@@ -112,19 +112,19 @@ class References:
     number: Ints
 
 
-def references(dice: Dice, field: Ints, number: Ints, channel: Ints, band: Ints) -> References:
+def references(random: KeyedRandom, field: Ints, number: Ints, channel: Ints, band: Ints) -> References:
     """The reference image of a field (index, and ZTF's number), readout channel and filter: the same on every night."""
     keys = (field, channel, band)
     red = (band == 2).astype(np.int64)
-    frames = 15 + np.floor(-6.0 * np.log(dice.uniform("frames", *keys)) * (dice.uniform("deep", *keys) < 0.3))
-    first = 2458130.0 + 150.0 * dice.uniform("first frame", *keys)
+    frames = 15 + np.floor(-6.0 * np.log(random.uniform("frames", *keys)) * (random.uniform("deep", *keys) < 0.3))
+    first = 2458130.0 + 150.0 * random.uniform("first frame", *keys)
     depth = np.sqrt(15.0 / frames)
     return References(
-        sigma=np.take((1.0, 1.2), red) * depth * np.exp(0.16 * dice.normal("reference noise", *keys)),
-        seeing=np.take((2.15, 2.05), red) * np.exp(0.06 * dice.normal("reference seeing", *keys)),
-        ellipticity=0.025 * dice.normal("reference ellipticity", *keys),
+        sigma=np.take((1.0, 1.2), red) * depth * np.exp(0.16 * random.normal("reference noise", *keys)),
+        seeing=np.take((2.15, 2.05), red) * np.exp(0.06 * random.normal("reference seeing", *keys)),
+        ellipticity=0.025 * random.normal("reference ellipticity", *keys),
         frames=frames.astype(np.int64),
         first_jd=np.round(first, 6),
-        last_jd=np.round(first + 30.0 + 250.0 * dice.uniform("last frame", *keys), 6),
+        last_jd=np.round(first + 30.0 + 250.0 * random.uniform("last frame", *keys), 6),
         number=number * 1_000_000 + 120_000 + band * 100 + channel,
     )

@@ -1,4 +1,4 @@
-"""Science, template and difference images of each shot, as the survey's camera and pipeline would give them."""
+"""Science, template and difference images of each observation, as the survey's camera and pipeline would give them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.fft import next_fast_len
 from train.simulation.images import blemish
 from train.simulation.images.composition import Neighbours, Shift, hosts, neighbours, points
 from train.simulation.images.exposure import GAIN
-from train.simulation.images.observation import Shots, moment
+from train.simulation.images.observation import Observations, moment
 from train.simulation.images.scene import PointSpread, add_galaxies, render_points
 from train.simulation.images.subtraction import (
     believed_spread,
@@ -22,7 +22,7 @@ from train.simulation.images.subtraction import (
     subtract,
     taper_strength,
 )
-from train.simulation.random import Dice, Floats, Ints, Pixels
+from train.simulation.random import Floats, Ints, KeyedRandom, Pixels
 
 MARGIN_PIXELS = 16  # rendered beyond the stamp, so that the Fourier transform's wrap-around stays outside
 ROWS_AT_ONCE = 16  # keeps the intermediate arrays within the cache
@@ -47,11 +47,11 @@ def grid_side(side: int) -> int:
     return size
 
 
-def _sky(shots: Shots, around: Neighbours, central: Floats, spread: PointSpread,
+def _sky(obs: Observations, around: Neighbours, central: Floats, spread: PointSpread,
          shift: Shift, side: int) -> Pixels:  # fmt: skip
     """The noiseless sky of a few rows through a point-spread function."""
-    image = render_points(points(shots, around, central, shift), spread, side)
-    add_galaxies(image, hosts(shots, shift), spread)
+    image = render_points(points(obs, around, central, shift), spread, side)
+    add_galaxies(image, hosts(obs, shift), spread)
     return image
 
 
@@ -60,51 +60,51 @@ def _column(values: Floats) -> Pixels:
     return column
 
 
-def _expose(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
+def _expose(sky: Pixels, white: Pixels, random: KeyedRandom, obs: Observations) -> Pixels:
     """The science image less its sky level: photon and read noise, pattern, artefacts, saturation."""
-    noise = white - _column(blemish.readout_memory(dice, shots)) * np.roll(white, 1, axis=-1)
-    image: Pixels = sky + noise * np.sqrt(_column(shots.exposures.variance) + np.maximum(sky, 0) / GAIN)
-    blemish.add_pattern(image, dice, shots)
-    blemish.add_artefacts(image, shots)
+    noise = white - _column(blemish.readout_memory(random, obs)) * np.roll(white, 1, axis=-1)
+    image: Pixels = sky + noise * np.sqrt(_column(obs.exposures.variance) + np.maximum(sky, 0) / GAIN)
+    blemish.add_pattern(image, random, obs)
+    blemish.add_artefacts(image, obs)
     blemish.saturate(image)
     return image
 
 
-def _stack(sky: Pixels, white: Pixels, dice: Dice, shots: Shots) -> Pixels:
+def _stack(sky: Pixels, white: Pixels, random: KeyedRandom, obs: Observations) -> Pixels:
     """The reference image on the science image's flux scale, less its sky level."""
-    sigma = _column(shots.references.sigma * shots.scale)
-    photons = np.maximum(sky, 0) * _column(shots.scale / (GAIN * shots.references.frames))
-    stack: Pixels = sky + correlated(white, *reference_correlation(dice, shots)) * np.sqrt(sigma**2 + photons)
+    sigma = _column(obs.references.sigma * obs.scale)
+    photons = np.maximum(sky, 0) * _column(obs.scale / (GAIN * obs.references.frames))
+    stack: Pixels = sky + correlated(white, *reference_correlation(random, obs)) * np.sqrt(sigma**2 + photons)
     return stack
 
 
 def _difference(
-    dice: Dice, shots: Shots, images: tuple[Pixels, Pixels], true: tuple[PointSpread, PointSpread]
+    random: KeyedRandom, obs: Observations, images: tuple[Pixels, Pixels], true: tuple[PointSpread, PointSpread]
 ) -> Pixels:
     side = images[0].shape[-1]
-    believed = [believed_spread(dice, shots, spread, name) for spread, name in zip(true, "nr", strict=True)]
+    believed = [believed_spread(random, obs, spread, name) for spread, name in zip(true, "nr", strict=True)]
     spectra = believed[0].transform(side), believed[1].transform(side)
-    sigmas = shots.exposures.sigma, shots.references.sigma * shots.scale
-    return subtract(images[0], images[1], spectra, sigmas, taper_strength(dice, shots))
+    sigmas = obs.exposures.sigma, obs.references.sigma * obs.scale
+    return subtract(images[0], images[1], spectra, sigmas, taper_strength(random, obs))
 
 
-def _few(dice: Dice, shots: Shots, around: Neighbours, white: Pixels) -> tuple[Pixels, Pixels, Pixels]:
+def _few(random: KeyedRandom, obs: Observations, around: Neighbours, white: Pixels) -> tuple[Pixels, Pixels, Pixels]:
     side = white.shape[-1]
-    true = science_spread(shots), reference_spread(shots)
-    still = np.zeros(len(shots))
-    sky = _sky(shots, around, shots.flux, true[0], (still, still), side)
-    sky_then = _sky(shots, around, shots.reference_flux, true[1], registration(dice, shots), side)
-    science = _expose(sky, white[:, 0], dice, shots)
-    template = _stack(sky_then, white[:, 1], dice, shots)
-    return science, template, _difference(dice, shots, (science, template), true)
+    true = science_spread(obs), reference_spread(obs)
+    still = np.zeros(len(obs))
+    sky = _sky(obs, around, obs.flux, true[0], (still, still), side)
+    sky_then = _sky(obs, around, obs.reference_flux, true[1], registration(random, obs), side)
+    science = _expose(sky, white[:, 0], random, obs)
+    template = _stack(sky_then, white[:, 1], random, obs)
+    return science, template, _difference(random, obs, (science, template), true)
 
 
-def _levels(dice: Dice, shots: Shots) -> tuple[Pixels, Pixels, Pixels]:
+def _levels(random: KeyedRandom, obs: Observations) -> tuple[Pixels, Pixels, Pixels]:
     """Sky levels of the images: the template's is matched to the science image's, the difference keeps a trace."""
-    keys = moment(shots)
-    sky = shots.exposures.sky
-    trace = 0.08 + 0.22 * dice.normal("sky trace", *keys)
-    return _column(sky), _column(sky - 0.4 * np.abs(dice.normal("sky match", *keys))), _column(trace)
+    keys = moment(obs)
+    sky = obs.exposures.sky
+    trace = 0.08 + 0.22 * random.normal("sky trace", *keys)
+    return _column(sky), _column(sky - 0.4 * np.abs(random.normal("sky match", *keys))), _column(trace)
 
 
 def crop(images: Pixels, side: int) -> Pixels:
@@ -127,12 +127,12 @@ def _batches(around: Neighbours) -> Iterator[tuple[Ints, int]]:
             yield rows[start : start + ROWS_AT_ONCE], most
 
 
-def draw_frames(dice: Dice, shots: Shots, noise: list[np.random.Generator], side: int = 63) -> Frames:
-    """Render the three images of each shot, `side` pixels square (odd); `noise` has one generator a row."""
+def draw_frames(random: KeyedRandom, obs: Observations, noise: list[np.random.Generator], side: int = 63) -> Frames:
+    """Render the three images of each observation, `side` pixels square (odd); `noise` has one generator a row."""
     grid = grid_side(side)
     white = np.stack([rng.standard_normal((2, grid, grid), dtype=np.float32) for rng in noise])
-    around = neighbours(dice, shots.sources)
-    out = np.empty((3, len(shots), grid, grid), dtype=np.float32)
+    around = neighbours(random, obs.sources)
+    out = np.empty((3, len(obs), grid, grid), dtype=np.float32)
     for rows, most in _batches(around):
-        out[:, rows] = _few(dice, shots.take(rows), around.take(rows, most), white[rows])
-    return Frames(*(crop(image + level, side) for image, level in zip(out, _levels(dice, shots), strict=True)))
+        out[:, rows] = _few(random, obs.take(rows), around.take(rows, most), white[rows])
+    return Frames(*(crop(image + level, side) for image, level in zip(out, _levels(random, obs), strict=True)))

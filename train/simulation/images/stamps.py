@@ -12,9 +12,9 @@ from scipy.ndimage import maximum_filter
 
 from model_zoo.preprocess import STAMP_SIDE
 from train.simulation.images import frame
-from train.simulation.images.observation import Shots, shoot
+from train.simulation.images.observation import Observations, observe
 from train.simulation.nights.plan import NightPlan
-from train.simulation.random import Dice, Mask, Pixels
+from train.simulation.random import KeyedRandom, Mask, Pixels
 from train.simulation.sources import population
 from train.simulation.sources.source import BORDER_PIXELS, LABELS, SUBCLASSES
 from train.simulation.survey import QUADRANT_COLUMNS
@@ -100,10 +100,10 @@ DARK = SUBCLASSES["bogus"].index("dead pixel")
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class AlertStamps:
     """What is true of some alerts and what their images show; `positive`: brighter than the reference."""
 
-    shots: Shots
+    obs: Observations
     frames: frame.Frames
     masks: Mask
     positive: Mask
@@ -115,17 +115,17 @@ def generators(seed: int, plan: NightPlan) -> Generators:
     return [np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, *name]))) for name in names]
 
 
-def _brighter(shots: Shots) -> Mask:
+def _brighter(obs: Observations) -> Mask:
     """Whether each source is brighter than in the reference."""
-    dark = (shots.sources.label == LABELS.index("bogus")) & (shots.sources.subclass == DARK)
-    brighter: Mask = (shots.flux >= shots.reference_flux) & ~dark
+    dark = (obs.sources.label == LABELS.index("bogus")) & (obs.sources.subclass == DARK)
+    brighter: Mask = (obs.flux >= obs.reference_flux) & ~dark
     return brighter
 
 
-def _pushed_to_edge(dice: Dice, shots: Shots, struck: Mask) -> Shots:
+def _pushed_to_edge(random: KeyedRandom, obs: Observations, struck: Mask) -> Observations:
     """Move the struck alerts to where the quadrant's right border cuts their stamps."""
-    inside = dice.between(BORDER_PIXELS, 30.0, "edge fault", shots.sources.key, shots.exposures.night)
-    return replace(shots, column=np.where(struck, QUADRANT_COLUMNS - inside, shots.column))
+    inside = random.between(BORDER_PIXELS, 30.0, "edge fault", obs.sources.key, obs.exposures.night)
+    return replace(obs, column=np.where(struck, QUADRANT_COLUMNS - inside, obs.column))
 
 
 def _saturated(science: Pixels) -> Mask:
@@ -137,27 +137,33 @@ def _saturated(science: Pixels) -> Mask:
     return grown
 
 
-def _masks(science: Pixels, dice: Dice, plan: NightPlan, noise: Generators, struck: Mask | None) -> Mask:
+def _masks(science: Pixels, random: KeyedRandom, plan: NightPlan, noise: Generators, struck: Mask | None) -> Mask:
     masks = _saturated(science) if (science > SATURATED_DN).any() else np.zeros(science.shape, dtype=bool)
     start = (STAMP_SIDE - science.shape[-1]) // 2
     inside = slice(start, start + science.shape[-1])
     keys = (plan.label, plan.key, plan.cycle, plan.night, plan.band)
-    natural = dice.uniform("masked", *keys) < NATURAL_SHARE
+    natural = random.uniform("masked", *keys) < NATURAL_SHARE
     for row in np.flatnonzero(natural if struck is None else natural | struck):
         masks[row] |= draw_mask(noise[row])[inside, inside]
     return masks
 
 
-def sight(
-    dice: Dice, plan: NightPlan, noise: Generators, side: int = STAMP_SIDE, faults: Mapping[str, Mask] | None = None
-) -> Sighting:
-    """Draw alerts: their shots, images of `side` pixels and masks; `faults` marks rows to mask or push to an edge."""
+def draw_alert_stamps(
+    random: KeyedRandom,
+    plan: NightPlan,
+    noise: Generators,
+    side: int = STAMP_SIDE,
+    faults: Mapping[str, Mask] | None = None,
+) -> AlertStamps:
+    """Draw alerts: observations, images of `side` pixels and masks; `faults` marks rows to mask or push to an edge."""
     faults = faults or {}
-    shots = shoot(dice, population.draw_sources(dice, plan.label, plan.key, plan.cycle), plan.night, plan.band, plan.jd)
+    obs = observe(
+        random, population.draw_sources(random, plan.label, plan.key, plan.cycle), plan.night, plan.band, plan.jd
+    )
     if "edge" in faults:
-        shots = _pushed_to_edge(dice, shots, faults["edge"])
-    frames = frame.draw_frames(dice, shots, noise, side)
-    brighter = _brighter(shots)
+        obs = _pushed_to_edge(random, obs, faults["edge"])
+    frames = frame.draw_frames(random, obs, noise, side)
+    brighter = _brighter(obs)
     turned = frames.difference * np.where(brighter, 1.0, -1.0).astype(np.float32)[:, None, None]
-    masks = _masks(frames.science, dice, plan, noise, faults.get("nan"))
-    return Sighting(shots, replace(frames, difference=turned), masks, brighter)
+    masks = _masks(frames.science, random, plan, noise, faults.get("nan"))
+    return AlertStamps(obs, replace(frames, difference=turned), masks, brighter)

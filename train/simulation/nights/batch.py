@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from train.simulation.images.composition import neighbours
-from train.simulation.images.observation import Shots, significance
-from train.simulation.images.stamps import Sighting, generators, sight
+from train.simulation.images.observation import Observations, significance
+from train.simulation.images.stamps import AlertStamps, draw_alert_stamps, generators
 from train.simulation.nights import fault
 from train.simulation.nights.fault import Emission
 from train.simulation.nights.plan import NightPlan
@@ -18,7 +18,7 @@ from train.simulation.packets.candidate import candidates
 from train.simulation.packets.identity import identifiers, object_ids
 from train.simulation.packets.packet import PUBLISHER, border_cut, container, field_names, pack_stamp
 from train.simulation.packets.photometry import measure
-from train.simulation.random import Columns, Dice
+from train.simulation.random import Columns, KeyedRandom
 from train.simulation.sources.source import LABELS, SUBCLASSES
 
 TRUTH_SCHEMA = pa.schema(
@@ -40,26 +40,26 @@ TRUTH_SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def _class_names(shots: Shots) -> Columns:
-    names = [LABELS[code] for code in shots.sources.label]
-    kinds = [SUBCLASSES[name][code] for name, code in zip(names, shots.sources.subclass, strict=True)]
+def _class_names(obs: Observations) -> Columns:
+    names = [LABELS[code] for code in obs.sources.label]
+    kinds = [SUBCLASSES[name][code] for name, code in zip(names, obs.sources.subclass, strict=True)]
     return {"class": np.array(names), "subclass": np.array(kinds)}
 
 
-def truth_columns(shots: Shots) -> Columns:
-    """What is true of each shot, whatever its packet says: fluxes in DN of its exposure, lengths in pixels.
+def truth_columns(obs: Observations) -> Columns:
+    """What is true of each observation, whatever its packet says: fluxes in DN of its exposure, lengths in pixels.
 
     `Sources` says what period, amplitude, epoch and width mean in each class.
     """
-    source, exposure = shots.sources, shots.exposures
-    base = identifiers(shots)
+    source, exposure = obs.sources, obs.exposures
+    base = identifiers(obs)
     own = ("mean_g", "mean_r", "period", "amplitude", "epoch", "width", "redshift", "ra", "dec", "key", "cycle")
     host = ("host_g", "host_r", "host_radius", "host_index", "host_dx", "host_dy")
-    return _class_names(shots) | {name: base[name] for name in ("jd", "fid", "field", "rcid")} | {
+    return _class_names(obs) | {name: base[name] for name in ("jd", "fid", "field", "rcid")} | {
         name: getattr(source, name) for name in own + host
     } | {
-        "difference_flux": (shots.flux - shots.reference_flux) * shots.scale,
-        "signal_to_noise": significance(shots),
+        "difference_flux": (obs.flux - obs.reference_flux) * obs.scale,
+        "signal_to_noise": significance(obs),
         "seeing": exposure.seeing, "zero_point": exposure.zero_point, "sky": exposure.sky,
     }  # fmt: skip
 
@@ -90,16 +90,16 @@ def _rows(columns: Columns, names: tuple[str, ...]) -> Rows:
     return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
 
 
-def _past(dice: Dice, past: history.AlertHistory, near: Columns, version: str) -> tuple[Rows, Rows]:
+def _past(random: KeyedRandom, past: history.AlertHistory, near: Columns, version: str) -> tuple[Rows, Rows]:
     """Rows of `prv_candidates` and of `fp_hists`."""
     names = field_names(version, "prv_candidates")
-    earlier = _rows(history.limits(dice, past), names)
-    measured = history.detections(dice, past, near)
+    earlier = _rows(history.limits(random, past), names)
+    measured = history.detections(random, past, near)
     found = _rows(measured, tuple(name for name in names if name in measured))
     for place, values in zip(np.flatnonzero(past.detected), found, strict=True):
         earlier[place] |= values
     names = field_names(version, "fp_hists")
-    return earlier, _rows(history.forced(dice, past, near), names) if names else []
+    return earlier, _rows(history.forced(random, past, near), names) if names else []
 
 
 def _grouped(rows: Rows, past: history.AlertHistory, count: int) -> list[Rows]:
@@ -107,7 +107,7 @@ def _grouped(rows: Rows, past: history.AlertHistory, count: int) -> list[Rows]:
     return [rows[start:stop] for start, stop in pairwise(starts)]
 
 
-def _cutouts(drawn: Sighting, alerts: Rows) -> Rows:
+def _cutouts(drawn: AlertStamps, alerts: Rows) -> Rows:
     """The three stamps of each alert, masked and cut by the border."""
     out = []
     images = drawn.frames.science, drawn.frames.template, drawn.frames.difference
@@ -123,18 +123,18 @@ def _cutouts(drawn: Sighting, alerts: Rows) -> Rows:
     return out
 
 
-def _records(dice: Dice, plan: NightPlan, drawn: Sighting, version: str) -> Rows:
+def _records(random: KeyedRandom, plan: NightPlan, drawn: AlertStamps, version: str) -> Rows:
     """The alerts as Avro records."""
-    shots = drawn.shots
-    past = history.earlier(dice, plan, shots.sources)
-    near = catalogue.vicinity(dice, shots, neighbours(dice, shots.sources))
-    seen = measure(drawn.frames.difference, shots)
-    known = history.record(dice, plan, shots.sources, past)
-    columns = candidates(dice, shots, drawn.positive, seen, near, known)
+    obs = drawn.obs
+    past = history.earlier(random, plan, obs.sources)
+    near = catalogue.vicinity(random, obs, neighbours(random, obs.sources))
+    seen = measure(drawn.frames.difference, obs)
+    known = history.record(random, plan, obs.sources, past)
+    columns = candidates(random, obs, drawn.positive, seen, near, known)
     columns["nbad"] = drawn.masks[:, 29:34, 29:34].sum(axis=(1, 2))
     alerts = _rows(columns, field_names(version, "candidate"))
-    earlier, forced = (_grouped(rows, past, len(plan)) for rows in _past(dice, past, columns, version))
-    cutouts, names = _cutouts(drawn, alerts), object_ids(shots.sources)
+    earlier, forced = (_grouped(rows, past, len(plan)) for rows in _past(random, past, columns, version))
+    cutouts, names = _cutouts(drawn, alerts), object_ids(obs.sources)
     head = {"schemavsn": version, "publisher": PUBLISHER}
     return [
         head | {"objectId": names[i], "candid": fields["candid"], "candidate": fields,
@@ -155,15 +155,15 @@ def build_packets(seed: int, plan: NightPlan, part: Emission, version: str) -> t
 
     Raises ValueError for a schema version that is not written here.
     """
-    dice, noise = Dice(seed), generators(seed, plan)
-    drawn = sight(dice, plan, noise, faults=part.faults)
-    records = _records(dice, plan, drawn, version)
+    random, noise = KeyedRandom(seed), generators(seed, plan)
+    drawn = draw_alert_stamps(random, plan, noise, faults=part.faults)
+    records = _records(random, plan, drawn, version)
     described = part.described()
     payloads = [
         _payload(record, version, rng, set(faults.split(",")))
         for record, rng, faults in zip(records, noise, described, strict=True)
     ]
-    rows = truth_columns(drawn.shots) | {
+    rows = truth_columns(drawn.obs) | {
         "candid": np.array([record["candid"] for record in records], dtype=np.int64),
         "objectId": np.array([record["objectId"] for record in records]),
         "ssnamenr": np.array([record["candidate"]["ssnamenr"] for record in records]),

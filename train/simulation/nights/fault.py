@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.simulation.nights.plan import NightPlan
-from train.simulation.random import Dice, Floats, Ints, Mask
+from train.simulation.random import Floats, Ints, KeyedRandom, Mask
 
 FAULT_KINDS = {
     "duplicates": "the same packet again, up to 500 packets later",
@@ -56,25 +56,25 @@ class Emission:
         return [",".join(filter(None, names)) for names in zip(*named, strict=True)] if named else [""] * len(self)
 
 
-def _struck(dice: Dice, plan: NightPlan, kind: str, rate: float) -> Mask:
+def _struck(random: KeyedRandom, plan: NightPlan, kind: str, rate: float) -> Mask:
     keys = (plan.label, plan.key, plan.cycle, plan.night, plan.band)
-    mask: Mask = dice.uniform(f"fault {kind}", *keys) < rate
+    mask: Mask = random.uniform(f"fault {kind}", *keys) < rate
     return mask
 
 
-def emission(dice: Dice, plan: NightPlan, rates: dict[str, float]) -> Emission:
+def emission(random: KeyedRandom, plan: NightPlan, rates: dict[str, float]) -> Emission:
     """When each alert leaves, and what is wrong with it; repeats share the faults of the packet they repeat."""
     count = len(plan)
-    struck = {kind: _struck(dice, plan, kind, rate) for kind, rate in rates.items()}
+    struck = {kind: _struck(random, plan, kind, rate) for kind, rate in rates.items()}
     none = np.zeros(count, dtype=bool)
     row = np.arange(count)
-    shift = dice.uniform("fault shift", row)
+    shift = random.uniform("fault shift", row)
     when: Floats = row.astype(np.float64)
     when += np.where(struck.get("shuffled", none), (2.0 * shift - 1.0) * SHUFFLE_REACH, 0.0)
     low, high = LATE_SHARE
     when += np.where(struck.get("late", none), (low + (high - low) * shift) * count, 0.0)
     repeated = np.flatnonzero(struck.get("duplicates", none))
-    again = when[repeated] + 1.0 + dice.uniform("fault repeat", repeated) * REPEAT_REACH
+    again = when[repeated] + 1.0 + random.uniform("fault repeat", repeated) * REPEAT_REACH
     order = np.argsort(np.concatenate([when, again]), kind="stable")
     rows = np.concatenate([row, repeated])[order]
     faults = {kind: mask[rows] for kind, mask in struck.items() if kind != "duplicates"}

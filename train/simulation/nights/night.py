@@ -14,7 +14,7 @@ from train.simulation.nights.batch import TRUTH_SCHEMA, Packet, build_packets, t
 from train.simulation.nights.fault import Emission, emission
 from train.simulation.nights.plan import DEFAULT_MIX, NightPlan, plan_night
 from train.simulation.nights.sink import PacketSink
-from train.simulation.random import Columns, Dice
+from train.simulation.random import Columns, KeyedRandom
 from train.simulation.workforce import ordered
 
 CHUNK_ALERTS = 128
@@ -51,7 +51,7 @@ def _draw(task: Task) -> Chunk:
 
 def _tasks(request: NightRequest) -> Iterator[Task]:
     plan = plan_night(request.seed, request.night, request.alerts, request.mix)
-    sent = emission(Dice(request.seed), plan, request.faults)
+    sent = emission(KeyedRandom(request.seed), plan, request.faults)
     for start in range(0, len(sent), CHUNK_ALERTS):
         part = sent.part(start, start + CHUNK_ALERTS)
         yield request.seed, plan.take(part.row), part, request.version

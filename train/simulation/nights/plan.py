@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from train.simulation.images.observation import shoot, significance
+from train.simulation.images.observation import observe, significance
 from train.simulation.packets.identity import MOST_KEYS
-from train.simulation.random import Dice, Ints, Mask
+from train.simulation.random import Ints, KeyedRandom, Mask
 from train.simulation.sources import artefact, population
 from train.simulation.sources.galaxies import supernova_cycles
 from train.simulation.sources.nearby import asteroid_cycle
@@ -57,7 +57,7 @@ def quotas(alerts: int, mix: dict[str, float]) -> dict[str, int]:
     return counts
 
 
-def _encounters(dice: Dice, label: str, key: Ints, night: int) -> tuple[Ints, Ints, Ints]:
+def _encounters(random: KeyedRandom, label: str, key: Ints, night: int) -> tuple[Ints, Ints, Ints]:
     """(key, cycle, band) of all that objects of a class could show on a night, before asking whether they are seen."""
     bands = np.array([1, 2])
     keys, band = np.repeat(key, 2), np.tile(bands, len(key))
@@ -67,37 +67,37 @@ def _encounters(dice: Dice, label: str, key: Ints, night: int) -> tuple[Ints, In
     if label == "asteroid":
         return keys, asteroid_cycle(night, band), band
     if label == "bogus":
-        return keys, artefact.artefact_cycle(dice, keys, night, band), band
+        return keys, artefact.artefact_cycle(random, keys, night, band), band
     return keys, np.zeros_like(keys), band
 
 
-def _seen(dice: Dice, rows: NightPlan, sources: Sources) -> Mask:
+def _seen(random: KeyedRandom, rows: NightPlan, sources: Sources) -> Mask:
     if not len(rows):
         return np.zeros(0, dtype=bool)
-    shots = shoot(dice, sources, rows.night, rows.band, rows.jd)
+    obs = observe(random, sources, rows.night, rows.band, rows.jd)
     bogus = rows.label == LABELS.index("bogus")
-    shows = artefact.artefact_appears(dice, rows.key, sources.field, rows.night, rows.band) if bogus.any() else bogus
-    mask: Mask = np.where(bogus, shows, np.abs(significance(shots)) >= DETECTION)
+    shows = artefact.artefact_appears(random, rows.key, sources.field, rows.night, rows.band) if bogus.any() else bogus
+    mask: Mask = np.where(bogus, shows, np.abs(significance(obs)) >= DETECTION)
     return mask
 
 
-def detections(dice: Dice, label: str, key: Ints, night: int) -> NightPlan:
+def detections(random: KeyedRandom, label: str, key: Ints, night: int) -> NightPlan:
     """The alerts that objects `key` of a class raise on a night."""
-    keys, cycle, band = _encounters(dice, label, key, night)
+    keys, cycle, band = _encounters(random, label, key, night)
     code = np.full(len(keys), LABELS.index(label))
-    sources = population.draw_sources(dice, code, keys, cycle)
-    jd = visit_schedule(dice.seed, night).jd[sources.field, band - 1]
+    sources = population.draw_sources(random, code, keys, cycle)
+    jd = visit_schedule(random.seed, night).jd[sources.field, band - 1]
     met = np.flatnonzero(np.isfinite(jd))
     rows = NightPlan(code, keys, cycle, np.full(len(keys), night), band, jd).take(met)
-    return rows.take(np.flatnonzero(_seen(dice, rows, sources.take(met))))
+    return rows.take(np.flatnonzero(_seen(random, rows, sources.take(met))))
 
 
-def _gather(dice: Dice, label: str, wanted: int, night: int) -> NightPlan:
+def _gather(random: KeyedRandom, label: str, wanted: int, night: int) -> NightPlan:
     """The first `wanted` alerts of a class, in the order of its objects."""
     parts: list[NightPlan] = []
     found = 0
     for start in range(0, MOST_KEYS[label], BLOCK_KEYS):
-        parts.append(detections(dice, label, np.arange(start, start + BLOCK_KEYS), night))
+        parts.append(detections(random, label, np.arange(start, start + BLOCK_KEYS), night))
         found += len(parts[-1])
         if found >= wanted:
             break
@@ -114,9 +114,9 @@ def plan_night(seed: int, night: int, alerts: int, mix: dict[str, float] | None 
 
     Raises ValueError where the night has too few of a class.
     """
-    dice = Dice(seed)
+    random = KeyedRandom(seed)
     counts = quotas(alerts, mix or DEFAULT_MIX)
-    plan = concatenate_plans([_gather(dice, label, count, night) for label, count in counts.items()])
+    plan = concatenate_plans([_gather(random, label, count, night) for label, count in counts.items()])
     order = np.lexsort((plan.key, plan.label, plan.jd))
     return plan.take(order)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.simulation.images.observation import Shots, moment
+from train.simulation.images.observation import Observations, moment
 from train.simulation.packets.catalogue import MISSING, Vicinity, gaia, pan_starrs, reference_source
 from train.simulation.packets.identity import (
     DRB_VERSION,
@@ -20,7 +20,7 @@ from train.simulation.packets.identity import (
     zero_points,
 )
 from train.simulation.packets.photometry import Measurement
-from train.simulation.random import Columns, Dice, Floats, Ints, Mask
+from train.simulation.random import Columns, Floats, Ints, KeyedRandom, Mask
 from train.simulation.sources.source import LABELS
 
 # medians of rb by class in real packets
@@ -31,22 +31,22 @@ def _logistic(value: Floats) -> Floats:
     return 1.0 / (1.0 + np.exp(-value))
 
 
-def real_bogus_scores(dice: Dice, shots: Shots, signal_to_noise: Floats) -> Columns:
+def real_bogus_scores(random: KeyedRandom, obs: Observations, signal_to_noise: Floats) -> Columns:
     """`rb` and `drb`, both in (0, 1): rb doubts faint sources, drb is sure of itself."""
-    keys = moment(shots)
-    median = np.array([RB_MEDIAN[label] for label in LABELS])[shots.sources.label]
+    keys = moment(obs)
+    median = np.array([RB_MEDIAN[label] for label in LABELS])[obs.sources.label]
     bright = np.clip(np.log(np.maximum(signal_to_noise, 5.0) / 12.0), -1.0, 1.5)
-    rb = _logistic(np.log(median / (1.0 - median)) + 0.3 * bright + 0.75 * dice.normal("rb", *keys))
-    bogus = shots.sources.label == LABELS.index("bogus")
+    rb = _logistic(np.log(median / (1.0 - median)) + 0.3 * bright + 0.75 * random.normal("rb", *keys))
+    bogus = obs.sources.label == LABELS.index("bogus")
     centre = np.where(bogus, -3.7, 8.0 + bright)
-    drb = _logistic(centre + np.where(bogus, 1.4, 2.4) * dice.normal("drb", *keys))
+    drb = _logistic(centre + np.where(bogus, 1.4, 2.4) * random.normal("drb", *keys))
     return {"rb": rb, "drb": drb}
 
 
-def star_score(dice: Dice, shots: Shots, signal_to_noise: Floats) -> Floats:
+def star_score(random: KeyedRandom, obs: Observations, signal_to_noise: Floats) -> Floats:
     """SExtractor's `classtar`: near 1 but for faint detections."""
     faint = np.clip(2.0 - signal_to_noise / 12.0, 0.0, 2.0)
-    return np.round(_logistic(4.1 - 1.0 * faint + 0.9 * dice.normal("classtar", *moment(shots))), 3)
+    return np.round(_logistic(4.1 - 1.0 * faint + 0.9 * random.normal("classtar", *moment(obs))), 3)
 
 
 MAG_PER_SIGMA = 1.0857  # 2.5 / ln 10
@@ -63,81 +63,81 @@ class CandidateRecord:
     last_jd: Floats
 
 
-def brightness(shots: Shots, seen: Measurement) -> Columns:
+def brightness(obs: Observations, seen: Measurement) -> Columns:
     """Magnitudes of the difference with their errors."""
-    zero = shots.exposures.zero_point
+    zero = obs.exposures.zero_point
     error = seen.noise * np.array([[12.4], [16.0]])
     apertures = [np.hypot(e, 0.008 * f) for e, f in zip(error, (seen.aperture, seen.big_aperture), strict=True)]
     magpsf = zero - 2.5 * np.log10(seen.flux)
     magap = np.round(zero - 2.5 * np.log10(seen.aperture), 4)
     return {
-        "diffmaglim": shots.exposures.limit,
+        "diffmaglim": obs.exposures.limit,
         "magpsf": magpsf, "sigmapsf": MAG_PER_SIGMA * seen.error / seen.flux, "chipsf": seen.chi,
         "magap": magap, "sigmagap": np.round(np.minimum(MAG_PER_SIGMA * apertures[0] / seen.aperture, 1.0), 4),
-        "magdiff": magap - magpsf, "magfromlim": shots.exposures.limit - magap,
+        "magdiff": magap - magpsf, "magfromlim": obs.exposures.limit - magap,
         "magapbig": np.round(zero - 2.5 * np.log10(seen.big_aperture), 4),
         "sigmagapbig": np.round(np.minimum(MAG_PER_SIGMA * apertures[1] / seen.big_aperture, 1.2), 4),
     }  # fmt: skip
 
 
-def outline(dice: Dice, shots: Shots, seen: Measurement) -> Columns:
+def outline(random: KeyedRandom, obs: Observations, seen: Measurement) -> Columns:
     """Shape and noise statistics of the detection."""
     width = np.round(seen.fwhm, 2)
     major, minor = np.round(seen.major, 3), np.round(seen.minor, 3)
-    ratio = np.clip(shots.exposures.seeing / np.maximum(width, 0.5), 0.2, 2.0)
+    ratio = np.clip(obs.exposures.seeing / np.maximum(width, 0.5), 0.2, 2.0)
     return {
-        "sky": seen.sky, "fwhm": width, "classtar": star_score(dice, shots, seen.filtered_ratio),
+        "sky": seen.sky, "fwhm": width, "classtar": star_score(random, obs, seen.filtered_ratio),
         "seeratio": ratio, "aimage": major, "bimage": minor,
         "aimagerat": major / width, "bimagerat": minor / width, "elong": major / minor,
         "nneg": seen.negatives, "sumrat": seen.sum_ratio,
-        "scorr": seen.filtered_ratio * np.exp(0.06 * dice.normal("scorr", *moment(shots))),
+        "scorr": seen.filtered_ratio * np.exp(0.06 * random.normal("scorr", *moment(obs))),
         "dsnrms": seen.peak_ratio, "ssnrms": FILTER_GAIN * seen.filtered_ratio,
         "dsdiff": seen.peak_ratio - FILTER_GAIN * seen.filtered_ratio,
     }  # fmt: skip
 
 
-def solar_system(dice: Dice, shots: Shots) -> Columns:
+def solar_system(random: KeyedRandom, obs: Observations) -> Columns:
     """The known body nearest to the source: the asteroid itself, or none (rarely one without a name, 60 arcsec off)."""
-    keys = moment(shots)
-    moving = shots.sources.label == LABELS.index("asteroid")
-    near = np.round(np.abs(dice.normal("ephemeris", *keys)) * 0.7)
-    strayed = ~moving & (dice.uniform("stray body", *keys) < 0.08)
-    magnitude = np.round(shots.sources.amplitude + 0.25 * dice.normal("ephemeris magnitude", *keys), 1)
+    keys = moment(obs)
+    moving = obs.sources.label == LABELS.index("asteroid")
+    near = np.round(np.abs(random.normal("ephemeris", *keys)) * 0.7)
+    strayed = ~moving & (random.uniform("stray body", *keys) < 0.08)
+    magnitude = np.round(obs.sources.amplitude + 0.25 * random.normal("ephemeris magnitude", *keys), 1)
     return {
         "ssdistnr": np.where(moving, near, np.where(strayed, 60.0, MISSING)),
         "ssmagnr": np.where(moving, magnitude, MISSING),
-        "ssnamenr": np.array(designations(shots.sources)),
+        "ssnamenr": np.array(designations(obs.sources)),
     }
 
 
-def placement(dice: Dice, shots: Shots, positive: Mask) -> Columns:
+def placement(random: KeyedRandom, obs: Observations, positive: Mask) -> Columns:
     """Identifiers and position of the detection."""
-    base = identifiers(shots)
-    row = table_rows(shots.sources)
-    keys = moment(shots)
+    base = identifiers(obs)
+    row = table_rows(obs.sources)
+    keys = moment(obs)
     wobble = 0.00003  # degrees: 0.1 arcsec of centroiding
-    east = wobble * dice.normal("ra error", *keys) / np.cos(np.radians(shots.sources.dec))
+    east = wobble * random.normal("ra error", *keys) / np.cos(np.radians(obs.sources.dec))
     return base | {
         "candid": candids(base["pid"], row, positive),
         "isdiffpos": np.where(positive, "t", "f"), "tblid": row,
         "pdiffimfilename": np.array(file_stems(base)),
-        "xpos": shots.column, "ypos": shots.row,
-        "mindtoedge": edge_distance(shots.column, shots.row),
-        "ra": np.round((shots.sources.ra + east) % 360.0, 7),
-        "dec": np.round(shots.sources.dec + wobble * dice.normal("dec error", *keys), 7),
+        "xpos": obs.column, "ypos": obs.row,
+        "mindtoedge": edge_distance(obs.column, obs.row),
+        "ra": np.round((obs.sources.ra + east) % 360.0, 7),
+        "dec": np.round(obs.sources.dec + wobble * random.normal("dec error", *keys), 7),
     }  # fmt: skip
 
 
 def candidates(
-    dice: Dice, shots: Shots, positive: Mask, seen: Measurement, near: Vicinity, record: CandidateRecord
+    random: KeyedRandom, obs: Observations, positive: Mask, seen: Measurement, near: Vicinity, record: CandidateRecord
 ) -> Columns:
     """All candidate columns of schema 4.02, one row an alert; `nbad` is left to whoever masks the stamps."""
-    zero = zero_points(dice, shots)
-    count = len(shots)
-    columns = placement(dice, shots, positive) | brightness(shots, seen) | outline(dice, shots, seen)
-    columns |= reference_source(dice, shots, near) | pan_starrs(dice, shots, near) | gaia(dice, shots, near)
-    columns |= solar_system(dice, shots) | real_bogus_scores(dice, shots, seen.filtered_ratio)
-    columns |= zero | calibrators(dice, shots, zero["magzpsciunc"]) | reference_columns(shots)
+    zero = zero_points(random, obs)
+    count = len(obs)
+    columns = placement(random, obs, positive) | brightness(obs, seen) | outline(random, obs, seen)
+    columns |= reference_source(random, obs, near) | pan_starrs(random, obs, near) | gaia(random, obs, near)
+    columns |= solar_system(random, obs) | real_bogus_scores(random, obs, seen.filtered_ratio)
+    columns |= zero | calibrators(random, obs, zero["magzpsciunc"]) | reference_columns(obs)
     return columns | {
         "ndethist": record.detections, "ncovhist": record.covered,
         "jdstarthist": record.first_jd, "jdendhist": record.last_jd,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.simulation.images.composition import PIXEL_ARCSEC, Neighbours
-from train.simulation.images.observation import Shots
-from train.simulation.random import Columns, Dice, Floats, Ints, Mask
+from train.simulation.images.observation import Observations
+from train.simulation.random import Columns, Floats, Ints, KeyedRandom, Mask
 from train.simulation.survey import PIXEL_DEG
 
 MISSING = -999.0
@@ -34,11 +34,11 @@ class Vicinity:
         return np.where(self.present, np.hypot(self.x, self.y), np.inf)
 
 
-def vicinity(dice: Dice, shots: Shots, around: Neighbours) -> Vicinity:
+def vicinity(random: KeyedRandom, obs: Observations, around: Neighbours) -> Vicinity:
     """The source itself where it lasts, its host, and its neighbours."""
-    s = shots.sources
+    s = obs.sources
     keys = (s.label, s.key, s.cycle)
-    jitter = [0.14 * dice.normal(f"centroid {axis}", *keys) for axis in "xy"]
+    jitter = [0.14 * random.normal(f"centroid {axis}", *keys) for axis in "xy"]
     steady = s.mean_r < 90.0
     apart = np.hypot(s.host_dx, s.host_dy) > MATCH_PIXELS
     host = (s.host_r < 90.0) & (apart | ~steady | (s.host_r < s.mean_r))
@@ -65,84 +65,86 @@ def _pick(values: np.ndarray, index: Ints) -> np.ndarray:
     return np.take_along_axis(values, index[:, None], axis=1)[:, 0]
 
 
-def reference_source(dice: Dice, shots: Shots, near: Vicinity) -> Columns:
+def reference_source(random: KeyedRandom, obs: Observations, near: Vicinity) -> Columns:
     """The closest source of the reference image: distance in pixels, magnitude, shape, position in degrees."""
-    band = shots.exposures.band[:, None]
+    band = obs.exposures.band[:, None]
     magnitude = np.where(band == 1, near.mag_g, near.mag_r)
     distance = np.where(magnitude < REFERENCE_DEPTH + 0.2, near.distance, np.inf)
     first = _nearest(distance, 1)[:, 0]
     away, extended = _pick(distance, first), _pick(near.extended, first)
-    keys = (shots.sources.label, shots.sources.key, shots.sources.cycle)
-    blank = np.sqrt(-np.log(dice.uniform("blank distance", *keys)) / (np.pi * BLANK_DENSITY))
-    faint = 23.4 - 0.6 * -np.log(dice.uniform("blank magnitude", *keys))
+    keys = (obs.sources.label, obs.sources.key, obs.sources.cycle)
+    blank = np.sqrt(-np.log(random.uniform("blank distance", *keys)) / (np.pi * BLANK_DENSITY))
+    faint = 23.4 - 0.6 * -np.log(random.uniform("blank magnitude", *keys))
     lonely = blank < away  # a noise peak of the stack is the closest entry
     mag = np.where(lonely, faint, _pick(magnitude, first))
     around, up = np.where(lonely, blank, _pick(near.x, first)), np.where(lonely, 0.0, _pick(near.y, first))
     weak = np.clip(mag - 20.0, 0.0, 3.0)
     clear = (extended & ~lonely) * np.clip(1.0 - weak / 2.0, 0.0, 1.0)  # a faint galaxy is as sharp as a star
-    chi = (0.72 + 2.2 * clear) * np.exp((0.35 + 0.15 * clear) * dice.normal("chinr", *keys))
-    sharp = 0.3 * clear - 0.015 - 0.06 * weak + (0.03 + 0.08 * weak) * dice.normal("sharpnr", *keys)
-    east = around * PIXEL_DEG / np.cos(np.radians(shots.sources.dec))
+    chi = (0.72 + 2.2 * clear) * np.exp((0.35 + 0.15 * clear) * random.normal("chinr", *keys))
+    sharp = 0.3 * clear - 0.015 - 0.06 * weak + (0.03 + 0.08 * weak) * random.normal("sharpnr", *keys)
+    east = around * PIXEL_DEG / np.cos(np.radians(obs.sources.dec))
     return {
         "distnr": np.where(lonely, blank, away), "magnr": np.round(mag, 3),
         "sigmagnr": np.round(np.clip(0.013 + 0.33 * 10.0 ** (0.33 * (mag - 23.2)), 0.012, 0.36), 3),
         "chinr": np.round(chi, 3), "sharpnr": np.round(sharp, 3),
-        "ranr": np.round((shots.sources.ra - east) % 360.0, 7),
-        "decnr": np.round(shots.sources.dec + up * PIXEL_DEG, 7),
+        "ranr": np.round((obs.sources.ra - east) % 360.0, 7),
+        "decnr": np.round(obs.sources.dec + up * PIXEL_DEG, 7),
     }  # fmt: skip
 
 
-def _ps1_columns(dice: Dice, shots: Shots, near: Vicinity, place: int, index: Ints, arcsec: Floats) -> Columns:
+def _ps1_columns(
+    random: KeyedRandom, obs: Observations, near: Vicinity, place: int, index: Ints, arcsec: Floats
+) -> Columns:
     """The columns of the closest, second or third closest source of Pan-STARRS 1; -999 where there is none."""
-    keys = (shots.sources.label, shots.sources.key, shots.sources.cycle, np.full(len(shots), place))
+    keys = (obs.sources.label, obs.sources.key, obs.sources.cycle, np.full(len(obs), place))
     here = arcsec <= RADIUS_ARCSEC
     red, green, extended = _pick(near.mag_r, index), _pick(near.mag_g, index), _pick(near.extended, index)
     doubt = np.clip((red - 19.5) / 3.0, 0.0, 1.0)
     star = np.where(extended, 0.02, 0.985) * (1.0 - doubt) + 0.5 * doubt
-    score = np.clip(star + (0.02 + 0.25 * doubt) * dice.normal("sgscore", *keys), 0.0, 1.0)
+    score = np.clip(star + (0.02 + 0.25 * doubt) * random.normal("sgscore", *keys), 0.0, 1.0)
     slope = green - red
     bands = {"g": green, "r": red, "i": red - 0.45 * slope, "z": red - 0.65 * slope}
     columns: Columns = {}
     for band, magnitude in bands.items():
-        seen = here & (magnitude < PS1_DEPTH + 0.5) & (dice.uniform(f"ps1 {band}", *keys) > 0.04)
+        seen = here & (magnitude < PS1_DEPTH + 0.5) & (random.uniform(f"ps1 {band}", *keys) > 0.04)
         columns[f"s{band}mag{place}"] = np.where(seen, np.round(magnitude, 4), MISSING)
-    declination = shots.sources.dec + _pick(near.y, index) * PIXEL_DEG
+    declination = obs.sources.dec + _pick(near.y, index) * PIXEL_DEG
     zone = np.floor((declination + 90.0) * 120.0).astype(np.int64)
-    number = zone * 10**13 + np.floor(shots.sources.ra * 1e10).astype(np.int64) + place
+    number = zone * 10**13 + np.floor(obs.sources.ra * 1e10).astype(np.int64) + place
     columns[f"objectidps{place}"] = np.where(here, number, int(MISSING))
     columns[f"sgscore{place}"] = np.where(here, score, MISSING)
     columns[f"distpsnr{place}"] = np.where(here, arcsec, MISSING)
     return columns
 
 
-def pan_starrs(dice: Dice, shots: Shots, near: Vicinity) -> Columns:
+def pan_starrs(random: KeyedRandom, obs: Observations, near: Vicinity) -> Columns:
     """The three closest sources of Pan-STARRS 1 within 30 arcsec, and how many there are."""
     arcsec = np.where(near.mag_r < PS1_DEPTH, near.distance * PIXEL_ARCSEC, np.inf)
     columns: Columns = {"nmtchps": (arcsec <= RADIUS_ARCSEC).sum(axis=1)}
     for place, index in enumerate(_nearest(arcsec, 3).T, start=1):
-        columns |= _ps1_columns(dice, shots, near, place, index, _pick(arcsec, index))
+        columns |= _ps1_columns(random, obs, near, place, index, _pick(arcsec, index))
     return columns
 
 
-def _gaia(dice: Dice, shots: Shots, near: Vicinity, depth: float, name: str) -> tuple[Floats, Floats]:
+def _gaia(random: KeyedRandom, obs: Observations, near: Vicinity, depth: float, name: str) -> tuple[Floats, Floats]:
     arcsec = np.where((near.mag_r < depth) & ~near.extended, near.distance * PIXEL_ARCSEC, np.inf)
     first = _nearest(arcsec, 1)[:, 0]
     away, magnitude = _pick(arcsec, first), _pick(near.mag_r, first)
-    keys = (shots.sources.label, shots.sources.key, shots.sources.cycle)
+    keys = (obs.sources.label, obs.sources.key, obs.sources.cycle)
     # beyond the stamp: the nearest of a uniform field of the same density
-    density = shots.sources.crowd * 10.0 ** (0.30 * (depth - 22.6))
-    drawn = np.sqrt(35.0**2 - np.log(dice.uniform(f"{name} distance", *keys)) / (np.pi * density))
-    guess = depth + np.log10(dice.uniform(f"{name} magnitude", *keys)) / 0.30
+    density = obs.sources.crowd * 10.0 ** (0.30 * (depth - 22.6))
+    drawn = np.sqrt(35.0**2 - np.log(random.uniform(f"{name} distance", *keys)) / (np.pi * density))
+    guess = depth + np.log10(random.uniform(f"{name} magnitude", *keys)) / 0.30
     beyond = ~np.isfinite(away)
     away, magnitude = np.where(beyond, drawn, away), np.where(beyond, guess, magnitude)
     none = away > GAIA_RADIUS_ARCSEC
     return np.where(none, MISSING, away), np.where(none, MISSING, magnitude)
 
 
-def gaia(dice: Dice, shots: Shots, near: Vicinity) -> Columns:
+def gaia(random: KeyedRandom, obs: Observations, near: Vicinity) -> Columns:
     """The closest Gaia source within 90 arcsec, and the closest one brighter than magnitude 14."""
-    distance, magnitude = _gaia(dice, shots, near, GAIA_DEPTH, "gaia")
-    bright_distance, bright_magnitude = _gaia(dice, shots, near, BRIGHT_GAIA, "bright gaia")
+    distance, magnitude = _gaia(random, obs, near, GAIA_DEPTH, "gaia")
+    bright_distance, bright_magnitude = _gaia(random, obs, near, BRIGHT_GAIA, "bright gaia")
     return {
         "neargaia": distance, "neargaiabright": bright_distance,
         "maggaia": magnitude, "maggaiabright": bright_magnitude,

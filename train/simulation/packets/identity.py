@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from train.simulation.images.observation import Shots
-from train.simulation.random import Columns, Dice, Floats, Ints, Mask
+from train.simulation.images.observation import Observations
+from train.simulation.random import Columns, Floats, Ints, KeyedRandom, Mask
 from train.simulation.sources import artefact
 from train.simulation.sources.galaxies import CYCLE_DAYS
 from train.simulation.sources.source import LABELS, Sources
@@ -98,41 +98,41 @@ EXPOSURE_SECONDS = 30.0
 COLOUR_TERM = (-0.06, 0.09)
 
 
-def identifiers(shots: Shots) -> Columns:
-    """pid, nid, rcid, field, fid, jd and the program, of each shot's exposure."""
-    e, source = shots.exposures, shots.sources
+def identifiers(obs: Observations) -> Columns:
+    """pid, nid, rcid, field, fid, jd and the program, of each observation's exposure."""
+    e, source = obs.exposures, obs.sources
     return {
         "jd": np.round(e.jd, 7), "fid": e.band, "pid": processing_ids(e.jd, source.channel),
-        "programpi": np.full(len(shots), PUBLIC_INVESTIGATOR), "programid": np.ones(len(shots), dtype=np.int64),
+        "programpi": np.full(len(obs), PUBLIC_INVESTIGATOR), "programid": np.ones(len(obs), dtype=np.int64),
         "nid": e.night, "rcid": source.channel, "field": fields().number[source.field],
     }  # fmt: skip
 
 
-def zero_points(dice: Dice, shots: Shots) -> Columns:
+def zero_points(random: KeyedRandom, obs: Observations) -> Columns:
     """Photometric calibration of the science image, as carried by detections, limits and forced photometry alike."""
-    e = shots.exposures
-    keys = (e.field, e.night, e.band, shots.sources.channel)
+    e = obs.exposures
+    keys = (e.field, e.night, e.band, obs.sources.channel)
     clouded = np.clip(26.2 - e.zero_point, 0.0, 3.0)
-    unc = 8e-6 * np.exp(0.5 * dice.normal("zero point error", *keys) + 0.8 * clouded)
-    term = np.take(COLOUR_TERM, e.band - 1) + 0.022 * dice.normal("colour term", *keys)
-    scatter = 0.036 * np.exp(0.25 * dice.normal("calibration scatter", *keys) + 0.25 * clouded)
+    unc = 8e-6 * np.exp(0.5 * random.normal("zero point error", *keys) + 0.8 * clouded)
+    term = np.take(COLOUR_TERM, e.band - 1) + 0.022 * random.normal("colour term", *keys)
+    scatter = 0.036 * np.exp(0.25 * random.normal("calibration scatter", *keys) + 0.25 * clouded)
     return {
         "magzpsci": e.zero_point, "magzpsciunc": unc, "magzpscirms": scatter,
-        "clrcoeff": term, "clrcounc": 1.6 * unc, "exptime": np.full(len(shots), EXPOSURE_SECONDS),
+        "clrcoeff": term, "clrcounc": 1.6 * unc, "exptime": np.full(len(obs), EXPOSURE_SECONDS),
     }  # fmt: skip
 
 
-def calibrators(dice: Dice, shots: Shots, unc: Floats) -> Columns:
+def calibrators(random: KeyedRandom, obs: Observations, unc: Floats) -> Columns:
     """The Pan-STARRS 1 stars behind the calibration."""
-    e, crowd = shots.exposures, shots.sources.crowd
-    keys = (e.field, e.night, e.band, shots.sources.channel)
+    e, crowd = obs.exposures, obs.sources.crowd
+    keys = (e.field, e.night, e.band, obs.sources.channel)
     clouded = np.clip(26.2 - e.zero_point, 0.0, 3.0)
-    matches = 330.0 * (crowd / 0.0018) ** 0.8 * np.exp(0.3 * dice.normal("calibrators", *keys) - 0.7 * clouded)
+    matches = 330.0 * (crowd / 0.0018) ** 0.8 * np.exp(0.3 * random.normal("calibrators", *keys) - 0.7 * clouded)
     return {
         "nmatches": np.clip(matches, 30, 2000).astype(np.int64),
-        "zpclrcov": -1.3 * unc, "zpmed": np.round(e.zero_point - 0.04 * dice.normal("zpmed", *keys), 3),
-        "clrmed": np.round(0.62 + 0.09 * dice.normal("clrmed", *keys), 3),
-        "clrrms": np.round(0.24 + 0.03 * dice.normal("clrrms", *keys), 6),
+        "zpclrcov": -1.3 * unc, "zpmed": np.round(e.zero_point - 0.04 * random.normal("zpmed", *keys), 3),
+        "clrmed": np.round(0.62 + 0.09 * random.normal("clrmed", *keys), 3),
+        "clrrms": np.round(0.24 + 0.03 * random.normal("clrrms", *keys), 6),
     }  # fmt: skip
 
 
@@ -159,9 +159,9 @@ def edge_distance(column: Floats, row: Floats) -> Floats:
     return result
 
 
-def reference_columns(shots: Shots) -> Columns:
+def reference_columns(obs: Observations) -> Columns:
     """The reference image: number, first and last exposure, frames."""
-    r = shots.references
+    r = obs.references
     columns: dict[str, Ints | Floats] = {
         "rfid": r.number, "jdstartref": r.first_jd, "jdendref": r.last_jd, "nframesref": r.frames,
     }  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from train.simulation.images.observation import Shots
+from train.simulation.images.observation import Observations
 from train.simulation.images.scene import Points, axis, render_points
 from train.simulation.images.subtraction import science_spread
 from train.simulation.random import Floats, Ints, Pixels
@@ -49,26 +49,26 @@ def robust_sigma(images: Pixels) -> Floats:
     return sigma
 
 
-def _profile(shots: Shots) -> Floats:
+def _profile(obs: Observations) -> Floats:
     """The exposure's point-spread function of unit flux at each source's place, (n, 13, 13)."""
-    fx, fy = (fraction[:, None] for fraction in shots.fraction)
+    fx, fy = (fraction[:, None] for fraction in obs.fraction)
     one, none = np.ones_like(fx), np.zeros_like(fx)
-    return render_points(Points(fx, fy, one, none, none), science_spread(shots), FIT_SIDE).astype(np.float64)
+    return render_points(Points(fx, fy, one, none, none), science_spread(obs), FIT_SIDE).astype(np.float64)
 
 
-def _aperture(images: Pixels, shots: Shots, radius: float) -> Floats:
+def _aperture(images: Pixels, obs: Observations, radius: float) -> Floats:
     side = 2 * int(radius) + 3
-    fx, fy = shots.fraction
+    fx, fy = obs.fraction
     grid = axis(side)
     away = np.hypot(grid[None, None, :] - fx[:, None, None], grid[None, :, None] - fy[:, None, None])
     total: Floats = (_middle(images, side) * np.clip(radius + 0.5 - away, 0.0, 1.0)).sum(axis=(1, 2))
     return total
 
 
-def _moments(images: Pixels, shots: Shots) -> tuple[Floats, Floats]:
+def _moments(images: Pixels, obs: Observations) -> tuple[Floats, Floats]:
     """RMS (major, minor) axis lengths under a Gaussian window, as SExtractor's windowed profile, in pixels."""
     core = _middle(images, 9)
-    fx, fy = shots.fraction
+    fx, fy = obs.fraction
     x = axis(9)[None, None, :] - fx[:, None, None]
     y = axis(9)[None, :, None] - fy[:, None, None]
     weight = core * np.exp(-(x**2 + y**2) / (2.0 * MOMENT_SIGMA**2))
@@ -96,23 +96,23 @@ def _core_counts(images: Pixels) -> tuple[Ints, Floats]:
     return negatives.astype(np.int64), ratio
 
 
-def measure(images: Pixels, shots: Shots) -> Measurement:
+def measure(images: Pixels, obs: Observations) -> Measurement:
     """Measure difference images (n, side, side), 21 pixels or more, turned so that sources are positive, unmasked."""
     noise = robust_sigma(images)
     sky = np.median(_middle(images, min(SKY_SIDE, images.shape[-1])), axis=(1, 2))
     level = images - sky.astype(np.float32)[:, None, None]
-    profile, core = _profile(shots), _middle(level, FIT_SIDE)
+    profile, core = _profile(obs), _middle(level, FIT_SIDE)
     power = np.sum(profile**2, axis=(1, 2))
     flux = np.sum(profile * core, axis=(1, 2)) / power
     misfit = (core - flux[:, None, None] * profile)[:, 2:11, 2:11]
     chi = np.sum(misfit**2, axis=(1, 2)) / noise**2 / 80.0
-    flux = np.maximum(flux, DETECTED * shots.exposures.flux_error(np.zeros_like(flux)))
-    major, minor = _moments(level, shots)
+    flux = np.maximum(flux, DETECTED * obs.exposures.flux_error(np.zeros_like(flux)))
+    major, minor = _moments(level, obs)
     negatives, ratio = _core_counts(level)
     return Measurement(
-        flux=flux, error=shots.exposures.flux_error(flux), chi=chi,
-        aperture=np.maximum(_aperture(level, shots, APERTURE_RADIUS), noise),
-        big_aperture=np.maximum(_aperture(level, shots, BIG_APERTURE_RADIUS), noise),
+        flux=flux, error=obs.exposures.flux_error(flux), chi=chi,
+        aperture=np.maximum(_aperture(level, obs, APERTURE_RADIUS), noise),
+        big_aperture=np.maximum(_aperture(level, obs, BIG_APERTURE_RADIUS), noise),
         sky=sky, noise=noise, fwhm=_width(level, flux, major, minor), major=major, minor=minor,
         negatives=negatives, sum_ratio=ratio,
         peak_ratio=_middle(level, 3).max(axis=(1, 2)) / noise,

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from train.data.alert_table import AlertTable
 from train.simulation.datasets.sample import alert_features, raw_images, sample_alerts
-from train.simulation.images.stamps import generators, sight
+from train.simulation.images.stamps import draw_alert_stamps, generators
 from train.simulation.nights.plan import concatenate_plans
-from train.simulation.random import Dice, Floats, Ints, Pixels
+from train.simulation.random import Floats, Ints, KeyedRandom, Pixels
 from train.simulation.sources.source import LABELS
 
 CHANNELS = ("science", "template", "difference")
@@ -42,20 +42,20 @@ def observed(table: AlertTable) -> Gallery:
 
 def simulated(seed: int, counts: dict[str, int]) -> Gallery:
     """As many simulated alerts of each class as asked for, each of another object."""
-    dice = Dice(seed)
-    plan = concatenate_plans([sample_alerts(dice, label, count) for label, count in counts.items() if count])
+    random = KeyedRandom(seed)
+    plan = concatenate_plans([sample_alerts(random, label, count) for label, count in counts.items() if count])
     stamps, fields = [], []
     for start in range(0, len(plan), CHUNK):
         part = plan.take(slice(start, start + CHUNK))
-        seen = sight(dice, part, generators(seed, part))
+        seen = draw_alert_stamps(random, part, generators(seed, part))
         stamps.append(raw_images(seen))
-        fields.append(alert_features(dice, part, seen))
+        fields.append(alert_features(random, part, seen))
     names = np.array([f"simulated {row}" for row in range(len(plan))])
     return Gallery(np.concatenate(stamps), plan.label, names, np.concatenate(fields))
 
 
 def crude(seed: int, label: Ints) -> Gallery:
-    """The control that a judge must see through: round Gaussian blobs on white noise, one for each label given."""
+    """The control that a discriminator must tell from real stamps: round Gaussian blobs on white noise, one a label."""
     rng = np.random.default_rng(seed)
     count, grid = len(label), np.arange(63) - 31.0
     away2 = grid[None, :] ** 2 + grid[:, None] ** 2

@@ -1,4 +1,4 @@
-"""A small convolutional network, fixed once, that judges stamps: real from simulated, and class from class."""
+"""A small convolutional network, fixed once, that tells stamps apart: real from simulated, and class from class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class DiscriminatorTraining:
     decay: float = 1e-2
 
 
-def build_judge(classes: int) -> nn.Sequential:
+def build_discriminator(classes: int) -> nn.Sequential:
     """(N, 3, S, S) → (N, classes), any S of 21 or more: three strided convolutions and a mean over what is left."""
     layers: list[nn.Module] = []
     incoming = 3
@@ -41,22 +41,24 @@ def build_judge(classes: int) -> nn.Sequential:
     )
 
 
-def fit(images: Pixels, labels: Ints, classes: int, training: DiscriminatorTraining, seed: int) -> nn.Sequential:
-    """Train a judge on images (N, 3, S, S) in [0, 1], classes weighted to count alike, views turned at random."""
+def fit_discriminator(
+    images: Pixels, labels: Ints, classes: int, training: DiscriminatorTraining, seed: int
+) -> nn.Sequential:
+    """Train a discriminator on images (N, 3, S, S) in [0, 1], classes weighted to count alike, in random views."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    judge = build_judge(classes)
+    discriminator = build_discriminator(classes)
     pixels, target = torch.from_numpy(images), torch.from_numpy(labels)
     weight = len(labels) / (classes * torch.bincount(target, minlength=classes).clamp(min=1)).float()
-    optimiser = torch.optim.AdamW(judge.parameters(), training.rate, weight_decay=training.decay)
+    optimiser = torch.optim.AdamW(discriminator.parameters(), training.rate, weight_decay=training.decay)
     steps = training.epochs * (len(labels) // training.batch + int(len(labels) % training.batch > 1))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
 
     def step(rows: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(judge(random_views(pixels[rows], generator)), target[rows], weight)
+        return F.cross_entropy(discriminator(random_views(pixels[rows], generator)), target[rows], weight)
 
     fit_steps(step, _shuffled(len(labels), training, generator), optimiser, schedule)
-    return judge.eval()
+    return discriminator.eval()
 
 
 def _shuffled(count: int, training: DiscriminatorTraining, generator: torch.Generator) -> Iterator[torch.Tensor]:
@@ -68,11 +70,11 @@ def _shuffled(count: int, training: DiscriminatorTraining, generator: torch.Gene
 
 
 @torch.inference_mode()
-def predict(judge: nn.Sequential, images: Pixels) -> Floats:
+def class_probabilities(discriminator: nn.Sequential, images: Pixels) -> Floats:
     """Probabilities (N, classes), the mean of an image's four rotations."""
     parts = []
     for batch in torch.from_numpy(images).split(256):
-        views = [F.softmax(judge(torch.rot90(batch, turn, (2, 3))), dim=1) for turn in range(4)]
+        views = [F.softmax(discriminator(torch.rot90(batch, turn, (2, 3))), dim=1) for turn in range(4)]
         parts.append(torch.stack(views).mean(dim=0))
     return torch.cat(parts).numpy()
 
@@ -80,10 +82,10 @@ def predict(judge: nn.Sequential, images: Pixels) -> Floats:
 def out_of_fold(
     images: Pixels, labels: Ints, groups: NDArray[np.str_], classes: int, training: DiscriminatorTraining, seed: int
 ) -> Ints:
-    """The class predicted for each image by a judge that saw no image of its group (5-fold, stratified)."""
+    """The class predicted for each image by a discriminator that saw no image of its group (5-fold, stratified)."""
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     predicted = np.empty(len(labels), dtype=np.int64)
     for train, test in folds.split(labels, labels, groups):
-        judge = fit(images[train], labels[train], classes, training, seed)
-        predicted[test] = predict(judge, images[test]).argmax(axis=1)
+        discriminator = fit_discriminator(images[train], labels[train], classes, training, seed)
+        predicted[test] = class_probabilities(discriminator, images[test]).argmax(axis=1)
     return predicted

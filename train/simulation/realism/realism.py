@@ -22,13 +22,18 @@ from train.simulation.nights.sink import TarSink
 from train.simulation.random import Floats, Ints, Pixels
 from train.simulation.realism import report
 from train.simulation.realism.comparison import Gallery, crude, distance, observed, pixel_statistics, simulated
-from train.simulation.realism.discriminator import DiscriminatorTraining, fit, out_of_fold, predict
+from train.simulation.realism.discriminator import (
+    DiscriminatorTraining,
+    class_probabilities,
+    fit_discriminator,
+    out_of_fold,
+)
 from train.simulation.sources.source import LABELS
 from train.simulation.survey import QUADRANT_COLUMNS, QUADRANT_ROWS
 
 CUT_SIDE = 21
 NIGHT, NIGHT_ALERTS = date(2026, 1, 1), 600
-MIN_ALERTS = 20  # a class with fewer real alerts is not judged: five folds of less than four tell nothing
+MIN_ALERTS = 20  # a class with fewer real alerts is left out: five folds of less than four say nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,8 @@ def central(stamps: Pixels, side: int) -> Pixels:
     return normalise(stamps[:, :, start : start + side, start : start + side])
 
 
-def told_apart(real: Gallery, other: Gallery, training: DiscriminatorTraining, seed: int) -> float:
-    """Accuracy of a judge at telling real stamps from others, out of fold by object; 0.5 is what guessing gives."""
+def discriminability(real: Gallery, other: Gallery, training: DiscriminatorTraining, seed: int) -> float:
+    """Accuracy of a discriminator on real stamps against others, out of fold by object; 0.5 is what guessing gives."""
     images = np.concatenate([central(real.stamps, STAMP_SIDE), central(other.stamps, STAMP_SIDE)])
     truth = np.r_[np.zeros(len(real.label), np.int64), np.ones(len(other.label), np.int64)]
     groups = np.concatenate([real.group, other.group])
@@ -62,11 +67,11 @@ def _macro_f1(truth: Ints, predicted: Ints) -> tuple[float, list[float]]:
 
 
 def transfer(real: Gallery, effort: Effort, seed: int) -> dict[str, Any]:
-    """Macro-F1 on real alerts of a judge taught by simulated ones alone, and of one taught by real ones."""
+    """Macro-F1 on real alerts of a discriminator trained on simulated ones alone, and of one trained on real ones."""
     images = central(real.stamps, CUT_SIDE)
     made = simulated(seed, dict.fromkeys(LABELS, effort.train))
-    judge = fit(central(made.stamps, CUT_SIDE), made.label, len(LABELS), effort.classes, seed)
-    from_sim = _macro_f1(real.label, predict(judge, images).argmax(axis=1))
+    discriminator = fit_discriminator(central(made.stamps, CUT_SIDE), made.label, len(LABELS), effort.classes, seed)
+    from_sim = _macro_f1(real.label, class_probabilities(discriminator, images).argmax(axis=1))
     from_real = _macro_f1(real.label, out_of_fold(images, real.label, real.group, len(LABELS), effort.real, seed))
     return {
         "learnt from": {"simulated": from_sim[0], "real (5-fold by object)": from_real[0]},
@@ -79,7 +84,7 @@ def transfer(real: Gallery, effort: Effort, seed: int) -> dict[str, Any]:
 def forest_auc(real: Gallery, made: Gallery) -> float:
     """Area under the curve of a random forest that tells the two apart by their pixel statistics, out of bag.
 
-    It sees levels in DN, which the network's scaled stamps hide: the harsher judge of the two.
+    It sees levels in DN, which the network's scaled stamps hide: the harsher of the two.
     """
     tables = [np.stack(list(pixel_statistics(one.stamps).values()), axis=1) for one in (real, made)]
     truth = np.r_[np.zeros(len(real.label)), np.ones(len(made.label))]
@@ -104,7 +109,7 @@ def distances(real: Gallery, made: Gallery) -> dict[str, dict[str, float]]:
 
 
 def apart_by_class(real: Gallery, made: Gallery, effort: Effort, seed: int) -> dict[str, dict[str, float]]:
-    """By class: accuracy at telling real from simulated stamps, and from the crude control, and the alerts judged."""
+    """By class: accuracy at telling real from simulated stamps, and from the crude control, and how many alerts."""
     out: dict[str, dict[str, float]] = {}
     for code, label in enumerate(LABELS):
         mine, theirs = real.of(code), made.of(code)
@@ -113,8 +118,8 @@ def apart_by_class(real: Gallery, made: Gallery, effort: Effort, seed: int) -> d
         control = crude(seed, mine.label)
         out[label] = {
             "alerts": len(mine.label),
-            "simulated": round(told_apart(mine, theirs, effort.apart, seed), 3),
-            "control": round(told_apart(mine, control, effort.apart, seed), 3),
+            "simulated": round(discriminability(mine, theirs, effort.apart, seed), 3),
+            "control": round(discriminability(mine, control, effort.apart, seed), 3),
             "forest AUC": round(forest_auc(mine, theirs), 3),
         }
     return out
@@ -160,7 +165,7 @@ def _at_border(example: Example) -> bool:
 
 
 def assess(archives: Sequence[Path], labels_path: Path, out: Path, effort: Effort, seed: int) -> dict[str, Any]:
-    """Compare, judge, and write the report into `out`; returns its numbers.
+    """Compare, discriminator, and write the report into `out`; returns its numbers.
 
     Raises ValueError or ArchiveError for archives or labels that cannot be used.
     """
@@ -170,7 +175,7 @@ def assess(archives: Sequence[Path], labels_path: Path, out: Path, effort: Effor
     made = matched(real, seed)
     rates = [_rates(examples), _rates(night)]
     numbers: dict[str, Any] = {
-        "told apart": apart_by_class(real, made, effort, seed),
+        "discriminability": apart_by_class(real, made, effort, seed),
         "transfer": transfer(real, effort, seed),
         "rates": {name: [one[name] for one in rates] for name in rates[0]},
         "distances": distances(real, made),

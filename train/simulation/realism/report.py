@@ -111,7 +111,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def realism_page(numbers: dict[str, Any]) -> str:
     """The report as Markdown."""
     columns = ("alerts", "simulated", "control", "forest AUC")
-    told = [[label, *(found[name] for name in columns)] for label, found in numbers["told apart"].items()]
+    accuracies = [[label, *(found[name] for name in columns)] for label, found in numbers["discriminability"].items()]
     learnt = numbers["transfer"]["learnt from"]
     by_class = numbers["transfer"]["by class"]
     scores = [[who, f"{learnt[who]:.3f}", *by_class[who]] for who in learnt]
@@ -124,7 +124,7 @@ def realism_page(numbers: dict[str, Any]) -> str:
     return "\n\n".join([
         "# How real the simulated alerts are",
         "Accuracy of a fixed small network at telling stamps apart, 63×63, out of fold by object (0.5 is guessing):",
-        _table(["class", "real alerts", "real or simulated", "real or control", "forest on statistics, AUC"], told),
+        _table(["class", "real alerts", "real or simulated", "real or control", "forest, AUC"], accuracies),
         "Macro-F1 on the real labelled alerts, image only, 21×21:",
         _table(["learnt from", "macro-F1", *LABELS], scores),
         "Rates and sizes:", _table(["", "real", "simulated"], rates),

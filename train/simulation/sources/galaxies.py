@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.simulation.random import Dice, Floats, Ints
+from train.simulation.random import Floats, Ints, KeyedRandom
 from train.simulation.sources.source import Sources, assemble, flux_of, place_sources, uniform_weights
 from train.simulation.survey import NIGHT_ZERO_JD, fields
 
@@ -28,27 +28,29 @@ class GalaxyShape:
     angle: Floats
 
 
-def galaxy_shape(dice: Dice, name: str, magnitude: Floats, key: Ints, cycle: Ints) -> GalaxyShape:
+def galaxy_shape(random: KeyedRandom, name: str, magnitude: Floats, key: Ints, cycle: Ints) -> GalaxyShape:
     """Draw the shape of galaxies of a given apparent magnitude.
 
     Sizes follow Shen et al. (2003) in slope: brighter galaxies on the sky are larger, 0.13 dex a magnitude.
     """
-    early = dice.uniform(f"{name} early", key, cycle) < EARLY_SHARE
-    spread = np.exp(0.4 * dice.normal(f"{name} size", key, cycle))
+    early = random.uniform(f"{name} early", key, cycle) < EARLY_SHARE
+    spread = np.exp(0.4 * random.normal(f"{name} size", key, cycle))
     radius = 2.3 * 10.0 ** (-0.13 * (magnitude - 19.0)) * spread
-    thin = dice.between(0.22, 1.0, f"{name} axis ratio", key, cycle)
+    thin = random.between(0.22, 1.0, f"{name} axis ratio", key, cycle)
     return GalaxyShape(
         radius=np.clip(radius, MIN_RADIUS, MAX_RADIUS),
         index=np.where(early, 4.0, 1.0),
         axis_ratio=np.where(early, 0.55 + 0.45 * thin, thin),
-        angle=dice.between(0.0, np.pi, f"{name} angle", key, cycle),
+        angle=random.between(0.0, np.pi, f"{name} angle", key, cycle),
     )
 
 
-def offset_from_host(dice: Dice, name: str, host: GalaxyShape, key: Ints, cycle: Ints) -> tuple[Floats, Floats]:
+def offset_from_host(
+    random: KeyedRandom, name: str, host: GalaxyShape, key: Ints, cycle: Ints
+) -> tuple[Floats, Floats]:
     """Pixels from a source to its host's centre: sources follow the disc's light, projected on its ellipse."""
-    distance = 0.75 * host.radius * np.sqrt(-2.0 * np.log(dice.uniform(f"{name} offset", key, cycle)))
-    around = dice.between(0.0, 2.0 * np.pi, f"{name} offset angle", key, cycle)
+    distance = 0.75 * host.radius * np.sqrt(-2.0 * np.log(random.uniform(f"{name} offset", key, cycle)))
+    around = random.between(0.0, 2.0 * np.pi, f"{name} offset angle", key, cycle)
     along, across = distance * np.cos(around), distance * np.sin(around) * host.axis_ratio
     cosine, sine = np.cos(host.angle), np.sin(host.angle)
     return along * cosine - across * sine, along * sine + across * cosine
@@ -72,21 +74,21 @@ def supernova_cycles(night: int) -> tuple[int, ...]:
     return tuple(range(int(first), int(last) + 1))
 
 
-def draw_supernovae(dice: Dice, key: Ints, cycle: Ints) -> Sources:
+def draw_supernovae(random: KeyedRandom, key: Ints, cycle: Ints) -> Sources:
     """The supernovae of sites `key` in stretches `cycle`."""
-    kind = dice.choice(SUPERNOVA_SHARES, "sn type", key, cycle)
+    kind = random.choice(SUPERNOVA_SHARES, "sn type", key, cycle)
     # Euclidean counts: N(<m) goes as 10^(0.6 m)
-    peak = np.maximum(FAINTEST_PEAK + np.log10(dice.uniform("sn peak", key, cycle)) / 0.6, BRIGHTEST_PEAK)
+    peak = np.maximum(FAINTEST_PEAK + np.log10(random.uniform("sn peak", key, cycle)) / 0.6, BRIGHTEST_PEAK)
     redshift = 70.0 / 299_792.0 * 10.0 ** ((peak - ABSOLUTE_PEAK[kind] - 25.0) / 5.0)
-    galaxy = peak + 0.2 + 1.3 * dice.normal("sn host", key, cycle)
-    outline = galaxy_shape(dice, "sn host", galaxy, key, cycle)
-    dx, dy = offset_from_host(dice, "sn", outline, key, cycle)
-    red = dice.between(0.4, 0.95, "sn host colour", key, cycle)
+    galaxy = peak + 0.2 + 1.3 * random.normal("sn host", key, cycle)
+    outline = galaxy_shape(random, "sn host", galaxy, key, cycle)
+    dx, dy = offset_from_host(random, "sn", outline, key, cycle)
+    red = random.between(0.4, 0.95, "sn host colour", key, cycle)
     return assemble(
-        "SN", key, cycle, place_sources(dice, "sn", uniform_weights(), key, cycle),
+        "SN", key, cycle, place_sources(random, "sn", uniform_weights(), key, cycle),
         subclass=kind, amplitude=peak, redshift=redshift,
-        epoch=NIGHT_ZERO_JD + CYCLE_DAYS * (cycle + dice.uniform("sn epoch", key, cycle)),
-        period=np.exp(0.12 * dice.normal("sn stretch", key, cycle)) * (1.0 + redshift),
+        epoch=NIGHT_ZERO_JD + CYCLE_DAYS * (cycle + random.uniform("sn epoch", key, cycle)),
+        period=np.exp(0.12 * random.normal("sn stretch", key, cycle)) * (1.0 + redshift),
         host_g=galaxy + red, host_r=galaxy,
         host_radius=outline.radius, host_index=outline.index,
         host_axis_ratio=outline.axis_ratio, host_angle=outline.angle,
@@ -106,9 +108,9 @@ def _light_curve(kind: Ints, red: Ints, days: Floats) -> Floats:
     return np.where(plateau, held, curve / top + bump)
 
 
-def supernova_flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:
+def supernova_flux(random: KeyedRandom, sources: Sources, jd: Floats, band: Ints) -> Floats:
     """Flux at zero point 26 at each row's date and filter."""
-    del dice  # all is in the columns
+    del random  # all is in the columns
     days = (jd - sources.epoch) / sources.period
     red = (band == 2).astype(np.int64)
     fading = 0.02 * np.maximum(days, 0.0) * (1 - red)  # g falls faster as the ejecta cool
@@ -124,37 +126,37 @@ DAMPING_DAYS = np.array([300.0, 90.0, 180.0])
 HOST_EXCESS = np.array([2.6, 1.8, -0.2])
 
 
-def draw_nuclei(dice: Dice, key: Ints, cycle: Ints) -> Sources:
+def draw_nuclei(random: KeyedRandom, key: Ints, cycle: Ints) -> Sources:
     """The nuclei `key`; `cycle` is 0."""
-    kind = dice.choice(NUCLEUS_SHARES, "agn type", key)
-    mean = np.maximum(20.1 + np.log10(dice.uniform("agn magnitude", key)) / 0.42, 14.8)
-    galaxy = mean + HOST_EXCESS[kind] + 0.7 * dice.normal("agn host", key)
-    outline = galaxy_shape(dice, "agn host", galaxy, key, cycle)
+    kind = random.choice(NUCLEUS_SHARES, "agn type", key)
+    mean = np.maximum(20.1 + np.log10(random.uniform("agn magnitude", key)) / 0.42, 14.8)
+    galaxy = mean + HOST_EXCESS[kind] + 0.7 * random.normal("agn host", key)
+    outline = galaxy_shape(random, "agn host", galaxy, key, cycle)
     clear = np.abs(fields().galactic_latitude) / 90.0 + 0.15  # the plane's dust hides them
-    colour = dice.between(0.25, 0.9, "agn colour", key)
+    colour = random.between(0.25, 0.9, "agn colour", key)
     return assemble(
-        "AGN", key, cycle, place_sources(dice, "agn", clear, key, cycle),
+        "AGN", key, cycle, place_sources(random, "agn", clear, key, cycle),
         subclass=kind, mean_g=mean + colour, mean_r=mean,
-        amplitude=SIGMA[kind] * np.exp(0.35 * dice.normal("agn sigma", key)),
-        period=DAMPING_DAYS[kind] * np.exp(0.6 * dice.normal("agn damping", key)),
-        redshift=0.02 + 0.35 * -np.log(dice.uniform("agn redshift", key)),
+        amplitude=SIGMA[kind] * np.exp(0.35 * random.normal("agn sigma", key)),
+        period=DAMPING_DAYS[kind] * np.exp(0.6 * random.normal("agn damping", key)),
+        redshift=0.02 + 0.35 * -np.log(random.uniform("agn redshift", key)),
         host_g=galaxy + 0.75, host_r=galaxy,
         host_radius=outline.radius, host_index=outline.index,
         host_axis_ratio=outline.axis_ratio, host_angle=outline.angle,
     )  # fmt: skip
 
 
-def damped_walk(dice: Dice, key: Ints, damping: Floats, jd: Floats) -> Floats:
+def damped_walk(random: KeyedRandom, key: Ints, damping: Floats, jd: Floats) -> Floats:
     """The damped random walk of unit variance of each row's object at each row's date, shape (n,)."""
     mode = np.arange(MODES)
-    frequency = np.tan(np.pi * (dice.uniform("agn frequency", key[:, None], mode) - 0.5)) / damping[:, None]
-    phase = 2.0 * np.pi * dice.uniform("agn phase", key[:, None], mode)
+    frequency = np.tan(np.pi * (random.uniform("agn frequency", key[:, None], mode) - 0.5)) / damping[:, None]
+    phase = 2.0 * np.pi * random.uniform("agn phase", key[:, None], mode)
     total: Floats = np.cos(frequency * (jd - 2_458_000.0)[:, None] + phase).sum(axis=1)
     scaled: Floats = np.sqrt(2.0 / MODES) * total
     return scaled
 
 
-def nucleus_flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:
+def nucleus_flux(random: KeyedRandom, sources: Sources, jd: Floats, band: Ints) -> Floats:
     """Flux of the nucleus, its galaxy left out, at zero point 26."""
     swing = np.where(band == 1, 1.0, 0.92) * sources.amplitude  # bluer when brighter
-    return flux_of(sources.mean(band) + swing * damped_walk(dice, sources.key, sources.period, jd))
+    return flux_of(sources.mean(band) + swing * damped_walk(random, sources.key, sources.period, jd))

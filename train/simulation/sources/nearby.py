@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from train.simulation.random import Dice, Floats, Ints
+from train.simulation.random import Floats, Ints, KeyedRandom
 from train.simulation.sources.source import BORDER_PIXELS, Sources, assemble, flux_of, place_sources
 from train.simulation.survey import NIGHT_ZERO_JD, PIXEL_DEG, QUADRANT_COLUMNS, QUADRANT_ROWS, fields, position
 
@@ -26,19 +26,19 @@ def _within(bounds: Floats, share: Floats) -> Floats:
     return bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) * share
 
 
-def draw_variables(dice: Dice, key: Ints, cycle: Ints) -> Sources:
+def draw_variables(random: KeyedRandom, key: Ints, cycle: Ints) -> Sources:
     """The stars `key`; `cycle` is 0."""
-    kind = dice.choice(VARIABLE_SHARES, "vs type", key)
-    mean = _within(MEAN_MAGNITUDE[kind], dice.uniform("vs magnitude", key) ** 0.9)
-    colour = STAR_COLOUR[kind] + 0.15 * dice.normal("vs colour", key)
+    kind = random.choice(VARIABLE_SHARES, "vs type", key)
+    mean = _within(MEAN_MAGNITUDE[kind], random.uniform("vs magnitude", key) ** 0.9)
+    colour = STAR_COLOUR[kind] + 0.15 * random.normal("vs colour", key)
     plane = 0.35 + np.exp(-np.abs(fields().galactic_latitude) / 14.0)
     return assemble(
-        "VS", key, cycle, place_sources(dice, "vs", plane, key, cycle),
+        "VS", key, cycle, place_sources(random, "vs", plane, key, cycle),
         subclass=kind, mean_g=mean + colour, mean_r=mean,
-        period=10.0 ** _within(LOG_PERIOD[kind], dice.uniform("vs period", key)),
-        amplitude=_within(AMPLITUDE[kind], dice.uniform("vs amplitude", key)),
-        epoch=dice.uniform("vs phase", key),
-        width=dice.between(0.04, 0.12, "vs eclipse width", key),
+        period=10.0 ** _within(LOG_PERIOD[kind], random.uniform("vs period", key)),
+        amplitude=_within(AMPLITUDE[kind], random.uniform("vs amplitude", key)),
+        epoch=random.uniform("vs phase", key),
+        width=random.between(0.04, 0.12, "vs eclipse width", key),
     )  # fmt: skip
 
 
@@ -68,9 +68,9 @@ def _departure(kind: Ints, phase: Floats, period: Floats, width: Floats) -> Floa
     return np.select(choices, shapes, default=wave + 0.08 * np.cos(4.0 * np.pi * phase))
 
 
-def variable_flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:
+def variable_flux(random: KeyedRandom, sources: Sources, jd: Floats, band: Ints) -> Floats:
     """Flux of the star at zero point 26."""
-    del dice  # all is in the columns
+    del random  # all is in the columns
     phase = ((jd - 2_458_000.0) / sources.period + sources.epoch) % 1.0
     swing = sources.amplitude * np.where(band == 1, 1.0, RED_AMPLITUDE[sources.subclass])
     departure = _departure(sources.subclass, phase, sources.period, sources.width)
@@ -96,19 +96,19 @@ def _clamp(pixel: Floats, size: int) -> Floats:
     return np.clip(pixel, BORDER_PIXELS, size - BORDER_PIXELS)
 
 
-def draw_asteroids(dice: Dice, key: Ints, cycle: Ints) -> Sources:
+def draw_asteroids(random: KeyedRandom, key: Ints, cycle: Ints) -> Sources:
     """The bodies `key` on the exposures `cycle`; `period` is the rate in pixels an hour, `epoch` its direction."""
     night, red = cycle // 2, cycle % 2
     near_ecliptic = np.exp(-np.abs(fields().ecliptic_latitude) / 9.0) + 0.01
-    where = place_sources(dice, "asteroid", near_ecliptic, key, night, night // STAY_NIGHTS)
-    kind = dice.choice(ASTEROID_SHARES, "asteroid type", key)
-    rate = ARCSEC_AN_HOUR[kind] / PIXEL_ARCSEC * np.exp(0.3 * dice.normal("asteroid rate", key, night))
-    heading = dice.between(0.0, 2.0 * np.pi, "asteroid heading", key)
+    where = place_sources(random, "asteroid", near_ecliptic, key, night, night // STAY_NIGHTS)
+    kind = random.choice(ASTEROID_SHARES, "asteroid type", key)
+    rate = ARCSEC_AN_HOUR[kind] / PIXEL_ARCSEC * np.exp(0.3 * random.normal("asteroid rate", key, night))
+    heading = random.between(0.0, 2.0 * np.pi, "asteroid heading", key)
     column = _clamp(where.column + red * PAIR_HOURS * rate * np.cos(heading), QUADRANT_COLUMNS)
     row = _clamp(where.row + red * PAIR_HOURS * rate * np.sin(heading), QUADRANT_ROWS)
     ra, dec = position(where.field, where.channel, column, row)
-    size = np.maximum(FAINTEST + np.log10(dice.uniform("asteroid magnitude", key)) / 0.37, BRIGHTEST)
-    spin = 0.15 * dice.normal("asteroid spin", key, cycle)
+    size = np.maximum(FAINTEST + np.log10(random.uniform("asteroid magnitude", key)) / 0.37, BRIGHTEST)
+    spin = 0.15 * random.normal("asteroid spin", key, cycle)
     return assemble(
         "asteroid", key, cycle, replace(where, column=column, row=row, ra=ra, dec=dec),
         subclass=kind, period=rate, epoch=heading, amplitude=size + spin,
@@ -120,9 +120,9 @@ def trail_pixels(sources: Sources) -> Floats:
     return sources.period * EXPOSURE_HOURS
 
 
-def asteroid_flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:
+def asteroid_flux(random: KeyedRandom, sources: Sources, jd: Floats, band: Ints) -> Floats:
     """Flux at zero point 26 where the row is the body's own exposure, else 0."""
-    del dice  # all is in the columns
+    del random  # all is in the columns
     night = np.floor(jd - NIGHT_ZERO_JD).astype(np.int64)
     own = sources.cycle == asteroid_cycle(night, band)
     return np.where(own, flux_of(sources.amplitude + ASTEROID_COLOUR * (band == 1)), 0.0)

@@ -4,40 +4,40 @@ from collections.abc import Callable
 
 import numpy as np
 
-from train.simulation.random import Dice, Floats, Ints
+from train.simulation.random import Floats, Ints, KeyedRandom
 from train.simulation.sources import artefact
 from train.simulation.sources.galaxies import draw_nuclei, draw_supernovae, nucleus_flux, supernova_flux
 from train.simulation.sources.nearby import asteroid_flux, draw_asteroids, draw_variables, variable_flux
 from train.simulation.sources.source import LABELS, Sources, concatenate_sources, flux_of
 
-DRAWERS: dict[str, Callable[[Dice, Ints, Ints], Sources]] = {
+DRAWERS: dict[str, Callable[[KeyedRandom, Ints, Ints], Sources]] = {
     "AGN": draw_nuclei, "SN": draw_supernovae, "VS": draw_variables,
     "asteroid": draw_asteroids, "bogus": artefact.draw_artefacts,
 }  # fmt: skip
-CURVES: dict[str, Callable[[Dice, Sources, Floats, Ints], Floats]] = {
+CURVES: dict[str, Callable[[KeyedRandom, Sources, Floats, Ints], Floats]] = {
     "AGN": nucleus_flux, "SN": supernova_flux, "VS": variable_flux,
     "asteroid": asteroid_flux, "bogus": artefact.artefact_flux,
 }  # fmt: skip
 
 
-def draw_sources(dice: Dice, label: Ints, key: Ints, cycle: Ints) -> Sources:
+def draw_sources(random: KeyedRandom, label: Ints, key: Ints, cycle: Ints) -> Sources:
     """The objects of each row; `label` indexes `LABELS`. Rows keep their order."""
     parts, rows = [], []
     for index, name in enumerate(LABELS):
         row = np.flatnonzero(label == index)
         if len(row):
-            parts.append(DRAWERS[name](dice, key[row], cycle[row]))
+            parts.append(DRAWERS[name](random, key[row], cycle[row]))
             rows.append(row)
     return concatenate_sources(parts).take(np.argsort(np.concatenate(rows), kind="stable"))
 
 
-def source_flux(dice: Dice, sources: Sources, jd: Floats, band: Ints) -> Floats:
+def source_flux(random: KeyedRandom, sources: Sources, jd: Floats, band: Ints) -> Floats:
     """Point-source flux of each row at its date in its filter, DN at zero point 26."""
     out = np.zeros(len(sources))
     for index, name in enumerate(LABELS):
         row = np.flatnonzero(sources.label == index)
         if len(row):
-            out[row] = CURVES[name](dice, sources.take(row), jd[row], band[row])
+            out[row] = CURVES[name](random, sources.take(row), jd[row], band[row])
     return out
 
 

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from model_zoo.coordinates import galactic
-from train.simulation.random import Dice, Floats, Ints
+from train.simulation.random import Floats, Ints, KeyedRandom
 from train.simulation.survey import CHANNELS, QUADRANT_COLUMNS, QUADRANT_ROWS, crowding, position
 from train.simulation.survey import fields as sky_fields
 
@@ -116,14 +116,16 @@ class Place:
     slot: Ints
 
 
-def place_sources(dice: Dice, name: str, weights: Floats, key: Ints, cycle: Ints, stay: Ints | int = 0) -> Place:
+def place_sources(
+    random: KeyedRandom, name: str, weights: Floats, key: Ints, cycle: Ints, stay: Ints | int = 0
+) -> Place:
     """Deal objects to quadrants, anew for each `stay`; the pixel within the quadrant is uniform."""
     field, copy = field_deck(weights)
-    card = (key * 2731 + dice.integers(FIELD_DECK, name, stay)) % FIELD_DECK
+    card = (key * 2731 + random.integers(FIELD_DECK, name, stay)) % FIELD_DECK
     dealt = key // FIELD_DECK
-    channel = (dealt + dice.integers(CHANNELS, f"{name} channel", card)) % CHANNELS
-    column = dice.between(HOME_MARGIN, QUADRANT_COLUMNS - HOME_MARGIN, f"{name} column", key, cycle)
-    row = dice.between(HOME_MARGIN, QUADRANT_ROWS - HOME_MARGIN, f"{name} row", key, cycle)
+    channel = (dealt + random.integers(CHANNELS, f"{name} channel", card)) % CHANNELS
+    column = random.between(HOME_MARGIN, QUADRANT_COLUMNS - HOME_MARGIN, f"{name} column", key, cycle)
+    row = random.between(HOME_MARGIN, QUADRANT_ROWS - HOME_MARGIN, f"{name} row", key, cycle)
     ra, dec = position(field[card], channel, column, row)
     slot = copy[card] + (dealt // CHANNELS) * (int(copy.max()) + 1)
     return Place(field[card], channel, column, row, ra, dec, slot)

@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from consumer.cli.operations import audit, doctor, letters, models
+from consumer.cli import models
+from consumer.cli.deadletters import commands as deadletters
 from consumer.cli.options import (
     BatchSize,
     Brokers,
@@ -21,14 +23,17 @@ from consumer.cli.options import (
     Programids,
     StoreUrl,
     Summary,
+    Version,
     check_summary,
     check_words,
     common,
     configured,
+    date_given,
     past_ms,
     tell,
+    write_summary,
 )
-from consumer.errors import SAID, ArchiveError, ConfigError, EstampaError, shortened
+from consumer.errors import SAID, ArchiveError, ConfigError, EstampaError, UnaccountedAlerts, shortened
 from consumer.terminal import console, prepare_streams, printable, show, to_stdout, write
 from consumer.writable import check_files
 from model_zoo.errors import CheckpointError
@@ -36,9 +41,13 @@ from model_zoo.errors import CheckpointError
 app = typer.Typer(
     help="Classify a stream of astronomical alerts: Kafka or an archive in, classifications out, nothing lost.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Options before a command."""
 
 
 @app.command()
@@ -170,10 +179,53 @@ def demo(
     check_classified(account, "gone with the demo's broker: keep them with `estampa replay --dead-letters FILE`")
 
 
-app.command()(audit)
-app.command()(doctor)
-app.add_typer(letters, name="deadletters")
-app.add_typer(models, name="models")
+@app.command()
+def audit(
+    config: Config = None,
+    brokers: Brokers = None,
+    group: Group = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Audit this topic; repeat it. Default: the night's.")] = None,
+    night: Annotated[str | None, typer.Option(metavar="DATE", help="The topics of this UTC date: 2026-01-31.")] = None,
+    programid: Programids = None,
+    summary: Summary = None,
+) -> None:
+    """Compare what a night's topics held with what was classified and dead-lettered. Exit 1 if an alert is missing."""
+    kafka = {"brokers": brokers, "group": group, "topics": topic, "programids": programid}
+    day = date_given(night, "--night") if night else None
+    settings = configured(config, kafka=kafka)
+    check_summary(summary, config)
+    from consumer.cli.audit import audit as run
+    from consumer.cli.audit import audit_table, topics_of
+
+    found = run(settings, topics_of(settings, day))
+    write_summary(found, summary)
+    show(audit_table(found))
+    if found["missing"]:
+        raise UnaccountedAlerts(
+            f"{len(found['missing'])} alerts are missing; `estampa consume` would not read them again"
+        )
+
+
+@app.command()
+def doctor(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Look at model, device, disk, broker, topics, group, store and clock; say what is wrong and what to do."""
+    settings = configured(config)
+    from consumer.cli.doctor import examine, findings_table
+
+    findings = examine(settings)
+    if as_json:
+        write(json.dumps([asdict(one) for one in findings], indent=2) + "\n")
+    else:
+        show(findings_table(findings))
+    if wrong := [one.subject for one in findings if one.state == "fail"]:
+        raise EstampaError(f"wrong: {', '.join(wrong)}; what to do stands beside each")
+
+
+app.add_typer(deadletters.app, name="deadletters")
+app.add_typer(models.app, name="models")
 
 
 class Terminated(BaseException):

@@ -24,7 +24,7 @@ from consumer.monitoring.health import Heartbeat
 from consumer.monitoring.report import RunReport
 from consumer.results import Classification, ModelInfo, Results, classification
 from consumer.store.sequences import NewEntries, SequencePrefix
-from model_zoo.serving.heads import combined
+from model_zoo.serving.combined import combined
 
 if TYPE_CHECKING:  # torch comes with it
     from consumer.inference.models import Inference

@@ -6,7 +6,7 @@ from types import FrameType
 
 import typer
 
-from consumer.cli.options import check_words
+from consumer.cli.options import Version, check_words
 from consumer.errors import ConfigError, OutputError
 from consumer.terminal import prepare_streams, to_stdout
 from train.cli import datasets, experiments
@@ -18,6 +18,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Options before a command."""
+
+
 app.add_typer(simulation.app, name="simulate")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(experiments.app)

@@ -4,17 +4,57 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
-from consumer.terminal import table
-from model_zoo.checkpoint import Checkpoint, load
-from model_zoo.shipped import WEIGHTS
+from consumer.configuration.settings import ModelSettings
+from consumer.errors import ConfigError
+from consumer.terminal import show, table
+from model_zoo.shipped import WEIGHTS, resolve
+
+if TYPE_CHECKING:  # torch comes with it
+    from model_zoo.checkpoint import Checkpoint
+
+app = typer.Typer(help="Read checkpoints: list those shipped, show one, verify one.", no_args_is_help=True)
+CheckpointName = Annotated[str, typer.Argument(help="A checkpoint's folder, or the name of a shipped one.")]
+
+
+@app.command(name="list")
+def list_models(folder: Annotated[Path | None, typer.Option(help="Default: those shipped.")] = None) -> None:
+    """List checkpoints with their ids and scores."""
+    if folder and not folder.is_dir():
+        raise ConfigError(f"--folder {folder} is not a folder; give one that holds folders of checkpoints")
+    show(listing(folder))
+
+
+@app.command(name="show")
+def show_model(name: CheckpointName) -> None:
+    """Show a checkpoint's configuration, classes, preprocessing, training data and scores."""
+    folder = resolve(name)
+    from model_zoo.checkpoint import load
+
+    show(description(load(folder)))
+
+
+@app.command(name="verify")
+def verify_model(
+    name: CheckpointName,
+    public_key: Annotated[str | None, typer.Option(help="minisign's: it must be signed by this key's owner.")] = None,
+) -> None:
+    """Load a checkpoint strictly and recompute its ids from its content; exit 1 if anything differs."""
+    from consumer.cli.runtime import load_checkpoint
+
+    found = load_checkpoint(ModelSettings(checkpoint=name, public_key=public_key))
+    signed = "whole, and signed by this key's owner" if public_key else "whole"
+    show(f"{found.name} is {signed}: model {found.model_id}, encoder {found.encoder_id}")
 
 
 def listing(folder: Path | None) -> Table:
     """The checkpoints of a folder, by default those shipped, with their ids, classes and held-out score."""
+    from model_zoo.checkpoint import load
+
     rows = []
     for path in sorted((folder or WEIGHTS).glob("*/model.json")):
         checkpoint = load(path.parent)
@@ -23,12 +63,12 @@ def listing(folder: Path | None) -> Table:
     return table("models", ["name", "model id", "encoder id", "classes", "held out, first alert, macro-F1"], rows)
 
 
-def description(checkpoint: Checkpoint) -> Table:
+def description(checkpoint: "Checkpoint") -> Table:
     """Configuration, classes in order, preprocessing, training data and scores."""
     return table(checkpoint.name, ["what", "value"], _description(checkpoint))
 
 
-def _description(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+def _description(checkpoint: "Checkpoint") -> Iterator[tuple[str, str]]:
     yield "model id", checkpoint.model_id
     yield "encoder id", checkpoint.encoder_id
     yield "classes", ", ".join(checkpoint.classes)

@@ -1,9 +1,11 @@
 """What the commands of the command line share: their options, the settings these give, how accounts are told."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,6 +26,18 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files 
 Brokers = Annotated[str | None, typer.Option(help="Kafka's host:port, comma separated.")]
 Group = Annotated[str | None, typer.Option(help="Consumer group; keep it from start to start.")]
 Programids = Annotated[list[int] | None, typer.Option("--programid", help="Program admitted; repeat it. Default: 1.")]
+
+
+def print_version(asked: bool) -> None:
+    """Print the program's version and end."""
+    if asked:
+        sys.stdout.write(f"estampa {version('estampa')}\n")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+]
 
 
 def configured(config: Path | None, **overrides: dict[str, Any]) -> Any:

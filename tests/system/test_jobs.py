@@ -82,7 +82,7 @@ def refused(share: Shard) -> None:
 def killed(share: Shard) -> int:
     if share.index:
         os.kill(os.getpid(), signal.SIGKILL)
-    return share.of
+    return share.count
 
 
 def killed_while_it_sends(share: Shard) -> int:

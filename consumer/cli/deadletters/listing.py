@@ -1,4 +1,4 @@
-"""`estampa deadletters`: look at what was set aside, and take it out. `redeliver` puts it through again."""
+"""Dead letters as tables, as JSON and as files. `redeliver` puts them through the pipeline again."""
 
 import json
 import re
@@ -20,32 +20,32 @@ NAME_LENGTH: Final = 100
 """Characters of a source in the name of a file: a file system takes 255 bytes."""
 
 
-def by_reason(slips: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[dict[str, Any]]:
+def by_reason(infos: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[dict[str, Any]]:
     """One row a reason, the most frequent first: letters, first and last time, the last one's explanation.
 
-    recovered: say also how many were recovered.
+    recovered: with how many were recovered.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for slip in slips:
-        row = rows.setdefault(slip.reason, {"reason": str(slip.reason), "letters": 0, "first": slip.time_ms})
-        row |= {"letters": row["letters"] + 1, "last": slip.time_ms, "example": slip.explanation}
+    for info in infos:
+        row = rows.setdefault(info.reason, {"reason": str(info.reason), "letters": 0, "first": info.time_ms})
+        row |= {"letters": row["letters"] + 1, "last": info.time_ms, "example": info.explanation}
         if recovered:
-            row["of them recovered"] = row.get("of them recovered", 0) + (slip.recovered_ms is not None)
+            row["of them recovered"] = row.get("of them recovered", 0) + (info.recovered_ms is not None)
     return sorted(rows.values(), key=lambda row: -row["letters"])
 
 
-def each(slips: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[dict[str, Any]]:
-    """One row a letter: its place, as `show` takes it, and why. recovered: say also when it was recovered, if ever."""
+def each(infos: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[dict[str, Any]]:
+    """One row a dead letter: its place, as `show` takes it, and why. recovered: with the time of recovery."""
     return [
         {
-            "place": spelled(slip.place),
-            "reason": str(slip.reason),
-            "bytes": slip.size or 0,
-            "time": slip.time_ms,
-            **({"recovered": slip.recovered_ms} if recovered else {}),
-            "message": slip.explanation,
+            "place": spelled(info.place),
+            "reason": str(info.reason),
+            "bytes": info.size or 0,
+            "time": info.time_ms,
+            **({"recovered": info.recovered_ms} if recovered else {}),
+            "message": info.explanation,
         }
-        for slip in slips
+        for info in infos
     ]
 
 
@@ -63,7 +63,7 @@ def find(letters: Iterable[DeadLetter], place: str) -> DeadLetter:
 
 
 def shown(letter: DeadLetter, max_bytes: int) -> dict[str, Any]:
-    """All that is known of one letter, and what the decoder of today makes of its packet."""
+    """One dead letter, and what decoding its packet gives today."""
     payload = letter.payload
     start = (payload or b"")[:32].hex(" ")
     facts = letter.facts() | {"time": _clock(letter.time_ms), "bytes": len(payload or b""), "starts_with": start}
@@ -110,12 +110,12 @@ def _write(letter: DeadLetter, folder: Path, number: int) -> dict[str, Any]:
 
 
 def file_name(source: str) -> str:
-    """A source as a part of a file's name: it may be anything that a header holds."""
+    """A source as a part of a file's name: it comes from a header, which may hold anything."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", source)[:NAME_LENGTH].lstrip(".-") or "_"
 
 
 def letters_table(rows: Sequence[dict[str, Any]], title: str) -> RenderableType:
-    """Rows of like keys as a table; times in milliseconds are shown as UTC."""
+    """Rows with the same keys as a table; times in milliseconds are shown as UTC."""
     names = list(rows[0]) if rows else ["no dead letters"]
     cells = ([_clock(value) if name in TIMES else str(value) for name, value in row.items()] for row in rows)
     return terminal.table(title, names, cells)

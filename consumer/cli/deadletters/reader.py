@@ -18,11 +18,11 @@ from consumer.errors import BrokerError, ConfigError, OutputError, Reason
 from consumer.kafka.reader import TopicReader
 from consumer.message import Batch, Message
 
-NO_LETTERS: Final = (
+NOT_DEAD_LETTERS: Final = (
     KeyError, ValueError, TypeError, EOFError, OverflowError, IndexError, AttributeError, RecursionError, zlib.error,
     SchemaParseException,
 )  # fmt: skip
-"""What reading a file as Avro raises where it is none, is damaged, or is not of dead letters."""
+"""What reading a file raises where it is no Avro, is damaged, or holds no dead letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class DeadLetterInfo:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterReader:
-    """Which dead letters are meant. file: an Avro file, None for the dead-letter topic. reasons: empty for all.
+    """Reads dead letters. file: an Avro file, None for the dead-letter topic. reasons: to select; empty for all.
 
     recovered: also those that were recovered since. Raises ConfigError for a reason that is not known.
     """
@@ -64,16 +64,16 @@ class DeadLetterReader:
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.reasons) - set(Reason)):
-            raise ConfigError(f"--reason {unknown[0]} is none; known are {', '.join(Reason)}")
+            raise ConfigError(f"--reason {unknown[0]} is not a reason; known are {', '.join(Reason)}")
 
-    def slips(self, settings: Settings) -> list[DeadLetterInfo]:
-        """Those of the letters that are meant, as `every` gives them."""
-        return [one for one in self.every(settings)[0] if self.means(one)]
+    def infos(self, settings: Settings) -> list[DeadLetterInfo]:
+        """The selected dead letters, without their bytes."""
+        return [info for info in self.all_infos(settings)[0] if self.selects(info)]
 
-    def every(self, settings: Settings) -> tuple[list[DeadLetterInfo], Recoveries]:
-        """All letters in order of arrival, each alert's last one only, and what is known of recovered ones.
+    def all_infos(self, settings: Settings) -> tuple[list[DeadLetterInfo], Recoveries]:
+        """All dead letters in order of arrival, the last one of each alert, and which were recovered.
 
-        A batch seen twice leaves two letters of an alert. Raises OutputError or BrokerError where they cannot be read.
+        A batch that was read twice leaves two dead letters of an alert. Raises OutputError or BrokerError.
         """
         last: dict[tuple[str, int, int, int], DeadLetterInfo] = {}
         recoveries = Recoveries()
@@ -83,16 +83,16 @@ class DeadLetterReader:
             else:
                 before = last.get(found.place)
                 last[found.place] = DeadLetterInfo.of((at, *(before.letters if before else ())), found)
-        slips = [replace(one, recovered_ms=recoveries.time_ms(one.packet, one.letters)) for one in last.values()]
-        return slips, recoveries
+        infos = [replace(info, recovered_ms=recoveries.time_ms(info.packet, info.letters)) for info in last.values()]
+        return infos, recoveries
 
-    def means(self, slip: DeadLetterInfo) -> bool:
-        named = not self.reasons or slip.reason in self.reasons
-        return named and (self.recovered or slip.recovered_ms is None)
+    def selects(self, info: DeadLetterInfo) -> bool:
+        has_reason = not self.reasons or info.reason in self.reasons
+        return has_reason and (self.recovered or info.recovered_ms is None)
 
-    def whole(self, settings: Settings, slips: Iterable[DeadLetterInfo]) -> Iterator[DeadLetter]:
-        """Those letters with their bytes, read once more, one at a time. Raises OutputError or BrokerError."""
-        last = {slip.letters[0] for slip in slips}
+    def letters(self, settings: Settings, infos: Iterable[DeadLetterInfo]) -> Iterator[DeadLetter]:
+        """These dead letters with their bytes, read again one at a time. Raises OutputError or BrokerError."""
+        last = {info.letters[0] for info in infos}
         return (one for at, one in self._all(settings) if at in last and isinstance(one, DeadLetter))
 
     def _all(self, settings: Settings) -> Iterator[tuple[DeadLetterOffset, DeadLetter | Recovered]]:
@@ -100,27 +100,27 @@ class DeadLetterReader:
 
 
 def in_topic(settings: Settings) -> Iterator[tuple[DeadLetterOffset, DeadLetter | Recovered]]:
-    """Everything in the dead-letter topic, with its place there: letters, and what tells of recovered ones.
+    """All of the dead-letter topic, each with its partition and offset: dead letters and records of recovery.
 
-    Whoever may write to the topic may write nonsense: a letter whose headers are none of ours says that. Raises
-    BrokerError for a message without any, as the topic is then another.
+    Any program may write to the topic: a message whose headers cannot be read becomes a dead letter that says so.
+    Raises BrokerError for a message without any of its headers: the topic is then another.
     """
     topic = settings.output.dead_letter_topic
     with closing(TopicReader(settings.kafka)) as scan:
         for one in scan.messages([topic]):
             at = int(one.partition() or 0), int(one.offset() or 0)
             here = Message(one.value(), topic, *at, max(one.timestamp()[1], 0))
-            yield at, _told(here, dict(one.headers() or {}))
+            yield at, _read_message(here, dict(one.headers() or {}))
 
 
-def _told(here: Message, headers: dict[str, str | bytes | None]) -> DeadLetter | Recovered:
-    """What a message of the dead-letter topic is."""
+def _read_message(here: Message, headers: dict[str, str | bytes | None]) -> DeadLetter | Recovered:
+    """The dead letter, or the record of recovery, that a message of the dead-letter topic is."""
     if not any(name.startswith(HEADER) for name in headers):
         place = f"message {here.offset} of {here.topic} [{here.partition}]"
         raise BrokerError(f"{place} is no dead letter (no {HEADER}reason); check output.dead_letter_topic")
     try:
-        if told := headers.get(RECOVERED):
-            return Recovered.read(told)
+        if record := headers.get(RECOVERED):
+            return Recovered.read(record)
         return DeadLetter.from_headers(here.payload, headers)
     except KeyError as error:
         return DeadLetter.unreadable(here, f"{error.args[0]} is missing")
@@ -129,24 +129,23 @@ def _told(here: Message, headers: dict[str, str | bytes | None]) -> DeadLetter |
 
 
 def in_file(path: Path) -> Iterator[tuple[DeadLetterOffset, DeadLetter | Recovered]]:
-    """Every letter of an Avro file that `estampa replay --dead-letters` wrote, with its number, and what is beside."""
+    """The dead letters of a file that `estampa replay --dead-letters` wrote, by number, and the file's recoveries."""
     try:
         with path.open("rb") as file:
             for number, record in enumerate(fastavro.reader(file)):
                 yield (0, number), DeadLetter.from_record(record)  # type: ignore[arg-type]
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}; give a file of dead letters") from error
-    except NO_LETTERS as error:
+    except NOT_DEAD_LETTERS as error:
         raise OutputError(f"{path} holds no dead letters, or ends early: {error!r}") from error
     for one in read_beside(path):
         yield (0, -1), one
 
 
 class DeadLetterSource:
-    """The packets of dead letters as the loop reads them, each once, under the names of where they first stood.
+    """A source of the packets of dead letters, each once, with the topic and offset that they first had.
 
-    done: the places of those that have been through. A tombstone, and a private alert whose bytes stayed where they
-    were, cannot go again.
+    done: the packets that were processed. A tombstone, and a private alert whose bytes were not kept, are left out.
     """
 
     def __init__(self, letters: Iterable[DeadLetter], batch_size: int) -> None:
@@ -160,7 +159,7 @@ class DeadLetterSource:
             yield Batch(messages)
 
     def _packets(self) -> Iterator[Message]:
-        """A container of several bad alerts left a letter of each, and goes once."""
+        """A container of several bad alerts left a dead letter of each, and is read once."""
         seen: set[Packet] = set()
         for letter in self._letters:
             packet = letter.place[:3]
@@ -169,7 +168,7 @@ class DeadLetterSource:
                 yield letter.message
 
     def commit(self, batch: Batch) -> None:
-        """Dead letters stay where they are; here it is noted that these have been tried."""
+        """Note that these packets were processed; the dead letters stay where they are."""
         self.done |= {(one.topic, one.partition, one.offset) for one in batch.messages}
 
     def stop(self) -> None:

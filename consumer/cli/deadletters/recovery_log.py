@@ -1,4 +1,4 @@
-"""Where it is written down that dead letters were recovered: durably, before anyone is told."""
+"""Where it is recorded, durably, which dead letters were recovered."""
 
 import os
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class RecoveryFile:
         check_files({"what was recovered:": self._path}, overwrite=True)
 
     def add(self, recovered: Iterable[Recovered]) -> None:
-        """Return when all of them are on the disk. Each line ends the one before it, which a kill may have cut."""
+        """Return when all are on the disk. A last line that a kill cut is ended first."""
         lines = "".join(f"{one.text()}\n" for one in recovered)
         with reaching(self._path), self._path.open("ab") as file:
             cut = file.tell() and not self._path.read_bytes().endswith(b"\n")
@@ -34,7 +34,7 @@ class RecoveryFile:
 
 
 class RecoveryTopic:
-    """The dead-letter topic itself: what tells of a letter is kept as long as the letter, under the same rights."""
+    """The dead-letter topic itself: a record of recovery is kept as long as the dead letters, under the same rights."""
 
     def __init__(self, settings: Settings) -> None:
         self._kafka, self._topic = settings.kafka, settings.output.dead_letter_topic
@@ -46,18 +46,20 @@ class RecoveryTopic:
         """Return when the broker has all of them. Raises BrokerError where it has not."""
         try:
             for one in recovered:
-                self._producer.produce(self._topic, headers=[(RECOVERED, one.text().encode())], on_delivery=self._told)
+                self._producer.produce(
+                    self._topic, headers=[(RECOVERED, one.text().encode())], on_delivery=self._on_delivery
+                )
             left = self._producer.flush(self._kafka.delivery_timeout_ms / 1000 + ASK_S)
         except KafkaException as error:
             raise explain(error.args[0], self._kafka) from error
         if self._failures:
             raise explain(self._failures[0], self._kafka)
         if left:
-            raise BrokerError(f"Kafka at {self._kafka.brokers} did not take {left} marks of recovered letters")
+            raise BrokerError(f"Kafka at {self._kafka.brokers} did not acknowledge {left} records of recovery")
 
     def close(self) -> None:
-        """Nothing waits: all was flushed."""
+        """All was flushed: nothing is left to send."""
 
-    def _told(self, error: KafkaError | None, _: object) -> None:
+    def _on_delivery(self, error: KafkaError | None, _: object) -> None:
         if error is not None:
             self._failures.append(error)

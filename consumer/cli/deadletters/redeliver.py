@@ -1,4 +1,4 @@
-"""`estampa deadletters replay`: what was set aside goes through the pipeline again, and is reconciled."""
+"""`estampa deadletters replay`: dead letters go through the pipeline again, and are reconciled."""
 
 import time
 from collections import Counter, defaultdict
@@ -28,28 +28,28 @@ Place = tuple[str, int, int, int]
 
 
 class Redelivery:
-    """Dead letters as the loop's source, and the sink of what became of them.
+    """Source and sink of a pipeline whose messages are dead letters.
 
-    What was classified is published, unless an earlier redelivery did; then it is written down which letters are
-    recovered. A kill in between leaves letters that go through once more. still_dead: place → reason of what failed
-    again; it is not published, as the letters stay. letters: all of them, those not asked for too.
+    An alert that is classified is published, unless an earlier redelivery did; then it is recorded which dead letters
+    are recovered. After a kill in between, these are redelivered once more. still_dead: place → reason of what failed
+    again; it is not published, as its dead letter stays. infos: of all dead letters, selected or not.
     """
 
     def __init__(
         self,
         source: DeadLetterSource,
-        outer: FileSink | KafkaSink,
-        written: RecoveryFile | RecoveryTopic,
-        letters: Sequence[DeadLetterInfo],
+        sink: FileSink | KafkaSink,
+        record: RecoveryFile | RecoveryTopic,
+        infos: Sequence[DeadLetterInfo],
         recoveries: Recoveries,
     ) -> None:
-        self._source, self._outer, self._written, self._recoveries = source, outer, written, recoveries
+        self._source, self._sink, self._record, self._recoveries = source, sink, record, recoveries
         self._of_packet: defaultdict[Packet, list[DeadLetterInfo]] = defaultdict(list)
-        for slip in letters:
-            self._of_packet[slip.packet].append(slip)
-        self._unknown: set[Packet] = set()  # something of them failed that has no letter
+        for info in infos:
+            self._of_packet[info.packet].append(info)
+        self._unknown: set[Packet] = set()  # packets of which an alert failed that has no dead letter
         self._published: defaultdict[Packet, list[int]] = defaultdict(list)
-        self._unwritten: list[Recovered] = []
+        self._unrecorded: list[Recovered] = []
         self.still_dead: dict[Place, str] = {}
 
     def batches(self) -> Iterator[Batch]:
@@ -57,88 +57,87 @@ class Redelivery:
 
     def publish(self, results: Results) -> None:
         """Publish what was not published before, and note what failed again."""
-        fresh = []
+        new = []
         for made in results.classifications:
             packet = made.topic, made.partition, made.offset
             if made.candid not in self._recoveries.candids(packet):
                 self._published[packet].append(made.candid)
-                fresh.append(made)
-        self._outer.publish(replace(results, classifications=fresh, dead_letters=()))
+                new.append(made)
+        self._sink.publish(replace(results, classifications=new, dead_letters=()))
         for letter in results.dead_letters:
             self.still_dead[letter.place] = str(letter.reason)
             packet = letter.place[:3]
-            if all(letter.place != one.place for one in self._of_packet[packet]):
+            if all(letter.place != info.place for info in self._of_packet[packet]):
                 self._unknown.add(packet)
 
     def commit(self, batch: Batch) -> None:
-        """Write down what is recovered. What goes to a file is safe only when the file is whole."""
+        """Record what is recovered; results in a file count only when the file is complete."""
         self._source.commit(batch)
         for message in batch.messages:
             one = self._recovered((message.topic, message.partition, message.offset))
             if one.letters or one.candids:
-                self._unwritten.append(one)
-        if isinstance(self._outer, KafkaSink):
-            self._write_down()
+                self._unrecorded.append(one)
+        if isinstance(self._sink, KafkaSink):
+            self._record_recovered()
 
     def close(self) -> None:
-        """Whole or stopped, a file of results is left as one file."""
-        if isinstance(self._outer, FileSink):
-            self._outer.finish()
-        self._write_down()
-        self._outer.close()
-        self._written.close()
+        """Complete the file of results, after a stop too, and record what is recovered."""
+        if isinstance(self._sink, FileSink):
+            self._sink.finish()
+        self._record_recovered()
+        self._sink.close()
+        self._record.close()
 
-    def is_dead(self, slip: DeadLetterInfo) -> bool:
-        """Whether a letter whose packet went through stays: it failed again, or something of its packet failed that
-        has no letter, so that this one still stands for it.
+    def is_dead(self, info: DeadLetterInfo) -> bool:
+        """Whether a dead letter stays though its packet was processed: its alert failed again, or another of the packet
+        failed that has no dead letter of its own.
         """
-        return slip.packet in self._unknown or slip.place in self.still_dead
+        return info.packet in self._unknown or info.place in self.still_dead
 
     def _recovered(self, packet: Packet) -> Recovered:
-        slips = [one for one in self._of_packet[packet] if one.recovered_ms is None and not self.is_dead(one)]
-        letters = [letter for slip in slips for letter in slip.letters]
+        infos = [info for info in self._of_packet[packet] if info.recovered_ms is None and not self.is_dead(info)]
+        letters = [letter for info in infos for letter in info.letters]
         return Recovered(*packet, letters, self._published.pop(packet, []), time.time_ns() // 1_000_000)
 
-    def _write_down(self) -> None:
-        if self._unwritten:
-            self._written.add(self._unwritten)
-        self._unwritten = []
+    def _record_recovered(self) -> None:
+        if self._unrecorded:
+            self._record.add(self._unrecorded)
+        self._unrecorded = []
 
 
-def redeliver(settings: Settings, asked: DeadLetterReader, out: Path | None) -> dict[str, Any]:
-    """Put letters through the pipeline again, into the output topic or the file `out`.
+def redeliver(settings: Settings, reader: DeadLetterReader, out: Path | None) -> dict[str, Any]:
+    """Put dead letters through the pipeline again, into the output topic or the file `out`.
 
     Returns the run's summary with, under `letters`, what became of each: all = recovered + still dead + without bytes +
-    not tried. The letters themselves stay, and beside them is written which are recovered: those are not listed, and
-    go through no second time. `estampa audit` counts an alert that was classified later as classified.
+    not tried. The dead letters stay, and beside them it is recorded which are recovered: those are neither listed nor
+    redelivered again. `estampa audit` counts an alert that was classified later as classified.
     """
-    every, recoveries = asked.every(settings)
-    slips = [slip for slip in every if asked.means(slip)]
-    packets = {slip.packet for slip in slips}
+    infos, recoveries = reader.all_infos(settings)
+    selected = [info for info in infos if reader.selects(info)]
+    packets = {info.packet for info in selected}
     source = DeadLetterSource(
-        asked.whole(settings, [slip for slip in every if slip.packet in packets]), settings.batch.size
+        reader.letters(settings, [info for info in infos if info.packet in packets]), settings.batch.size
     )
-    log.info("letters_found", letters=len(slips), packets=len(packets), recovered_before=_recovered_before(every))
-    written = RecoveryFile(asked.file) if asked.file else RecoveryTopic(settings)
+    log.info("letters_found", letters=len(selected), packets=len(packets), recovered_before=_recovered_before(infos))
+    record = RecoveryFile(reader.file) if reader.file else RecoveryTopic(settings)
     inference = load_inference(settings.model)
     with store_at_hand(settings, None) as stored:
         store = open_store(stored, inference, "replay")
-        outer = _to_file(settings, out) if out else KafkaSink(settings)
-        both = Redelivery(source, outer, written, every, recoveries)
-        pipeline = Pipeline(
-            _unbounded(stored), both, inference, store, both, Heartbeat(settings.monitor.liveness_timeout_s)
-        )
+        sink = _to_file(settings, out) if out else KafkaSink(settings)
+        redelivery = Redelivery(source, sink, record, infos, recoveries)
+        heartbeat = Heartbeat(settings.monitor.liveness_timeout_s)
+        pipeline = Pipeline(_unbounded(stored), redelivery, inference, store, redelivery, heartbeat)
         try:
             with stopping(source.stop, pipeline.stop):
                 pipeline.run()
         finally:
-            both.close()
+            redelivery.close()
             store.close()
-    return pipeline.report.summary() | {"letters": _reconciled(slips, source.done, both)}
+    return pipeline.report.summary() | {"letters": _reconciled(selected, source.done, redelivery)}
 
 
-def _recovered_before(slips: Sequence[DeadLetterInfo]) -> int:
-    return sum(slip.recovered_ms is not None for slip in slips)
+def _recovered_before(infos: Sequence[DeadLetterInfo]) -> int:
+    return sum(info.recovered_ms is not None for info in infos)
 
 
 def _to_file(settings: Settings, out: Path) -> FileSink:
@@ -148,20 +147,22 @@ def _to_file(settings: Settings, out: Path) -> FileSink:
 
 
 def _unbounded(settings: Settings) -> Settings:
-    """Here many in a row may fail again, and that is no news."""
+    """Without the limit on dead letters: here many in a row may fail again."""
     limits = settings.limits.model_copy(update={"dead_letter_ratio": 1.0, "dead_letter_run": 2**62})
     return settings.model_copy(update={"limits": limits})
 
 
-def _reconciled(slips: Sequence[DeadLetterInfo], done: set[Packet], both: Redelivery) -> dict[str, Any]:
-    fates = [(slip, _fate(slip, done, both)) for slip in slips]
-    dead = Counter(both.still_dead.get(slip.place, str(slip.reason)) for slip, fate in fates if fate == "still_dead")
-    counts = Counter(fate for _, fate in fates)
+def _reconciled(infos: Sequence[DeadLetterInfo], done: set[Packet], redelivery: Redelivery) -> dict[str, Any]:
+    outcomes = [(info, _outcome(info, done, redelivery)) for info in infos]
+    dead = Counter(
+        redelivery.still_dead.get(info.place, str(info.reason)) for info, outcome in outcomes if outcome == "still_dead"
+    )
+    counts = Counter(outcome for _, outcome in outcomes)
     counted = {name: counts[name] for name in ("recovered", "without_bytes", "not_tried")}
-    return {"all": len(slips), "still_dead": dict(dead), **counted}
+    return {"all": len(infos), "still_dead": dict(dead), **counted}
 
 
-def _fate(slip: DeadLetterInfo, done: set[Packet], both: Redelivery) -> str:
-    if slip.packet not in done:
-        return "without_bytes" if slip.size is None else "not_tried"
-    return "still_dead" if both.is_dead(slip) else "recovered"
+def _outcome(info: DeadLetterInfo, done: set[Packet], redelivery: Redelivery) -> str:
+    if info.packet not in done:
+        return "without_bytes" if info.size is None else "not_tried"
+    return "still_dead" if redelivery.is_dead(info) else "recovered"

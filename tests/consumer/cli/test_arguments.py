@@ -149,7 +149,10 @@ def test_check_config_warns_of_a_login_that_is_sent_to_no_one(checkpoint_folder:
         (("demo", "/nowhere.tar"), "/nowhere.tar does not exist"),
         (("object", "ZTF26a", "--model", "nosuch"), "no checkpoint at 'nosuch'"),
         (("deadletters", "replay", "--dead-letters", "/nowhere.avro"), "/nowhere.avro cannot be read"),
-        (("deadletters", "list", "--reason", "none", "--dead-letters", "/nowhere.avro"), "--reason none is none"),
+        (
+            ("deadletters", "list", "--reason", "none", "--dead-letters", "/nowhere.avro"),
+            "--reason none is not a reason",
+        ),
         (("models", "show", "nosuch"), "no checkpoint at 'nosuch'"),
         (("models", "verify", "nosuch"), "no checkpoint at 'nosuch'"),
         (("models", "list", "--folder", "/nowhere"), "--folder /nowhere is not a folder"),

@@ -53,7 +53,7 @@ def test_bad_words_are_one_clear_line(words: tuple[str, ...], said: str, checkpo
     ("settings", "said"),
     [
         ({"model__checkpoint": "nosuch"}, "no checkpoint at 'nosuch'"),
-        ({"model__device": "cuda:7"}, "model.device is 'cuda:7' and"),
+        ({"model__device": "cuda:7"}, "model.device is 'cuda:7': cuda:7 is not visible"),
         ({"store__url": "redis://127.0.0.1:1"}, "does not answer"),
     ],
 )

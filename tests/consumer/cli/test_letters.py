@@ -68,9 +68,9 @@ def test_of_an_alert_s_letters_the_last_one_says_why_and_is_the_one_that_is_read
     file = letter_file(tmp_path / "dead.avro", told)
     for reasons, kept in (((), [b"other", b"new"]), (("empty_message",), [b"other"])):
         asked = DeadLetterReader(file, reasons)
-        slips = asked.slips(Settings())
+        slips = asked.infos(Settings())
         assert sorted(slip.size or 0 for slip in slips) == sorted(map(len, kept))
-        assert [one.payload for one in asked.whole(Settings(), slips)] == kept
+        assert [one.payload for one in asked.letters(Settings(), slips)] == kept
 
 
 def test_no_more_letters_are_in_memory_than_go_through_at_once(tmp_path: Path) -> None:
@@ -79,10 +79,10 @@ def test_no_more_letters_are_in_memory_than_go_through_at_once(tmp_path: Path) -
     asked = DeadLetterReader(file)
     tracemalloc.start()
     try:
-        slips = asked.slips(Settings())
+        slips = asked.infos(Settings())
         rows = each(slips)
-        exported = export(asked.whole(Settings(), slips), tmp_path / "out")
-        source = DeadLetterSource(asked.whole(Settings(), slips), batch_size=2)
+        exported = export(asked.letters(Settings(), slips), tmp_path / "out")
+        source = DeadLetterSource(asked.letters(Settings(), slips), batch_size=2)
         replayed = sum(len(batch.messages) for batch in source.batches())
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from consumer.cli.operations import models as app
+from consumer.cli.models import app
 from model_zoo.checkpoint import save
 from model_zoo.errors import CheckpointError
 from tests.conftest import random_checkpoint

@@ -68,7 +68,7 @@ def test_a_name_that_no_topic_can_have_is_refused_with_its_key(key: str, name: s
 
 
 def test_the_longest_name_and_every_letter_that_kafka_takes_are_taken() -> None:
-    names = ["x" * 249, "Az09._-", "...", "estampa.classifications"]
+    names = ["x" * 249, "Az09._-", "...", "ztf_20260101_programid1"]
     assert load_settings(None, {"kafka": {"topics": names}}).kafka.topics == tuple(names)
 
 

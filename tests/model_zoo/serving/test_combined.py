@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_zoo.serving.heads import combined
+from model_zoo.serving.combined import combined
 
 ALERT = np.array([[0.9, 0.1], [0.9, 0.1], [1.0, 0.0]], np.float32)
 SEQUENCE = np.array([[0.2, 0.8], [0.2, 0.8], [0.0, 1.0]], np.float32)

@@ -21,22 +21,22 @@ EPOCH: Final = 2_451_545.0
 STEP: Final = 1 / 1440
 """Days between the stamps of a sequence: their order is known and no more, so it is made as short as no visit is."""
 UNKNOWN_BAND: Final = 0
-OWN: Final = ("validation", "test")
+HOLDOUT: Final = ("validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class StampAlerts:
-    """train: of the set's train rows, once each distinct image. own: its validation and test, row by row, if any.
+    """train: of the set's train rows, once each distinct image. holdout: its validation and test, row by row, if any.
 
-    repeats: train rows that say again what another row said.
+    repeats: train rows equal to another.
     """
 
     train: AlertTable
-    own: dict[str, AlertTable]
+    holdout: dict[str, AlertTable]
     repeats: int
 
 
-def adopt(stamps: StampSet, size: int) -> StampAlerts:
+def alerts_from_stamps(stamps: StampSet, size: int) -> StampAlerts:
     """Planes in the order that serves, cut to the middle `size` pixels; classes by their names.
 
     A row is one object's: named by `oid` where rows have one, else by its content, so that a row that was written
@@ -53,10 +53,10 @@ def adopt(stamps: StampSet, size: int) -> StampAlerts:
     keys = np.array([f"{fingerprint} {row}" for row in range(len(stamps))])
     _, first = np.unique(contents[learnt], return_index=True)
     kept = learnt[np.sort(first)]
-    rows = {split: stamps.rows(split) for split in OWN}
+    rows = {split: stamps.rows(split) for split in HOLDOUT}
     return StampAlerts(
         train=_observed(stamps, kept, contents, keys, size),
-        own={split: _observed(stamps, some, contents, keys, size) for split, some in rows.items() if len(some)},
+        holdout={split: _observed(stamps, some, contents, keys, size) for split, some in rows.items() if len(some)},
         repeats=len(learnt) - len(kept),
     )
 

@@ -146,7 +146,7 @@ class StampSource:
 
 
 def source_of(path: Path, stamps: StampSet, origin: str | None) -> StampSource:
-    """What a run says of its data; its origin is the file's own mark, or `origin` where the file bears none.
+    """The source of a run's data; its origin is the file's own mark, or `origin` where the file bears none.
 
     Raises DatasetError where the two contradict each other.
     """
@@ -191,7 +191,7 @@ def check_images(images: NDArray[Any], place: Place, chunk: int = 4096) -> None:
     if wrong.any():
         count = sum(int(np.sum(~np.isfinite(images[row]))) for row in np.flatnonzero(wrong))
         raise DatasetError(
-            f"{place(int(np.argmax(wrong)))}: the first of {count} pixels that are NaN or infinite; mend the file"
+            f"{place(int(np.argmax(wrong)))}: the first of {count} pixels that are NaN or infinite; fix the file"
         )
     large = np.maximum(np.abs(lowest), np.abs(highest)) > LIMIT
     if large.any():

@@ -1,4 +1,4 @@
-"""What is told of a served model: its card's scores, settings and data, and its `table.md`."""
+"""The card of a served model: its scores, settings and data; and its `table.md`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -10,9 +10,9 @@ from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
 from train.data.alert_table import AlertTable
 from train.reporting.tables import TextTable, length_table
-from train.serving.dataset import Alerts
-from train.serving.evaluate import OwnSplit
-from train.serving.inputs import Given, TrainingInputs
+from train.serving.dataset import ServingDataset
+from train.serving.evaluate import HoldoutSplit
+from train.serving.inputs import InputFiles, TrainingInputs
 from train.serving.model_selection import EncoderChoice
 
 PROTOCOL: Final = (
@@ -21,26 +21,26 @@ PROTOCOL: Final = (
 )
 
 
-def described(alerts: Alerts, given: Given, lessons: TrainingInputs) -> dict[str, Any]:
+def described(alerts: ServingDataset, files: InputFiles, inputs: TrainingInputs) -> dict[str, Any]:
     """What was trained on: counts, names and a fingerprint of (candid, label).
 
-    judged: what the folds are made of, of the origin that stands beside it; simulated: what only helps.
+    judged_alerts, judged_labelled: what the folds are made of, whose origin is `origin`; simulated_alerts only help.
     """
-    judged = alerts.table.only(~alerts.simulated)
+    evaluated = alerts.table.only(~alerts.simulated)
     return {
-        "origin": lessons.origin,
-        "real": [archive.name for archive in given.real],
-        "simulated": [night.name for sky in given.skies for night in sky],
-        "stamps": list(lessons.sets),
-        "judged_alerts": len(judged),
-        "judged_labelled": _counts(judged),
+        "origin": inputs.origin,
+        "real": [archive.name for archive in files.real],
+        "simulated": [night.name for sky in files.skies for night in sky],
+        "stamps": list(inputs.sets),
+        "judged_alerts": len(evaluated),
+        "judged_labelled": _counts(evaluated),
         "simulated_alerts": _counts(alerts.table.only(alerts.simulated)),
         "fingerprint": alerts.fingerprint(),
     }
 
 
 def card(shown: Mapping[str, Any], chosen: EncoderChoice, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint tells of itself. shown: its held-out scores. data: what it was trained on, see `described`."""
+    """The metadata of a checkpoint. shown: its held-out scores. data: what it was trained on, see `described`."""
     protocol = PROTOCOL.format(origin=data["data"]["origin"])
     return {"held_out": {"protocol": protocol, **shown}, **_settings(chosen), **data}
 
@@ -50,14 +50,16 @@ def of_interest(found: Mapping[str, Any], head: str) -> dict[str, Any]:
     if head == "mlp":
         return {name: value for name, value in found.items() if not name.startswith("fused")}
     renamed = {f"images_only_{name.removeprefix('mlp_')}": found[name] for name in found if name.startswith("mlp_")}
-    own = {f"mlp_{name.removeprefix('fused_')}": found[name] for name in found if name.startswith("fused_")}
-    return own | renamed | {name: found[name] for name in found if name.startswith("recurrent_")}
+    served = {f"mlp_{name.removeprefix('fused_')}": found[name] for name in found if name.startswith("fused_")}
+    return served | renamed | {name: found[name] for name in found if name.startswith("recurrent_")}
 
 
-def own_scores(own: Mapping[str, OwnSplit]) -> dict[str, dict[str, float]]:
-    """Scores of a set's own validation and test, by split and judge."""
+def holdout_scores(holdout: Mapping[str, HoldoutSplit]) -> dict[str, dict[str, float]]:
+    """Scores of a set's own validation and test, by split and classifier."""
     return {
-        f"{split}_{judge}": found.to_dict() for split, judged in own.items() for judge, found in judged.scores.items()
+        f"{split}_{classifier}": found.to_dict()
+        for split, scored in holdout.items()
+        for classifier, found in scored.scores.items()
     }
 
 
@@ -73,14 +75,14 @@ def card_table(checkpoint: Checkpoint) -> str:
     held: Mapping[str, Any] = checkpoint.metadata["held_out"]
     origin = checkpoint.metadata.get("data", {}).get("origin", "real")
     found = {name: one for name, one in held.items() if isinstance(one, Mapping) and "f1" in one}
-    own = {name: one for name, one in found.items() if name.startswith(("validation_", "test_"))}
+    holdout = {name: one for name, one in found.items() if name.startswith(("validation_", "test_"))}
     lines = [f"# {checkpoint.name} ({checkpoint.model_id})", ""]
     lines += [f"{origin.capitalize()} alerts, by object, nested:", ""]
-    lines.append(_scores((name, one) for name, one in found.items() if name not in own))
-    if own:
-        told = origins(checkpoint.metadata["data"])
-        lines += ["", f"Own validation and test of the stamps given ({told} data), by what serves:", ""]
-        lines.append(_scores(own.items()))
+    lines.append(_scores((name, one) for name, one in found.items() if name not in holdout))
+    if holdout:
+        known = origins(checkpoint.metadata["data"])
+        lines += ["", f"Validation and test of the sets of stamps ({known} data), by the model that serves:", ""]
+        lines.append(_scores(holdout.items()))
     for kind, shown in (("simulated", "Simulated"), ("real", origin.capitalize())):
         if by_length := held.get(f"{kind}_sequences"):
             lines += ["", f"{shown} objects held out, macro-F1 by number of alerts:", ""]
@@ -89,12 +91,12 @@ def card_table(checkpoint: Checkpoint) -> str:
 
 
 def origins(data: Mapping[str, Any]) -> str:
-    """Of the sets of stamps given. data: see `described`."""
+    """Origins of the sets of stamps. data: see `described`."""
     return ", ".join(sorted({one["origin"] for one in data["stamps"]}))
 
 
 def _scores(found: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
-    rows = [("judge", "macro-F1", "folds", "accuracy", "calibration error")]
+    rows = [("classifier", "macro-F1", "folds", "accuracy", "calibration error")]
     for name, one in found:
         spread = f"± {np.std(one['f1_by_fold']):.3f}" if "f1_by_fold" in one else ""
         rows.append((name, f"{one['f1']:.3f}", spread, f"{one['accuracy']:.3f}", f"{one['calibration_error']:.3f}"))

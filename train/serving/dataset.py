@@ -23,7 +23,7 @@ class Sequences:
     """rows: (S, T) int64, places of the alerts in the table, padded on the right with 0. lengths: (S,) int64.
 
     label: (S,) int64. weight: (S,) float64, 1 over the number of sequences of the same object.
-    jd: (S, T) float64 days. band: (S, T) int64. The last valid row of sequence i is the alert it judges.
+    jd: (S, T) float64 days. band: (S, T) int64. A sequence has the label of its last valid row.
     """
 
     rows: torch.Tensor
@@ -40,7 +40,7 @@ class Sequences:
         return Sequences(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
     @property
-    def judged(self) -> torch.Tensor:
+    def last_rows(self) -> torch.Tensor:
         """(S,) int64: the row of the alert that each sequence ends in."""
         return self.rows[torch.arange(len(self)), self.lengths - 1]
 
@@ -80,7 +80,7 @@ SIMULATED: Final = "simulated "
 
 
 @dataclass(frozen=True, slots=True)
-class Alerts:
+class ServingDataset:
     """table: real and simulated. simulated: (N,) whether each is. inputs: (N, C, S, S) of the encoder."""
 
     table: AlertTable
@@ -89,15 +89,15 @@ class Alerts:
     sequences: Sequences
 
     @property
-    def judged_real(self) -> NDArray[np.bool_]:
+    def ends_in_real(self) -> NDArray[np.bool_]:
         """(S,): whether a sequence ends in a real alert."""
-        real: NDArray[np.bool_] = ~self.simulated[self.sequences.judged.numpy()]
+        real: NDArray[np.bool_] = ~self.simulated[self.sequences.last_rows.numpy()]
         return real
 
     @property
     def objects(self) -> NDArray[np.str_]:
         """(S,): the object of each sequence."""
-        names: NDArray[np.str_] = self.table.object_id[self.sequences.judged.numpy()]
+        names: NDArray[np.str_] = self.table.object_id[self.sequences.last_rows.numpy()]
         return names
 
     @property
@@ -113,7 +113,7 @@ class Alerts:
     def without(self, sequences: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(N,): the alerts that share neither name nor history with these sequences, be it through others."""
         groups = self.groups
-        return np.isin(groups, groups[self.sequences.judged.numpy()[sequences]], invert=True)
+        return np.isin(groups, groups[self.sequences.last_rows.numpy()[sequences]], invert=True)
 
     def fingerprint(self, kept: NDArray[np.bool_] | None = None) -> str:
         """Of the candids and labels of all alerts, or of those that are `kept` (N,)."""
@@ -125,10 +125,10 @@ class Alerts:
         return replace(self, inputs=torch.from_numpy(encoder_input(self.table.stamps, preprocessing)))
 
 
-def gather(real: AlertTable, simulated: Sequence[AlertTable], preprocessing: Preprocessing) -> Alerts:
+def build_dataset(real: AlertTable, simulated: Sequence[AlertTable], preprocessing: Preprocessing) -> ServingDataset:
     """Real alerts and simulated skies as one. Objects of a simulated sky are marked, so that none can meet."""
     table = joined([real, *(marked(sky, f"{SIMULATED}{place} ") for place, sky in enumerate(simulated))])
-    return Alerts(
+    return ServingDataset(
         table=table,
         simulated=np.char.startswith(table.object_id, SIMULATED),
         inputs=torch.from_numpy(encoder_input(table.stamps, preprocessing)),
@@ -143,7 +143,7 @@ def balanced(label: torch.Tensor, weight: torch.Tensor, power: float = 1.0) -> t
     return scaled / scaled.mean()
 
 
-def weights(alerts: Alerts, rows: NDArray[np.int64], simulated: float, balance: float) -> torch.Tensor:
+def weights(alerts: ServingDataset, rows: NDArray[np.int64], simulated: float, balance: float) -> torch.Tensor:
     """(len(rows),) float32: alerts of one object share its weight, classes are balanced, simulation is held down.
 
     simulated: the share of simulated alerts in what is drawn. balance: the power of `balanced`.
@@ -178,9 +178,9 @@ class Folds:
     count: int
 
     @classmethod
-    def of(cls, alerts: Alerts, count: int, seed: int) -> Self:
+    def of(cls, alerts: ServingDataset, count: int, seed: int) -> Self:
         """Folds of like composition, all sequences of an object in one. Raises ExperimentError on too few objects."""
-        rows = np.flatnonzero(alerts.judged_real)
+        rows = np.flatnonzero(alerts.ends_in_real)
         objects, label = alerts.objects[rows], alerts.sequences.label.numpy()[rows]
         _check(objects, label, count)
         fold = np.zeros(len(rows), np.int64)
@@ -205,7 +205,7 @@ class Folds:
 def _check(objects: NDArray[np.str_], label: NDArray[np.int64], count: int) -> None:
     classes = [CLASSES[one] for one in np.unique(label)]
     if len(classes) < 2:
-        raise ExperimentError(f"all labelled alerts to judge are of {classes[0]}; two classes at least are needed")
+        raise ExperimentError(f"all labelled alerts are of {classes[0]}; two classes at least are needed")
     most = max(len(np.unique(objects[label == one])) for one in np.unique(label))
     if most < count:
         raise ExperimentError(

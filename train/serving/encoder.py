@@ -81,8 +81,8 @@ def augmented(stamps: torch.Tensor, training: EncoderTraining, generator: torch.
     return moved + training.noise * torch.randn(moved.shape, generator=generator).to(moved.device)
 
 
-def averaged_answers(models: Sequence[Supervised], stamps: torch.Tensor, batch: int = 512) -> torch.Tensor:
-    """(N, classes): the mean probability of several models over the eight views: what a teacher says."""
+def mean_probabilities(models: Sequence[Supervised], stamps: torch.Tensor, batch: int = 512) -> torch.Tensor:
+    """(N, classes): the mean probability of several models over the eight views: what is distilled."""
     with torch.inference_mode():
         parts = [
             torch.stack([model(view(part, one)).softmax(1) for model in models for one in range(VIEWS)]).mean(0)

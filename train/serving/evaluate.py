@@ -15,11 +15,11 @@ from model_zoo.preprocess import Preprocessing, encoder_input
 from train.data.alert_table import FIELDS, AlertTable, joined
 from train.experiments.experiment import ExperimentError
 from train.reporting.tables import TextTable, length_table
-from train.serving.dataset import Alerts, Sequences, gather, marked, prefixes
+from train.serving.dataset import Sequences, ServingDataset, build_dataset, marked, prefixes
 from train.serving.fit import Models, ServingConfig, fit_heads
 from train.serving.heads import mean_of_alerts, mlp_logits, recurrent_logits, trimmed, view_latents
-from train.serving.inputs import find_given, read_archives
-from train.serving.model_selection import Probabilities, answers
+from train.serving.inputs import find_inputs, read_archives
+from train.serving.model_selection import Probabilities, predictions
 from train.training.scores import LENGTHS, Scores, bootstrap_interval, f1_by_length, score
 
 ROWS_AT_ONCE: Final = 64
@@ -28,7 +28,7 @@ SEQUENCES_AT_ONCE: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class ModelScores:
-    """A checkpoint's answers. sequences: S, one for each labelled alert. The rest: (S, classes) probabilities."""
+    """A checkpoint's predictions. sequences: S, one for each labelled alert. The rest: (S, classes) probabilities."""
 
     table: AlertTable
     sequences: Sequences
@@ -43,28 +43,28 @@ class ModelScores:
     @property
     def first(self) -> NDArray[np.bool_]:
         """(S,): whether a sequence ends in the first alert of its object."""
-        found: NDArray[np.bool_] = self.table.first_of_object[self.sequences.judged.numpy()]
+        found: NDArray[np.bool_] = self.table.first_of_object[self.sequences.last_rows.numpy()]
         return found
 
 
 def score_checkpoint(checkpoint: Checkpoint, archives: Sequence[Path]) -> str:
-    """A Markdown report of a checkpoint's answers on labelled alerts of archives, real and simulated ones apart.
+    """A Markdown report of a checkpoint's predictions on labelled alerts of archives, real and simulated ones apart.
 
     Raises ExperimentError where no alert has a label.
     """
     lines = [f"# {checkpoint.name} ({checkpoint.model_id}) on {', '.join(map(str, archives))}"]
     for origin, table in read_labelled(archives, checkpoint.preprocessing.size).items():
-        lines += ["", *_section(answered(checkpoint, table), origin)]
+        lines += ["", *_section(predicted(checkpoint, table), origin)]
     return "\n".join([*lines, ""])
 
 
 def read_labelled(archives: Sequence[Path], size: int) -> dict[str, AlertTable]:
     """The alerts of archives with the labels that lie beside them, by origin, real and simulated; none without any."""
-    given = find_given(archives)
-    if given.stamps:
-        raise ExperimentError(f"{given.stamps[0]} is a set of stamps; archives of alerts are scored")
-    skies = [marked(read_archives(sky, size), f"sky {place} ") for place, sky in enumerate(given.skies)]
-    parts = {"real": [read_archives(given.real, size)] if given.real else [], "simulated": skies}
+    files = find_inputs(archives)
+    if files.stamps:
+        raise ExperimentError(f"{files.stamps[0]} is a set of stamps; archives of alerts are scored")
+    skies = [marked(read_archives(sky, size), f"sky {place} ") for place, sky in enumerate(files.skies)]
+    parts = {"real": [read_archives(files.real, size)] if files.real else [], "simulated": skies}
     tables = {origin: joined(some) for origin, some in parts.items() if any(one.labelled.any() for one in some)}
     if not tables:
         raise ExperimentError(
@@ -73,8 +73,8 @@ def read_labelled(archives: Sequence[Path], size: int) -> dict[str, AlertTable]:
     return tables
 
 
-def answered(checkpoint: Checkpoint, table: AlertTable) -> ModelScores:
-    """What the checkpoint says of every labelled alert, alone and at the end of its object's sequence so far."""
+def predicted(checkpoint: Checkpoint, table: AlertTable) -> ModelScores:
+    """A checkpoint's predictions for every labelled alert, alone and at the end of its object's sequence so far."""
     sequences = prefixes(table)
     inputs = torch.from_numpy(encoder_input(table.stamps, checkpoint.preprocessing))
     seen = _metadata(checkpoint, table)
@@ -84,7 +84,7 @@ def answered(checkpoint: Checkpoint, table: AlertTable) -> ModelScores:
     return ModelScores(
         table=table,
         sequences=sequences,
-        single=every[sequences.judged].numpy(),
+        single=every[sequences.last_rows].numpy(),
         sequence=_sequence_logits(checkpoint, latents.clone(), sequences).double().softmax(1).numpy(),
         mean=mean_of_alerts(every, sequences).numpy(),
     )
@@ -101,17 +101,17 @@ def _sequence_logits(checkpoint: Checkpoint, latents: torch.Tensor, sequences: S
     return torch.cat([recurrent_logits(checkpoint.recurrent, latents, trimmed(sequences.only(part))) for part in parts])
 
 
-def _section(told: ModelScores, origin: str) -> list[str]:
-    names = told.table.object_id[told.sequences.judged.numpy()]
-    rows: list[tuple[str, ...]] = [("judge", "on", "alerts", "macro-F1 (95 %)", "accuracy", "calibration error")]
-    every = np.ones_like(told.first)
-    for name, probability in (("single alert", told.single), ("sequence", told.sequence)):
-        for chosen, on in ((told.first, "first alert of each object"), (every, "every alert")):
-            rows.append((name, on, *_cells(told.label[chosen], probability[chosen], names[chosen])))
-    by_length = {"sequence": told.sequence, "mean of the alerts": told.mean}
-    found = f1_by_length(told.sequences.lengths.numpy(), told.label, by_length)
+def _section(scored: ModelScores, origin: str) -> list[str]:
+    names = scored.table.object_id[scored.sequences.last_rows.numpy()]
+    rows: list[tuple[str, ...]] = [("classifier", "on", "alerts", "macro-F1 (95 %)", "accuracy", "calibration error")]
+    every = np.ones_like(scored.first)
+    for name, probability in (("single alert", scored.single), ("sequence", scored.sequence)):
+        for chosen, on in ((scored.first, "first alert of each object"), (every, "every alert")):
+            rows.append((name, on, *_cells(scored.label[chosen], probability[chosen], names[chosen])))
+    by_length = {"sequence": scored.sequence, "mean of the alerts": scored.mean}
+    found = f1_by_length(scored.sequences.lengths.numpy(), scored.label, by_length)
     return [
-        f"{len(told.label):,} labelled **{origin}** alerts of {len(np.unique(names)):,} objects.",
+        f"{len(scored.label):,} labelled **{origin}** alerts of {len(np.unique(names)):,} objects.",
         "",
         TextTable("", rows, texts=2).markdown(),
         "",
@@ -131,47 +131,49 @@ def _cells(label: NDArray[np.int64], probability: NDArray[np.float64], names: ND
 
 
 @dataclass(frozen=True, slots=True)
-class OwnSplit:
+class HoldoutSplit:
     """Row by row, in the set's order; of a row of several stamps, after its last. label: (N,) int64.
 
-    probabilities: (N, classes) by judge. judge: the head that is made for such rows. inputs: (N, C * S * S) of the
+    probabilities: (N, classes) by classifier. classifier: the head made for such rows. inputs: (N, C * S * S) of the
     last stamp. latents: (N, L) of it.
     """
 
     label: NDArray[np.int64]
     probabilities: Probabilities
-    judge: str
+    classifier: str
     inputs: NDArray[np.float32]
     latents: NDArray[np.float32]
 
     @property
     def scores(self) -> dict[str, Scores]:
-        return {judge: score(self.label, probability) for judge, probability in self.probabilities.items()}
+        return {classifier: score(self.label, probability) for classifier, probability in self.probabilities.items()}
 
 
-def judge_own(models: Models, own: Mapping[str, AlertTable], preprocessing: Preprocessing) -> dict[str, OwnSplit]:
-    """What the heads that see images, calibrated, say of each split."""
-    return {split: _judged(models, some, preprocessing) for split, some in own.items()}
+def evaluate_holdout(
+    models: Models, holdout: Mapping[str, AlertTable], preprocessing: Preprocessing
+) -> dict[str, HoldoutSplit]:
+    """The predictions of the calibrated heads that see images, for each split."""
+    return {split: _holdout_split(models, some, preprocessing) for split, some in holdout.items()}
 
 
-def _judged(models: Models, some: AlertTable, preprocessing: Preprocessing) -> OwnSplit:
-    alerts = gather(some, [], preprocessing)
-    judged = alerts.sequences.judged.numpy()
+def _holdout_split(models: Models, some: AlertTable, preprocessing: Preprocessing) -> HoldoutSplit:
+    alerts = build_dataset(some, [], preprocessing)
+    last = alerts.sequences.last_rows.numpy()
     _, from_the_end = np.unique(alerts.table.key[::-1], return_index=True)
-    rows = np.argsort(judged)[np.sort(len(judged) - 1 - from_the_end)]  # every alert is judged: it has a label
-    said = answers(models, alerts, rows)
-    inputs = alerts.inputs[torch.from_numpy(judged[rows])]
-    return OwnSplit(
+    rows = np.argsort(last)[np.sort(len(last) - 1 - from_the_end)]  # every alert has a label, hence a sequence
+    logits_of = predictions(models, alerts, rows)
+    inputs = alerts.inputs[torch.from_numpy(last[rows])]
+    return HoldoutSplit(
         label=alerts.sequences.label.numpy()[rows],
-        probabilities={judge: logits.double().softmax(1).numpy() for judge, logits in said.items()},
-        judge="recurrent" if int(alerts.sequences.lengths.max()) > 1 else "mlp",
+        probabilities={classifier: logits.double().softmax(1).numpy() for classifier, logits in logits_of.items()},
+        classifier="recurrent" if int(alerts.sequences.lengths.max()) > 1 else "mlp",
         inputs=inputs.flatten(1).numpy(),
         latents=view_latents(models.encoder, inputs, (0,))[:, 0].numpy(),
     )
 
 
 def sequence_scores(
-    models: Models, alerts: Alerts, held: NDArray[np.bool_], serving: ServingConfig
+    models: Models, alerts: ServingDataset, held: NDArray[np.bool_], serving: ServingConfig
 ) -> dict[str, dict[str, float]]:
     """Macro-F1 after 1, 2, 3, 5 and 10 alerts of held-out simulated objects, beside two baselines to beat.
 

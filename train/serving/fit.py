@@ -22,8 +22,8 @@ from model_zoo.classifier.mlp import Mlp, MlpConfig
 from model_zoo.classifier.recurrent import Recurrent, RecurrentConfig
 from model_zoo.preprocess import Preprocessing
 from train.files import atomic_write
-from train.serving.dataset import Alerts, Held, Sequences, weights
-from train.serving.encoder import CPU, EncoderTraining, Examples, averaged_answers, fit_encoder
+from train.serving.dataset import Held, Sequences, ServingDataset, weights
+from train.serving.encoder import CPU, EncoderTraining, Examples, fit_encoder, mean_probabilities
 from train.serving.heads import HeadTable, HeadTraining, MetadataTraining, Target, fit_mlp, fit_recurrent, view_latents
 from train.training.metrics_log import MetricsLog
 from train.training.step import Curve
@@ -39,7 +39,7 @@ HEAD_VIEWS: Final = (0, 5)
 class ServingConfig:
     """How a served model is made. teachers: encoders averaged over eight views and distilled, 0 to learn from labels.
 
-    taught: share of the teachers' answer in a labelled alert's target. simulated: share of simulated alerts in
+    taught: share of the teachers' prediction in a labelled alert's target. simulated: share of simulated alerts in
     what is drawn. balance: 1 makes classes count alike, 0 as often as they occur. columns: of the members that see
     metadata. share: of the image head's logits in the head that sees both.
     """
@@ -72,8 +72,8 @@ class ServingConfig:
     def digest(self, *, heads: bool = False) -> str:
         """Of all that an encoder's weights depend on beside the alerts, or those of its heads too."""
         without = {"columns", "share"} if heads else {"heads", "columns", "share"}
-        told = {name: value for name, value in asdict(self).items() if name not in without}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        settings = {name: value for name, value in asdict(self).items() if name not in without}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class Models:
 class Encoders:
     """Fits encoders, and keeps what was fitted in a folder: a run that was stopped does not fit it again.
 
-    device: fits encoders; heads take little and stay on the CPU. journal: is told of every fit. about: what it is told
-    beside the losses: which stage of the run a fit belongs to.
+    device: fits encoders; heads take little and stay on the CPU. journal: has a line for every fit. about: what
+    stands there beside the losses: which stage of the run a fit belongs to.
     """
 
     folder: Path
@@ -100,15 +100,15 @@ class Encoders:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, stage: str) -> Self:
-        """The same, to tell the journal at which stage of the run a fit is made."""
+        """The same, for fits of another stage of the run."""
         return replace(self, about={**self.about, "stage": stage})
 
     def without(self, held: Held) -> Self:
-        """The same, to tell the journal which folds, counted from 1, a fit is made without."""
+        """The same, for fits without some folds, counted from 1 in the journal."""
         return replace(self, about={**self.about, "without_folds": [fold + 1 for fold in held]})
 
     def fit(
-        self, alerts: Alerts, serving: ServingConfig, kept: NDArray[np.bool_]
+        self, alerts: ServingDataset, serving: ServingConfig, kept: NDArray[np.bool_]
     ) -> tuple[Supervised, list[Supervised]]:
         """From the labelled alerts that are `kept` (N,), or from teachers of these and from what has no label too."""
         labelled = torch.from_numpy(np.flatnonzero(kept & alerts.table.labelled))
@@ -124,7 +124,7 @@ class Encoders:
         spare = alerts.inputs[torch.from_numpy(np.flatnonzero(kept & ~alerts.table.labelled))]
 
         def distil() -> tuple[nn.Module, dict[str, Curve]]:
-            return _fitted(_taught(plain, spare, teachers, serving), serving, self.device)
+            return _fitted(_distilled(plain, spare, teachers, serving), serving, self.device)
 
         return self._kept(serving, key, distil), teachers
 
@@ -136,8 +136,8 @@ class Encoders:
             "steps": serving.encoder.steps,
             "distilled": serving.teachers > 0,
         }
-        telling = replace(self, about={**self.about, **made})
-        model.load_state_dict(telling.keep(f"{serving.digest()}-{key}", make))
+        noting = replace(self, about={**self.about, **made})
+        model.load_state_dict(noting.keep(f"{serving.digest()}-{key}", make))
         freeze(model)
         return model
 
@@ -156,14 +156,14 @@ class Encoders:
         return safetensors.torch.load_file(path)
 
 
-def fit_models(alerts: Alerts, serving: ServingConfig, out: NDArray[np.int64], encoders: Encoders) -> Models:
+def fit_models(alerts: ServingDataset, serving: ServingConfig, out: NDArray[np.int64], encoders: Encoders) -> Models:
     """Encoder and both heads that see images, from all alerts but those of the objects of the sequences `out`."""
     kept = alerts.without(out)
     supervised, teachers = encoders.fit(alerts, serving, kept)
 
     def make() -> tuple[nn.Module, dict[str, Curve]]:
         latents = view_latents(supervised.encoder, alerts.inputs, HEAD_VIEWS)
-        chosen = torch.from_numpy(np.flatnonzero(kept[alerts.sequences.judged.numpy()]))
+        chosen = torch.from_numpy(np.flatnonzero(kept[alerts.sequences.last_rows.numpy()]))
         mlp, recurrent, losses = fit_heads(latents, alerts, chosen, serving, serving.generator)
         return nn.ModuleList((mlp, recurrent)), losses
 
@@ -175,18 +175,22 @@ def fit_models(alerts: Alerts, serving: ServingConfig, out: NDArray[np.int64], e
 
 
 def fit_heads(
-    latents: torch.Tensor, alerts: Alerts, chosen: torch.Tensor, serving: ServingConfig, generator: torch.Generator
+    latents: torch.Tensor,
+    alerts: ServingDataset,
+    chosen: torch.Tensor,
+    serving: ServingConfig,
+    generator: torch.Generator,
 ) -> tuple[Mlp, Recurrent, dict[str, Curve]]:
     """Both heads on the chosen sequences of rows of latents (N, V, L); and their training losses by name."""
     some = alerts.sequences.only(chosen)
     dated = bool(torch.isin(some.band, torch.tensor(BANDS)).any())
-    weight = weights(alerts, some.judged.numpy(), serving.simulated, serving.balance)
+    weight = weights(alerts, some.last_rows.numpy(), serving.simulated, serving.balance)
     weighted = Sequences(some.rows, some.lengths, some.label, weight, some.jd, some.band)
     mlp, image_losses = fit_mlp(
-        latents[some.judged], Target(some.label, weight), _mlp(serving), serving.heads, generator
+        latents[some.last_rows], Target(some.label, weight), _mlp(serving), serving.heads, generator
     )
     recurrent, losses = fit_recurrent(latents, weighted, _recurrent(serving), serving.heads, generator)
-    if not dated:  # times and bands that no example has had move no answer
+    if not dated:  # times and bands that no example has had change no prediction
         recurrent.gru.get_parameter("weight_ih_l0")[:, serving.latent :] = 0
     return mlp, recurrent, {"mlp": image_losses, "recurrent": losses}
 
@@ -199,7 +203,7 @@ def _recurrent(serving: ServingConfig) -> RecurrentConfig:
     return RecurrentConfig(latent=serving.latent, classes=len(CLASSES))
 
 
-def metadata_table(alerts: Alerts, kept: NDArray[np.bool_], serving: ServingConfig) -> HeadTable:
+def metadata_table(alerts: ServingDataset, kept: NDArray[np.bool_], serving: ServingConfig) -> HeadTable:
     """The real labelled alerts that are `kept`. The simulator's metadata misleads: its classes are told apart by
     columns whose real values lie elsewhere.
     """
@@ -213,13 +217,13 @@ def _fitted(examples: Examples, serving: ServingConfig, device: torch.device) ->
     return model, {"encoder": losses}
 
 
-def _taught(plain: Examples, spare: torch.Tensor, teachers: list[Supervised], serving: ServingConfig) -> Examples:
-    """Targets blended with the teachers' answers, and alerts without a label that only the teachers speak of."""
-    said = averaged_answers(teachers, plain.stamps)
-    blended = plain.target * (1 - serving.taught) + said * serving.taught
+def _distilled(plain: Examples, spare: torch.Tensor, teachers: list[Supervised], serving: ServingConfig) -> Examples:
+    """Targets blended with the teachers' answers, and alerts without a label, whose target is the teachers' alone."""
+    teaching = mean_probabilities(teachers, plain.stamps)
+    blended = plain.target * (1 - serving.taught) + teaching * serving.taught
     even = plain.weight.median().expand(len(spare))
     return Examples(
         torch.cat([plain.stamps, spare]),
-        torch.cat([blended, averaged_answers(teachers, spare)]),
+        torch.cat([blended, mean_probabilities(teachers, spare)]),
         torch.cat([plain.weight, even]),
     )

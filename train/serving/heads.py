@@ -67,7 +67,7 @@ def fit_recurrent(
 ) -> tuple[Recurrent, Curve]:
     """The recurrent head for sequences of rows of latents (N, V, L), every alert in a random view; and its losses."""
     head = Recurrent(config)
-    head.mean, head.deviation = latent_moments(latents[sequences.judged].flatten(0, 1))
+    head.mean, head.deviation = latent_moments(latents[sequences.last_rows].flatten(0, 1))
 
     def logits(which: torch.Tensor) -> torch.Tensor:
         some = trimmed(sequences.only(which))
@@ -114,7 +114,7 @@ def trimmed(sequences: Sequences) -> Sequences:
 def view_latents(
     encode: Callable[[torch.Tensor], torch.Tensor], stamps: torch.Tensor, views: Sequence[int] = range(VIEWS)
 ) -> torch.Tensor:
-    """(N, V, L): latents of the given views of stamps (N, C, S, S)."""
+    """(N, V, L): latents of the views, by number, of stamps (N, C, S, S)."""
     with torch.inference_mode():
         found = [torch.cat([encode(view(part, one)) for part in stamps.split(64)]) for one in views]
     return torch.stack(found, dim=1).clone()
@@ -236,14 +236,14 @@ def taught(table: HeadTable, training: MetadataTraining, generator: torch.Genera
     kept = random.random((len(one), table.values.shape[1])) < random.random((len(one), 1))
     crossed = np.where(kept, table.values[one], table.values[other])
     made = column_values(crossed, COLUMNS)
-    said = forest.predict_proba(np.where(np.isnan(made), UNSEEN, made))
+    crossed_answers = forest.predict_proba(np.where(np.isnan(made), UNSEEN, made))
     classes = table.target.shape[1]
     sure = np.nan_to_num(forest.oob_decision_function_, nan=1 / classes)
-    answers = np.zeros((len(weight) + len(said), classes), np.float32)
-    answers[:, forest.classes_] = np.concatenate([sure, said])
-    target = torch.from_numpy(answers)
+    predictions = np.zeros((len(weight) + len(crossed_answers), classes), np.float32)
+    predictions[:, forest.classes_] = np.concatenate([sure, crossed_answers])
+    target = torch.from_numpy(predictions)
     target[: len(weight)] = (target[: len(weight)] + table.target) / 2
-    even = torch.full((len(said),), float(table.weight.mean()) / training.crossed)
+    even = torch.full((len(crossed_answers),), float(table.weight.mean()) / training.crossed)
     return HeadTable(np.concatenate([table.values, crossed]), target, torch.cat([table.weight, even]))
 
 

@@ -1,4 +1,4 @@
-"""What `estampa-serve` is given to learn from: archives of real alerts, simulated nights, sets of stamps."""
+"""What `estampa-serve` learns from: archives of real alerts, simulated nights, sets of stamps."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from train.data.alert_table import AlertTable, joined, read_alert_table
-from train.data.from_stamps import OWN, adopt
+from train.data.from_stamps import HOLDOUT, alerts_from_stamps
 from train.data.labels import labels_beside, truth_beside
 from train.data.pickle_layouts import load_stamps
 from train.data.stamp_set import source_of
@@ -24,7 +24,7 @@ KINDS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class InputFiles:
     """real: archives with `labels.csv` near them, or no labels. skies: simulated nights, those of one sky together.
 
     stamps: sets of stamps, as pickles or .npz.
@@ -37,24 +37,24 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class TrainingInputs:
-    """judged: what the folds are made of, real unless there is nothing real. origin: real, simulated or unstated.
+    """evaluated: what the folds are made of, real unless there is nothing real. origin: real, simulated or unstated.
 
-    skies: simulated alerts beside it, never judged. own: validation and test of the sets of stamps, never learned
-    from. sets: of each set of stamps, what to tell. faint: brightness is lost, for stamps were scaled before.
+    skies: simulated alerts beside it, never evaluated. holdout: validation and test of the sets of stamps, never
+    learned from. sets: a description of each. prescaled: brightness is lost, for stamps were scaled before.
     """
 
-    judged: AlertTable
+    evaluated: AlertTable
     origin: str
     skies: tuple[AlertTable, ...] = ()
-    own: Mapping[str, AlertTable] = field(default_factory=dict)
+    holdout: Mapping[str, AlertTable] = field(default_factory=dict)
     sets: tuple[Mapping[str, Any], ...] = ()
 
     @property
-    def faint(self) -> bool:
+    def prescaled(self) -> bool:
         return bool(self.sets)
 
 
-def find_given(paths: Sequence[Path]) -> Given:
+def find_inputs(paths: Sequence[Path]) -> InputFiles:
     """Files and folders by their kind; nights with a truth table beside them are simulated.
 
     Nights of one folder are of one sky. Raises ExperimentError where there is nothing to read, or nothing known.
@@ -70,44 +70,46 @@ def find_given(paths: Sequence[Path]) -> Given:
             skies[file.parent].append(file)
         else:
             real.append(file)
-    return Given(tuple(real), tuple(tuple(nights) for nights in skies.values()), tuple(stamps))
+    return InputFiles(tuple(real), tuple(tuple(nights) for nights in skies.values()), tuple(stamps))
 
 
-def read_given(given: Given, size: int, origin: str | None = None) -> TrainingInputs:
+def read_inputs(files: InputFiles, size: int, origin: str | None = None) -> TrainingInputs:
     """Everything, cut to `size` pixels. origin: of the sets of stamps; archives tell their own.
 
-    Simulated alerts help real ones, or those of an unstated origin, and are judged themselves where they are alone.
+    Simulated alerts help real ones, or those of an unstated origin, and are evaluated where they are alone.
     Raises ExperimentError where nothing has a label or a file cannot be read.
     """
-    if origin and not given.stamps:
+    if origin and not files.stamps:
         raise ExperimentError(
-            f"--origin {origin} is said of a set of stamps, and none is given: an archive is simulated where its truth "
+            f"--origin {origin} is of a set of stamps, and there is none: an archive is simulated where its truth "
             "table lies beside it, and real elsewhere"
         )
-    real = [read_archives(given.real, size)] if given.real else []
-    skies = [read_archives(sky, size) for sky in given.skies]
-    kinds, own, told = ["real"] * bool(real), defaultdict(list), []
-    for path in given.stamps:
+    real = [read_archives(files.real, size)] if files.real else []
+    skies = [read_archives(sky, size) for sky in files.skies]
+    kinds, holdout, described = ["real"] * bool(real), defaultdict(list), []
+    for path in files.stamps:
         stamps = load_stamps(path)
         source = asdict(source_of(path, stamps, origin))
-        adopted = adopt(stamps, size)
+        from_set = alerts_from_stamps(stamps, size)
         if source["origin"] == "simulated":
-            skies.append(adopted.train)
+            skies.append(from_set.train)
         else:
-            real.append(adopted.train)
+            real.append(from_set.train)
             kinds.append(source["origin"])
-        for split, some in adopted.own.items():
-            own[split].append(some)
-        counts = {"train": len(adopted.train), **{split: len(some) for split, some in adopted.own.items()}}
-        told.append(source | {"stamps": counts, "repeats": adopted.repeats})
-    apart = {split: joined(own[split]) for split in OWN if split in own}
+        for split, some in from_set.holdout.items():
+            holdout[split].append(some)
+        counts = {"train": len(from_set.train), **{split: len(some) for split, some in from_set.holdout.items()}}
+        described.append(source | {"stamps": counts, "repeats": from_set.repeats})
+    apart = {split: joined(holdout[split]) for split in HOLDOUT if split in holdout}
     real, skies = ([_unseen(some, apart) for some in kind] for kind in (real, skies))
     if not real:
         real, skies = [marked(sky, f"sky {place} ") for place, sky in enumerate(skies)], []
-    judged = joined(real)
-    if not judged.labelled.any():
+    evaluated = joined(real)
+    if not evaluated.labelled.any():
         raise ExperimentError("no real alert has a label: put labels.csv (candid, label) beside its archive")
-    return TrainingInputs(judged, " and ".join(dict.fromkeys(kinds)) or "simulated", tuple(skies), apart, tuple(told))
+    return TrainingInputs(
+        evaluated, " and ".join(dict.fromkeys(kinds)) or "simulated", tuple(skies), apart, tuple(described)
+    )
 
 
 def read_archives(archives: Sequence[Path], size: int) -> AlertTable:
@@ -119,11 +121,11 @@ def read_archives(archives: Sequence[Path], size: int) -> AlertTable:
         raise ExperimentError(str(error)) from error
 
 
-def _unseen(some: AlertTable, own: Mapping[str, AlertTable]) -> AlertTable:
+def _unseen(some: AlertTable, holdout: Mapping[str, AlertTable]) -> AlertTable:
     """`some` without objects and images of validation and test, which nothing is learned from."""
-    if not own:
+    if not holdout:
         return some
-    held = joined(list(own.values()))
+    held = joined(list(holdout.values()))
     names = np.isin(some.object_id, held.object_id)
     return some.only(~(names | np.isin(some.candid, held.candid)))
 

@@ -14,8 +14,8 @@ from model_zoo.classifier.encoder import Supervised
 from model_zoo.classifier.mlp import Mlp
 from model_zoo.metadata import Column, metadata_input
 from model_zoo.preprocess import Preprocessing
-from train.serving.dataset import Alerts, Folds, Held, Sequences, balanced
-from train.serving.encoder import averaged_answers
+from train.serving.dataset import Folds, Held, Sequences, ServingDataset, balanced
+from train.serving.encoder import mean_probabilities
 from train.serving.fit import Encoders, Models, ServingConfig, fit_models, metadata_table
 from train.serving.heads import (
     KINDS,
@@ -31,9 +31,9 @@ from train.serving.heads import (
 )
 from train.training.scores import bootstrap_interval, f1_by_length, score
 
-Answers = dict[tuple[int, int], torch.Tensor]
+FoldLogits = dict[tuple[int, int], torch.Tensor]
 """(outer, inner) → logits of the inner fold's sequences, by a model that saw neither of the two."""
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 SHARES: Final = (0.2, 0.35, 0.5, 0.65)
 TAUGHT: Final = (("labels",), ("forest",), KINDS)
@@ -64,52 +64,54 @@ def encoder_candidates(serving: ServingConfig, steps: int) -> list[ServingConfig
 
 
 def choose_encoder(
-    alerts: Alerts, folds: Folds, serving: ServingConfig, steps: int, encoders: Encoders, say: Say
+    alerts: ServingDataset, folds: Folds, serving: ServingConfig, steps: int, encoders: Encoders, log: Log
 ) -> EncoderChoice:
-    """Input and share of simulation for each fold, from short fits. With no `steps`, what `serving` says."""
+    """Input and share of simulation for each fold, from short fits. With no `steps`, the settings of `serving`."""
     candidates = encoder_candidates(serving, steps) if steps else [serving]
     if serving.preprocessing.normalisation == "minmax" and not alerts.simulated.any():
         candidates = [serving]  # a share of what is not there is no choice
-    answers = []
+    logits = []
     for number, candidate in enumerate(candidates if len(candidates) > 1 else []):
-        say(f"trial {number + 1} of {len(candidates)}: {candidate.preprocessing.normalisation}, {candidate.simulated}")
+        log(f"trial {number + 1} of {len(candidates)}: {candidate.preprocessing.normalisation}, {candidate.simulated}")
         seen = alerts.seen(candidate.preprocessing)
-        answers.append(_encoder_answers(seen, folds, candidate, encoders.at(f"trial {number + 1}")))
+        logits.append(_encoder_logits(seen, folds, candidate, encoders.at(f"trial {number + 1}")))
     whole = [replace(one, encoder=serving.encoder, teachers=serving.teachers) for one in candidates]
-    return _plan([whole] * (folds.count + 1), _best(alerts, folds, answers))
+    return _plan([whole] * (folds.count + 1), _best(alerts, folds, logits))
 
 
 def choose_head(
-    alerts: Alerts, folds: Folds, plan: EncoderChoice, steps: int, encoders: Encoders, say: Say
+    alerts: ServingDataset, folds: Folds, plan: EncoderChoice, steps: int, encoders: Encoders, log: Log
 ) -> EncoderChoice:
     """For each fold: what the head that sees metadata learned from, and the image head's share, from the short fits."""
     settings = [(kinds, share) for kinds in TAUGHT for share in SHARES]
-    answers: list[Answers] = [{} for _ in settings]
+    logits: list[FoldLogits] = [{} for _ in settings]
     for pair in folds.pairs():
-        say(f"head without folds {pair[0] + 1} and {pair[1] + 1}")
+        log(f"head without folds {pair[0] + 1} and {pair[1] + 1}")
         for serving in dict.fromkeys(plan.outer[outer] for outer in pair):
             trial = replace(serving, teachers=0, encoder=replace(serving.encoder, steps=steps or serving.encoder.steps))
             seen = alerts.seen(serving.preprocessing)
-            said = _head_logits(seen, folds, pair, trial, encoders.at("trial of the head"))
+            logits_of = _head_logits(seen, folds, pair, trial, encoders.at("trial of the head"))
             for place, (kinds, share) in enumerate(settings):
-                metadata = torch.stack([said[kind] for kind in kinds]).mean(0)
-                blended = _by_fold(folds, pair, share * said["image"] + (1 - share) * metadata)
-                answers[place] |= {key: blended[key] for key in blended if plan.outer[key[0]] == serving}
+                metadata = torch.stack([logits_of[kind] for kind in kinds]).mean(0)
+                blended = _by_fold(folds, pair, share * logits_of["image"] + (1 - share) * metadata)
+                logits[place] |= {key: blended[key] for key in blended if plan.outer[key[0]] == serving}
     changed = [
         [replace(one, columns=replace(one.columns, kinds=kinds), share=share) for kinds, share in settings]
         for one in (*plan.outer, plan.final)
     ]
-    return _plan(changed, _best(alerts, folds, answers))
+    return _plan(changed, _best(alerts, folds, logits))
 
 
-def fit_fused(alerts: Alerts, kept: NDArray[np.bool_], image: Mlp, serving: ServingConfig, encoders: Encoders) -> Mlp:
+def fit_fused(
+    alerts: ServingDataset, kept: NDArray[np.bool_], image: Mlp, serving: ServingConfig, encoders: Encoders
+) -> Mlp:
     """The head that sees metadata, from the real labelled alerts that are `kept` (N,) and an image head of the same."""
     members, columns = _members(alerts, kept, serving, encoders)
     return folded(image, members, columns, serving.share)
 
 
-def regret(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> float:
-    """Cross entropy at the best temperature, classes counting alike: steadier for a choice than a score of answers."""
+def balanced_nll(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> float:
+    """Cross entropy at the best temperature, classes counting alike: steadier for a choice than a score of classes."""
     even = balanced(label, weight)
     cooled = logits / temperature(logits, label, even)
     return float((F.cross_entropy(cooled, label, reduction="none") * even).mean())
@@ -120,23 +122,25 @@ def _plan(candidates: Sequence[Sequence[ServingConfig]], best: Sequence[int]) ->
     return EncoderChoice(tuple(outer), final)
 
 
-def _best(alerts: Alerts, folds: Folds, answers: Sequence[Answers]) -> list[int]:
+def _best(alerts: ServingDataset, folds: Folds, candidates: Sequence[FoldLogits]) -> list[int]:
     """The candidate of least regret for each outer fold by its inner ones, and last by all."""
     keys = [(outer, inner) for outer in range(folds.count) for inner in folds.inner(outer)]
     looks = [[key for key in keys if key[0] == outer] for outer in range(folds.count)]
-    return [_least(alerts, folds, answers, look) for look in (*looks, keys)]
+    return [_least(alerts, folds, candidates, look) for look in (*looks, keys)]
 
 
-def _least(alerts: Alerts, folds: Folds, answers: Sequence[Answers], keys: Sequence[tuple[int, int]]) -> int:
-    if len(answers) < 2:
+def _least(
+    alerts: ServingDataset, folds: Folds, candidates: Sequence[FoldLogits], keys: Sequence[tuple[int, int]]
+) -> int:
+    if len(candidates) < 2:
         return 0
     some = alerts.sequences.only(torch.from_numpy(np.concatenate([folds.within((inner,)) for _, inner in keys])))
-    pooled = [torch.cat([found[key] for key in keys]) for found in answers]
-    return int(np.argmin([regret(logits, some.label, some.weight) for logits in pooled]))
+    pooled = [torch.cat([found[key] for key in keys]) for found in candidates]
+    return int(np.argmin([balanced_nll(logits, some.label, some.weight) for logits in pooled]))
 
 
-def _encoder_answers(alerts: Alerts, folds: Folds, serving: ServingConfig, encoders: Encoders) -> Answers:
-    found: Answers = {}
+def _encoder_logits(alerts: ServingDataset, folds: Folds, serving: ServingConfig, encoders: Encoders) -> FoldLogits:
+    found: FoldLogits = {}
     for pair in folds.pairs():
         apart = encoders.without(pair)
         model, _ = apart.fit(alerts, serving.without(pair), alerts.without(folds.within(pair)))
@@ -144,27 +148,27 @@ def _encoder_answers(alerts: Alerts, folds: Folds, serving: ServingConfig, encod
     return found
 
 
-def _by_fold(folds: Folds, pair: Held, logits: torch.Tensor) -> Answers:
-    """Logits of a pair's sequences as the answers for each fold, by the other."""
+def _by_fold(folds: Folds, pair: Held, logits: torch.Tensor) -> FoldLogits:
+    """Logits of a pair's sequences for each fold, by the other."""
     fold = folds.fold[np.isin(folds.fold, pair)]
     return {(outer, inner): logits[fold == inner] for outer, inner in (pair, pair[::-1])}
 
 
-def _image_logits(model: Supervised, alerts: Alerts, folds: Folds, pair: Held) -> torch.Tensor:
+def _image_logits(model: Supervised, alerts: ServingDataset, folds: Folds, pair: Held) -> torch.Tensor:
     with torch.inference_mode():
-        logits: torch.Tensor = model(alerts.inputs[alerts.sequences.judged[folds.within(pair)]])
+        logits: torch.Tensor = model(alerts.inputs[alerts.sequences.last_rows[folds.within(pair)]])
     return logits.clone()
 
 
 def _head_logits(
-    alerts: Alerts, folds: Folds, pair: Held, serving: ServingConfig, encoders: Encoders
+    alerts: ServingDataset, folds: Folds, pair: Held, serving: ServingConfig, encoders: Encoders
 ) -> dict[str, torch.Tensor]:
     """Logits of a pair's sequences by what learned from images, and by members of each kind; none saw the pair."""
     apart, out = serving.without(pair), folds.within(pair)
     kept = alerts.without(out)
     encoders = encoders.without(pair)
     members, columns = _members(alerts, kept, apart, encoders)
-    seen = torch.from_numpy(metadata_input(alerts.table.metadata[alerts.sequences.judged[out]], columns))
+    seen = torch.from_numpy(metadata_input(alerts.table.metadata[alerts.sequences.last_rows[out]], columns))
     each = apart.columns.members
     parts = {kind: members[place * each : (place + 1) * each] for place, kind in enumerate(apart.columns.kinds)}
     model, _ = encoders.fit(alerts, apart, kept)
@@ -173,7 +177,7 @@ def _head_logits(
 
 
 def _members(
-    alerts: Alerts, kept: NDArray[np.bool_], serving: ServingConfig, encoders: Encoders
+    alerts: ServingDataset, kept: NDArray[np.bool_], serving: ServingConfig, encoders: Encoders
 ) -> tuple[list[nn.Sequential], tuple[Column, ...]]:
     """Members that see metadata alone, from what is `kept` (N,), and their columns."""
     table = metadata_table(alerts, kept, serving)
@@ -187,7 +191,7 @@ def _members(
 
 Logits = dict[str, torch.Tensor]
 Probabilities = dict[str, NDArray[np.float64]]
-JUDGES: Final = {
+CLASSIFIERS: Final = {
     "mlp": "the image head, one pass",
     "eight_views": "the image head's mean over the eight views of a stamp",
     "teachers": "the networks that the encoder was distilled from, eight views",
@@ -199,7 +203,7 @@ JUDGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Of every real sequence, by models that saw no label of its fold. logits: (R, classes) by judge.
+    """Of every real sequence, by models that saw no label of its fold. logits: (R, classes) by classifier.
 
     latents: (R, L) of the alert that it ends in, by the encoder of its fold: of one fold they are of one space.
     """
@@ -209,59 +213,59 @@ class HeldOut:
 
 
 def held_out(
-    alerts: Alerts, folds: Folds, plan: EncoderChoice, fused: EncoderChoice | None, encoders: Encoders, say: Say
+    alerts: ServingDataset, folds: Folds, plan: EncoderChoice, fused: EncoderChoice | None, encoders: Encoders, log: Log
 ) -> HeldOut:
-    """What each fold's models, fitted here, say of its sequences."""
+    """The predictions of each fold's models, fitted here, for its sequences."""
     found, latents = Logits(), torch.zeros(len(folds.rows), plan.final.latent)
     for place, serving in enumerate(plan.outer):
         out = folds.within((place,))
         seen = alerts.seen(serving.preprocessing) if serving.preprocessing != plan.final.preprocessing else alerts
         fold = encoders.at("fold").without((place,))
         models = fit_models(seen, serving.without((place,)), out, fold)
-        answered = answers(models, seen, out)
+        predicted = predictions(models, seen, out)
         if fused:
-            answered["fused"] = _fused_logits(seen, out, models, fused.outer[place].without((place,)), fold)
-        judged = seen.inputs[seen.sequences.judged[out]]
-        latents[folds.fold == place] = view_latents(models.encoder, judged, (0,))[:, 0]
-        for name, logits in answered.items():
+            predicted["fused"] = _fused_logits(seen, out, models, fused.outer[place].without((place,)), fold)
+        last_inputs = seen.inputs[seen.sequences.last_rows[out]]
+        latents[folds.fold == place] = view_latents(models.encoder, last_inputs, (0,))[:, 0]
+        for name, logits in predicted.items():
             found.setdefault(name, torch.zeros(len(folds.rows), logits.shape[1]))[folds.fold == place] = logits
         first, label = first_alerts(alerts, out), alerts.sequences.label.numpy()[out]
-        told = {name: score(label[first], _probability(logits[first])).f1 for name, logits in answered.items()}
-        say(f"fold {place + 1} held out: " + ", ".join(f"{name} {f1:.3f}" for name, f1 in told.items()))
-        rounded = {name: round(f1, 4) for name, f1 in told.items()}
+        f1_of = {name: score(label[first], _probability(logits[first])).f1 for name, logits in predicted.items()}
+        log(f"fold {place + 1} held out: " + ", ".join(f"{name} {f1:.3f}" for name, f1 in f1_of.items()))
+        rounded = {name: round(f1, 4) for name, f1 in f1_of.items()}
         encoders.journal.note(f"fold {place + 1}", {"stage": "score of first alerts, macro-F1", "scores": rounded})
     return HeldOut(found, latents)
 
 
-def answers(models: Models, alerts: Alerts, out: NDArray[np.int64]) -> Logits:
-    """Logits (len(out), classes) of the chosen sequences by every judge of images."""
+def predictions(models: Models, alerts: ServingDataset, out: NDArray[np.int64]) -> Logits:
+    """Logits (len(out), classes) of the chosen sequences by every classifier of images."""
     some = alerts.sequences.only(torch.from_numpy(out))
     rows = torch.unique(some.rows)
     latents = torch.zeros(len(alerts.inputs), 8, models.mlp.config.latent)
     latents[rows] = view_latents(models.encoder, alerts.inputs[rows])
     every = mlp_logits(models.mlp, latents[:, 0]).softmax(1)
-    eight = mlp_logits(models.mlp, latents[some.judged].flatten(0, 1)).softmax(1).unflatten(0, (-1, 8))
+    eight = mlp_logits(models.mlp, latents[some.last_rows].flatten(0, 1)).softmax(1).unflatten(0, (-1, 8))
     found = {
-        "mlp": mlp_logits(models.mlp, latents[some.judged, 0]),
+        "mlp": mlp_logits(models.mlp, latents[some.last_rows, 0]),
         "eight_views": eight.mean(1).log(),
         "recurrent": recurrent_logits(models.recurrent, latents[:, 0], some),
         "mean": mean_of_alerts(every, some).log(),
     }
     if models.teachers:
-        found["teachers"] = averaged_answers(models.teachers, alerts.inputs[some.judged]).clamp(min=1e-9).log()
+        found["teachers"] = mean_probabilities(models.teachers, alerts.inputs[some.last_rows]).clamp(min=1e-9).log()
     return found
 
 
-def calibrated(alerts: Alerts, folds: Folds, logits: Logits) -> Probabilities:
-    """(R, classes) by judge. A fold's temperature is that of the other folds' answers, so that calibration too is
+def calibrated(alerts: ServingDataset, folds: Folds, logits: Logits) -> Probabilities:
+    """(R, classes) by classifier. A fold's temperature is that of the other folds' answers, so that calibration too is
     scored on alerts that did not set it; it changes no class.
     """
     some = alerts.sequences.only(torch.from_numpy(folds.rows))
     return {name: _probability(_cooled(answer, some, folds.fold)) for name, answer in logits.items()}
 
 
-def scores(alerts: Alerts, folds: Folds, probabilities: Probabilities) -> dict[str, Any]:
-    """Of each judge: its scores on first and on all alerts, by fold, with an interval over the objects."""
+def scores(alerts: ServingDataset, folds: Folds, probabilities: Probabilities) -> dict[str, Any]:
+    """Of each classifier: its scores on first and on all alerts, by fold, with an interval over the objects."""
     first = first_alerts(alerts, folds.rows)
     label = alerts.sequences.label.numpy()[folds.rows]
     found: dict[str, Any] = {}
@@ -277,27 +281,27 @@ def scores(alerts: Alerts, folds: Folds, probabilities: Probabilities) -> dict[s
     return found
 
 
-def by_length(alerts: Alerts, folds: Folds, logits: Logits) -> dict[str, dict[str, float]]:
+def by_length(alerts: ServingDataset, folds: Folds, logits: Logits) -> dict[str, dict[str, float]]:
     """Macro-F1 on real sequences after so many alerts, beside the mean of the alerts: there are few of them."""
     some = alerts.sequences.only(torch.from_numpy(folds.rows))
     probabilities = {name: _probability(logits[name]) for name in ("recurrent", "mean")}
     return f1_by_length(some.lengths.numpy(), some.label.numpy(), probabilities)
 
 
-def served_temperature(alerts: Alerts, folds: Folds, logits: torch.Tensor) -> float:
+def served_temperature(alerts: ServingDataset, folds: Folds, logits: torch.Tensor) -> float:
     """That of all held-out answers: what the model that serves is calibrated by."""
     some = alerts.sequences.only(torch.from_numpy(folds.rows))
     return temperature(logits, some.label, some.weight)
 
 
 def _fused_logits(
-    alerts: Alerts, out: NDArray[np.int64], models: Models, serving: ServingConfig, encoders: Encoders
+    alerts: ServingDataset, out: NDArray[np.int64], models: Models, serving: ServingConfig, encoders: Encoders
 ) -> torch.Tensor:
     head = fit_fused(alerts, alerts.without(out), models.mlp, serving, encoders)
-    judged = alerts.sequences.judged[out]
-    seen = torch.from_numpy(metadata_input(alerts.table.metadata[judged], head.config.metadata))
+    last = alerts.sequences.last_rows[out]
+    seen = torch.from_numpy(metadata_input(alerts.table.metadata[last], head.config.metadata))
     with torch.inference_mode():
-        logits: torch.Tensor = head(models.encoder(alerts.inputs[judged]), seen)
+        logits: torch.Tensor = head(models.encoder(alerts.inputs[last]), seen)
     return logits.clone()
 
 
@@ -314,9 +318,9 @@ def _each(first: NDArray[np.bool_], folds: Folds) -> list[NDArray[np.bool_]]:
     return [first & (folds.fold == place) for place in range(folds.count)]
 
 
-def first_alerts(alerts: Alerts, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+def first_alerts(alerts: ServingDataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(len(rows),): whether a sequence ends in the first alert of its object."""
-    found: NDArray[np.bool_] = alerts.table.first_of_object[alerts.sequences.judged.numpy()[rows]]
+    found: NDArray[np.bool_] = alerts.table.first_of_object[alerts.sequences.last_rows.numpy()[rows]]
     return found
 
 

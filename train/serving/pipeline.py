@@ -11,14 +11,14 @@ from model_zoo.checkpoint import Checkpoint
 from model_zoo.classes import CLASSES
 from train.data.alert_table import AlertTable
 from train.experiments.experiment import ServingExperiment
-from train.serving.card import card, of_interest, own_scores
-from train.serving.dataset import Alerts, Folds
-from train.serving.evaluate import OwnSplit, judge_own, sequence_scores
+from train.serving.card import card, holdout_scores, of_interest
+from train.serving.dataset import Folds, ServingDataset
+from train.serving.evaluate import HoldoutSplit, evaluate_holdout, sequence_scores
 from train.serving.fit import Encoders, Models, ServingConfig, fit_models
 from train.serving.model_selection import (
     HeldOut,
+    Log,
     Probabilities,
-    Say,
     by_length,
     calibrated,
     choose_encoder,
@@ -38,43 +38,43 @@ class ServedModels:
     """checkpoints: of images, and of metadata too where there is any. alerts: as the models see them.
 
     held, probabilities: of the folds' sequences, calibrated. lengths: scores by length, real and simulated.
-    own: validation and test of the stamps given.
+    holdout: validation and test of the sets of stamps.
     """
 
     checkpoints: list[Checkpoint]
-    alerts: Alerts
+    alerts: ServingDataset
     folds: Folds
     models: Models
     held: HeldOut
     probabilities: Probabilities
     lengths: Mapping[str, Mapping[str, Mapping[str, float]]]
-    own: Mapping[str, OwnSplit]
+    holdout: Mapping[str, HoldoutSplit]
 
 
 def fit_served(
     experiment: ServingExperiment,
     serving: ServingConfig,
-    alerts: Alerts,
-    own: Mapping[str, AlertTable],
+    alerts: ServingDataset,
+    holdout: Mapping[str, AlertTable],
     encoders: Encoders,
     data: Mapping[str, Any],
-    say: Say,
+    log: Log,
 ) -> ServedModels:
     """Cross-validate, then fit on all but some simulated objects: the checkpoints that serve, scores in their cards.
 
-    own: validation and test of the stamps given, scored last. data: of the card, as it describes what was trained on.
+    holdout: validation and test of the sets of stamps, scored last. data: of the card, see `described`.
     """
     folds = Folds.of(alerts, experiment.folds, experiment.seed)
-    plan = choose_encoder(alerts, folds, serving, experiment.search, encoders, say)
+    plan = choose_encoder(alerts, folds, serving, experiment.search, encoders, log)
     columned = experiment.metadata and _has_metadata(alerts)
     if experiment.metadata and not columned:
-        say("some alerts to judge have no metadata: no second model is made that sees it")
-    fused = choose_head(alerts, folds, plan, experiment.search, encoders, say) if columned else None
+        log("some alerts of the folds have no metadata: no second model is made that sees it")
+    fused = choose_head(alerts, folds, plan, experiment.search, encoders, log) if columned else None
     alerts = alerts.seen(plan.final.preprocessing)
-    held = held_out(alerts, folds, plan, fused, encoders, say)
+    held = held_out(alerts, folds, plan, fused, encoders, log)
     probabilities = calibrated(alerts, folds, held.logits)
     found = scores(alerts, folds, probabilities)
-    say(SERVED)
+    log(SERVED)
     whole = encoders.at(SERVED)
     apart = simulated_held(alerts, plan.final)
     models = fit_models(alerts, plan.final, np.flatnonzero(apart), whole)
@@ -87,26 +87,26 @@ def fit_served(
     for name, head in heads.items():
         head.temperature.fill_(served_temperature(alerts, folds, held.logits[name]))
     models.recurrent.temperature.fill_(served_temperature(alerts, folds, held.logits["recurrent"]))
-    judged = judge_own(models, own, plan.final.preprocessing)
+    evaluated = evaluate_holdout(models, holdout, plan.final.preprocessing)
     parts = (plan.final.preprocessing, CLASSES, plan.final.config, models.encoder)
     made = []
     for name, chosen in (("mlp", plan), ("fused", fused)):
         if chosen:
-            shown = of_interest(found, name) | (own_scores(judged) if name == "mlp" else {}) | lengths
+            shown = of_interest(found, name) | (holdout_scores(evaluated) if name == "mlp" else {}) | lengths
             run = experiment.run if name == "mlp" else f"{experiment.run}-{METADATA}"
             made.append(Checkpoint(run, *parts, heads[name], models.recurrent, card(shown, chosen, data)))
-    return ServedModels(made, alerts, folds, models, held, probabilities, lengths, judged)
+    return ServedModels(made, alerts, folds, models, held, probabilities, lengths, evaluated)
 
 
-def simulated_held(alerts: Alerts, serving: ServingConfig) -> NDArray[np.bool_]:
+def simulated_held(alerts: ServingDataset, serving: ServingConfig) -> NDArray[np.bool_]:
     """(S,): the sequences of the simulated objects, one in seven, that no model learns from."""
-    groups = alerts.groups[alerts.sequences.judged.numpy()]
-    simulated = np.unique(groups[~alerts.judged_real])
+    groups = alerts.groups[alerts.sequences.last_rows.numpy()]
+    simulated = np.unique(groups[~alerts.ends_in_real])
     chosen = np.random.default_rng(serving.seed).random(len(simulated)) < 1 / 7
     return np.isin(groups, simulated[chosen])
 
 
-def _has_metadata(alerts: Alerts) -> bool:
+def _has_metadata(alerts: ServingDataset) -> bool:
     """Whether every labelled alert of the folds has some: a score of metadata among alerts without it says little."""
-    judged = alerts.table.only(~alerts.simulated & alerts.table.labelled)
-    return bool(np.isfinite(judged.metadata).any(axis=1).all())
+    evaluated = alerts.table.only(~alerts.simulated & alerts.table.labelled)
+    return bool(np.isfinite(evaluated.metadata).any(axis=1).all())

@@ -18,7 +18,7 @@ from train.reporting.page import PageSection, Picture, picture, write_page
 from train.reporting.tables import TextTable, class_rows, length_table
 from train.serving.card import origins
 from train.serving.heads import view_latents
-from train.serving.model_selection import JUDGES, first_alerts
+from train.serving.model_selection import CLASSIFIERS, first_alerts
 from train.serving.pipeline import SERVED, ServedModels
 from train.training.metrics_log import MetricsLog
 from train.training.scores import calibration_error, clustering, score
@@ -26,25 +26,25 @@ from train.training.step import CURVE_STEPS
 
 HEADS: Final = {"mlp": "The image head", "fused": "The head that sees metadata too", "recurrent": "The recurrent head"}
 FITS: Final = {"mlp": "image head", "recurrent": "recurrent head", "member": "members that see metadata"}
-HELD: Final = (
-    "{judge}: the first alert of each {origin} object, judged by models that saw no label of its fold, at a "
-    "temperature that other folds' answers set."
+HELD_OUT: Final = (
+    "{classifier}: the first alert of each {origin} object, by models that saw no label of its fold, at a "
+    "temperature that other folds' predictions set."
 )
-OWN: Final = (
-    "{split} of the stamps given ({origin} data), of which nothing was learned or chosen, by the models that serve."
+HOLDOUT: Final = (
+    "{split} of the sets of stamps ({origin} data), of which nothing was learned or chosen, by the models that serve."
 )
 LENGTHS: Final = (
-    "Objects with so many alerts or more, judged after just so many. The recurrent head has to beat the mean of the "
-    "image head's answers and, where there are simulated objects, one that sees only times, bands and length."
+    "Objects with so many alerts or more, scored after just so many. The recurrent head has to beat the mean of the "
+    "image head's predictions and, where there are simulated objects, one that sees only times, bands and length."
 )
 LEARNING: Final = (
     f"Mean training loss of every {CURVE_STEPS} steps of the models that serve; metrics.jsonl has every other fit. The "
     "encoder's targets are mixed and smoothed, so that its loss does not go to 0."
 )
 LATENT: Final = (
-    "Two groupings of held-out latents that were told nothing of the classes, as many groups as classes, and how they "
-    "agree with these: the mean of the folds, each in its own encoder's space. And latents and answers laid flat by "
-    "UMAP, coloured by the true class."
+    "Two groupings of held-out latents made without the classes, as many groups as classes, and how they "
+    "agree with these: the mean of the folds, each in its own encoder's space. And latents and predictions laid flat "
+    "by UMAP, coloured by the true class."
 )
 
 
@@ -56,7 +56,7 @@ def write_serve_report(
     data = served.checkpoints[0].metadata["data"]
     sections = [
         *(_held(served, head, first, data["origin"]) for head in HEADS if head in served.probabilities),
-        *(_own(served, split, origins(data)) for split in served.own),
+        *(_holdout(served, split, origins(data)) for split in served.holdout),
         PageSection("By number of alerts", LENGTHS, _by_length(served, data["origin"])),
         PageSection("How the models that serve learned", LEARNING, _learning(journal)),
         PageSection("The latent space", LATENT, _latents(served, first, experiment.seed, umap=umap)),
@@ -64,7 +64,7 @@ def write_serve_report(
     facts = {
         "title": f"{experiment.run} ({served.checkpoints[0].model_id})",
         "subtitle": experiment.title,
-        "source": f"Data: {', '.join(names_of(data))}; judged on {data['origin']} data; fingerprint "
+        "source": f"Data: {', '.join(names_of(data))}; evaluated on {data['origin']} data; fingerprint "
         f"{data['fingerprint']}.",
         "settings": (folder / CONFIG).read_text(encoding="utf-8"),
     }
@@ -83,27 +83,27 @@ def names_of(data: Mapping[str, Sequence[str | Mapping[str, str]]]) -> list[str]
 def _held(served: ServedModels, head: str, first: NDArray[np.bool_], origin: str) -> PageSection:
     label = served.alerts.sequences.label.numpy()[served.folds.rows][first]
     probability = served.probabilities[head][first]
-    text = HELD.format(judge=JUDGES[head].capitalize(), origin=origin)
-    return PageSection(f"{HEADS[head]}, first alerts held out", text, _answers(label, probability, head))
+    text = HELD_OUT.format(classifier=CLASSIFIERS[head].capitalize(), origin=origin)
+    return PageSection(f"{HEADS[head]}, first alerts held out", text, _score_parts(label, probability, head))
 
 
-def _own(served: ServedModels, split: str, origin: str) -> PageSection:
-    own = served.own[split]
-    text = OWN.format(split=split.capitalize(), origin=origin)
-    parts = _answers(own.label, own.probabilities[own.judge], split)
+def _holdout(served: ServedModels, split: str, origin: str) -> PageSection:
+    holdout = served.holdout[split]
+    text = HOLDOUT.format(split=split.capitalize(), origin=origin)
+    parts = _score_parts(holdout.label, holdout.probabilities[holdout.classifier], split)
     rows = [
-        (JUDGES[judge], *(f"{100 * value:.1f}" for value in (one.f1, one.accuracy, one.calibration_error)))
-        for judge, one in own.scores.items()
+        (CLASSIFIERS[classifier], *(f"{100 * value:.1f}" for value in (one.f1, one.accuracy, one.calibration_error)))
+        for classifier, one in holdout.scores.items()
     ]
     return PageSection(
-        f"The set's own {split}",
+        f"{split.capitalize()} of the sets of stamps",
         text,
-        [TextTable("All judges, %", [("", "macro-F1", "accuracy", "error"), *rows]), *parts],
+        [TextTable("All classifiers, %", [("", "macro-F1", "accuracy", "error"), *rows]), *parts],
     )
 
 
-def _answers(label: NDArray[np.int64], probability: NDArray[np.float64], name: str) -> list[TextTable | Picture]:
-    """Scores and the three pictures of a head's answers (N, classes)."""
+def _score_parts(label: NDArray[np.int64], probability: NDArray[np.float64], name: str) -> list[TextTable | Picture]:
+    """Scores and the three pictures of a head's predictions (N, classes)."""
     found, error = score(label, probability), calibration_error(label, probability)
     shown = {"macro-F1": found.f1, "accuracy": found.accuracy, "calibration error": error}
     return [
@@ -155,18 +155,24 @@ def _latents(served: ServedModels, first: NDArray[np.bool_], seed: int, *, umap:
     table = TextTable("Grouping of held-out latents", [("", "purity", "adjusted Rand", "mutual information"), *rows])
     if not umap:
         return [table]
-    judged = served.alerts.sequences.judged[torch.from_numpy(served.folds.rows[first])]
-    learned = view_latents(served.models.encoder, served.alerts.inputs[judged], (0,))[:, 0].numpy()
-    answers = np.log(np.maximum(served.probabilities["mlp"][first], 1e-9))
+    last = served.alerts.sequences.last_rows[torch.from_numpy(served.folds.rows[first])]
+    learned = view_latents(served.models.encoder, served.alerts.inputs[last], (0,))[:, 0].numpy()
+    predictions = np.log(np.maximum(served.probabilities["mlp"][first], 1e-9))
     alone = first & (fold == 0)
     drawn = [
         ("umap_held", latents[alone], label[alone], "Latents of fold 1, held out", "The encoder saw none of these."),
-        ("umap_answers", answers, label[first], "Answers on held-out first alerts", "Each by its fold's image head."),
+        (
+            "umap_answers",
+            predictions,
+            label[first],
+            "Predictions for held-out first alerts",
+            "Each by its fold's image head.",
+        ),
         ("umap_latents", learned, label[first], "Latents of the encoder that serves", "It learned from these alerts."),
     ]
-    if "test" in served.own:
-        test = served.own["test"]
-        drawn.append(("umap_test", test.latents, test.label, "Latents of the set's own test", "None was learned from."))
+    if "test" in served.holdout:
+        test = served.holdout["test"]
+        drawn.append(("umap_test", test.latents, test.label, "Latents of the sets' test", "None was learned from."))
     return [
         table,
         *(picture(name, projection(values, of, CLASSES, title), caption) for name, values, of, title, caption in drawn),
@@ -174,13 +180,13 @@ def _latents(served: ServedModels, first: NDArray[np.bool_], seed: int, *, umap:
 
 
 def score_by_length(found: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """Macro-F1 of each judge after so many alerts; below each length, how many objects have as many."""
+    """Macro-F1 of each classifier after so many alerts; below each length, how many objects have as many."""
     figure = Figure(figsize=(4.6, 3.2))
     axes = figure.subplots()
-    judges = [name for name in next(iter(found.values())) if name != "objects"]
+    classifiers = [name for name in next(iter(found.values())) if name != "objects"]
     places = range(len(found))
-    for judge, colour in zip(judges, COLOURS, strict=False):
-        axes.plot(places, [row[judge] for row in found.values()], color=colour, marker="o", label=judge)
+    for classifier, colour in zip(classifiers, COLOURS, strict=False):
+        axes.plot(places, [row[classifier] for row in found.values()], color=colour, marker="o", label=classifier)
     counts = [f"{length}\n{row['objects']:.0f} obj." for length, row in found.items()]
     axes.set_xticks(places, counts)
     axes.set(ylim=(0, 1.02), xlabel="alerts so far", ylabel="macro-F1", title=title)

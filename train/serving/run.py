@@ -18,12 +18,12 @@ from train.experiments.experiment import ExperimentError, ServingExperiment
 from train.experiments.run_folder import CONFIG, DATA, PREDICTIONS, SUMMARY, check_data, clear
 from train.files import write_arrays, write_json, write_text
 from train.serving.card import card_table, described
-from train.serving.dataset import gather
+from train.serving.dataset import build_dataset
 from train.serving.encoder import CPU, EncoderTraining
 from train.serving.fit import Encoders, ServingConfig
 from train.serving.heads import HeadTraining
-from train.serving.inputs import TrainingInputs, find_given, read_given
-from train.serving.model_selection import Say, first_alerts
+from train.serving.inputs import TrainingInputs, find_inputs, read_inputs
+from train.serving.model_selection import Log, first_alerts
 from train.serving.pipeline import METADATA, ServedModels, fit_served
 from train.serving.report import write_serve_report
 from train.training.loop import METRICS
@@ -34,7 +34,7 @@ from train.training.scores import bootstrap_interval, clustering, score
 
 CHECKPOINT: Final = "checkpoint"
 SOURCE: Final = ("name", "fingerprint", "origin")
-FAINT: Final = (
+PRESCALED: Final = (
     "stamps of a set were scaled to [0, 1] before, how bright a source is cannot be seen: input is minmax for all"
 )
 
@@ -60,7 +60,7 @@ def run_serving(
     experiment: ServingExperiment,
     paths: Sequence[Path],
     folder: Path,
-    say: Say = quiet,
+    log: Log = quiet,
     *,
     origin: str | None = None,
     device: torch.device = CPU,
@@ -71,16 +71,16 @@ def run_serving(
 
     origin: of the sets of stamps among `paths`, unstated by default. overwrite: the run in `folder` is removed, once
     the data is read. A run that was stopped goes on: what was fitted is kept by all that its weights depend on. Raises
-    ExperimentError where no alert that can be judged has a label, or `folder` holds a run on other data.
+    ExperimentError where no alert that can be evaluated has a label, or `folder` holds a run on other data.
     """
-    given = find_given(paths)
-    lessons = read_given(given, experiment.size, origin)
-    if lessons.faint:
-        say(FAINT)
-    serving = serving_of(experiment, "minmax" if lessons.faint else "noise")
-    alerts = gather(lessons.judged, lessons.skies, serving.preprocessing)
-    data = {"data": described(alerts, given, lessons), "environment": environment(device)}
-    source = _source(lessons, data["data"])
+    files = find_inputs(paths)
+    inputs = read_inputs(files, experiment.size, origin)
+    if inputs.prescaled:
+        log(PRESCALED)
+    serving = serving_of(experiment, "minmax" if inputs.prescaled else "noise")
+    alerts = build_dataset(inputs.evaluated, inputs.skies, serving.preprocessing)
+    data = {"data": described(alerts, files, inputs), "environment": environment(device)}
+    source = _source(inputs, data["data"])
     if overwrite:
         clear(folder)
     check_data(folder, source)
@@ -90,7 +90,7 @@ def run_serving(
     write_json(folder / "environment.json", data["environment"])
     write_json(folder / DATA, data["data"] | source)
     encoders = Encoders(folder / "encoders", device, MetricsLog(folder / METRICS))
-    served = fit_served(experiment, serving, alerts, lessons.own, encoders, data, say)
+    served = fit_served(experiment, serving, alerts, inputs.holdout, encoders, data, log)
     for checkpoint in served.checkpoints:
         place = folder / METADATA if checkpoint.mlp.config.metadata else folder
         save(checkpoint, place / CHECKPOINT)
@@ -98,14 +98,14 @@ def run_serving(
     if len(served.checkpoints) == 1 and (folder / METADATA).is_dir():
         shutil.rmtree(folder / METADATA)  # of a run before, on other data
     save_predictions(folder / PREDICTIONS, served)
-    if {"validation", "test"} <= served.own.keys():
+    if {"validation", "test"} <= served.holdout.keys():
         write_json(folder / SUMMARY, summary(experiment, served, source))
     write_serve_report(served, encoders.journal, experiment, folder, umap=umap)
     return served.checkpoints
 
 
 def summary(experiment: ServingExperiment, served: ServedModels, source: Mapping[str, Any]) -> dict[str, Any]:
-    """What `compare` and `scoreboard` read, of a run on a set with a validation and a test of its own.
+    """What `compare` and `scoreboard` read, of a run on a set that has a validation and a test.
 
     Of one seed there is no deviation. epochs: how often the encoder that serves drew all that it learned from, rounded.
     """
@@ -113,17 +113,17 @@ def summary(experiment: ServingExperiment, served: ServedModels, source: Mapping
     baseline = {}
     learned = served.alerts.table.labelled & ~served.alerts.simulated
     pixels, label = served.alerts.inputs[torch.from_numpy(learned)].flatten(1).numpy(), served.alerts.table.label
-    for split, own in served.own.items():
-        probability = own.probabilities[own.judge]
-        low, high = bootstrap_interval(own.label, probability, np.random.default_rng(experiment.seed))
-        found = score(own.label, probability).to_dict()
+    for split, holdout in served.holdout.items():
+        probability = holdout.probabilities[holdout.classifier]
+        low, high = bootstrap_interval(holdout.label, probability, np.random.default_rng(experiment.seed))
+        found = score(holdout.label, probability).to_dict()
         honest[split] = {name: {"mean": value, "sd": None} for name, value in found.items()}
         honest[split]["f1"] |= {"low": low, "high": high}
-        principal = pca_probe(pixels, label[learned], own.inputs, experiment.latent, len(CLASSES))
-        baseline[split] = score(own.label, principal).to_dict()
+        principal = pca_probe(pixels, label[learned], holdout.inputs, experiment.latent, len(CLASSES))
+        baseline[split] = score(holdout.label, principal).to_dict()
     drawn = experiment.steps * serving_of(experiment).encoder.batch
-    test = served.own["test"]
-    shown = test.scores[test.judge].to_dict()
+    test = served.holdout["test"]
+    shown = test.scores[test.classifier].to_dict()
     return {
         "run": experiment.run,
         "title": experiment.title,
@@ -149,7 +149,7 @@ def _other_classes(label: NDArray[np.int64]) -> str:
 
 
 def save_predictions(path: Path, served: ServedModels) -> None:
-    """Held-out truth, folds, calibrated probabilities and latents; and those of a set's own validation and test."""
+    """Held-out truth, folds, calibrated probabilities and latents; and those of a set's validation and test."""
     rows = served.folds.rows
     arrays: dict[str, NDArray[Any]] = {
         "held_label": served.alerts.sequences.label.numpy()[rows],
@@ -159,10 +159,10 @@ def save_predictions(path: Path, served: ServedModels) -> None:
         "held_fold": served.folds.fold,
         "held_latents": served.held.latents.numpy(),
     }
-    arrays |= {f"held_{judge}_probability": one for judge, one in served.probabilities.items()}
-    for split, own in served.own.items():
-        arrays |= {f"{split}_label": own.label, f"{split}_probability": own.probabilities[own.judge]}
-        arrays[f"{split}_latents"] = own.latents
+    arrays |= {f"held_{classifier}_probability": one for classifier, one in served.probabilities.items()}
+    for split, holdout in served.holdout.items():
+        arrays |= {f"{split}_label": holdout.label, f"{split}_probability": holdout.probabilities[holdout.classifier]}
+        arrays[f"{split}_latents"] = holdout.latents
     write_arrays(path, arrays)
 
 
@@ -178,9 +178,9 @@ def export(run: Path, to: Path) -> Checkpoint:
     return load(to)
 
 
-def _source(lessons: TrainingInputs, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's data as other runs tell it: of sets of stamps where there are any, for they have a test."""
-    if lessons.sets:
-        return {name: " and ".join(dict.fromkeys(one[name] for one in lessons.sets)) for name in SOURCE}
+def _source(inputs: TrainingInputs, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's data as other runs have it: of sets of stamps where there are any, for they have a test."""
+    if inputs.sets:
+        return {name: " and ".join(dict.fromkeys(one[name] for one in inputs.sets)) for name in SOURCE}
     names = ", ".join(data["real"] or data["simulated"])
-    return {"name": names, "fingerprint": data["fingerprint"], "origin": lessons.origin}
+    return {"name": names, "fingerprint": data["fingerprint"], "origin": inputs.origin}

@@ -22,7 +22,7 @@ METRICS: Final = "metrics.jsonl"
 
 Watch = Callable[["TrainingProgress"], None]
 Watching = Callable[[str, int], Watch]
-"""From the name of a phase of a run, such as seed-1, and its epochs at most, to what is told of them."""
+"""From the name of a phase of a run, such as seed-1, and its epochs at most, to what is called on their progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class TrainingProgress:
 class Objective:
     """What is learned. step: the loss of a batch, training mode. validate: the validation loss, and what else to note.
 
-    examples: how many an epoch has, copies of an augmentation counted, as the seeds did. watch: told of every batch
+    examples: how many an epoch has, copies of an augmentation counted, as the seeds did. watch: called on every batch
     and of every finished epoch, `part` being 0 then.
     """
 

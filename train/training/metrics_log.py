@@ -16,11 +16,11 @@ class MetricsLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("", encoding="utf-8")
 
-    def note(self, fit: str, told: Mapping[str, Any]) -> None:
-        """Add what is told of a fit, unless it is there: what was fitted once may serve several choices."""
+    def note(self, fit: str, found: Mapping[str, Any]) -> None:
+        """Add a fit's line, unless it is there: what was fitted once may serve several choices."""
         if any(line["fit"] == fit for line in self.lines):
             return
-        self.lines.append({"fit": fit, **told})
+        self.lines.append({"fit": fit, **found})
         if self._path:
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(self.lines[-1]) + "\n")

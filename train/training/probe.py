@@ -50,8 +50,8 @@ def pooled_probe(
     """Seed 001's protocol: fit for `epochs`, predicting `held` after each, and pool all the predictions.
 
     Its table comes from a second such pass that goes on from the first one's weights. Returns the probe and the
-    matrix (classes, classes) of that second pass, epochs × len(held) predictions in all, truth on rows. watch: told of
-    the epochs of both.
+    matrix (classes, classes) of that second pass, epochs × len(held) predictions in all, truth on rows. watch: called
+    on the epochs of both.
     """
     progress = TrainingProgress()
     probe = LinearProbe(ProbeConfig(fit.values.shape[1], classes)).to(fit.values.device)

@@ -23,9 +23,9 @@ def code(root: Path = ROOT) -> str:
     git = shutil.which("git")
     if git and (root / ".git").exists():
         asked = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        told = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - our own command line
-        if told.returncode == 0:
-            return f"commit {told.stdout.strip()}"
+        described = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - our own command line
+        if described.returncode == 0:
+            return f"commit {described.stdout.strip()}"
     return f"estampa {version('estampa')}"
 
 

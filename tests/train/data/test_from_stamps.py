@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model_zoo.classes import CLASSES
-from train.data.from_stamps import adopt
+from train.data.from_stamps import alerts_from_stamps
 from train.data.stamp_set import DatasetError, StampSet
 from train.serving.dataset import prefixes
 
@@ -26,18 +26,18 @@ def stamp_set(side: int = 25, steps: int = 0) -> StampSet:
 
 def test_planes_are_put_in_the_order_that_serves_and_cut_to_the_middle() -> None:
     stamps = stamp_set()
-    adopted = adopt(stamps, 21)
-    assert adopted.train.stamps.shape == (4, 3, 21, 21)
+    from_set = alerts_from_stamps(stamps, 21)
+    assert from_set.train.stamps.shape == (4, 3, 21, 21)
     for place, channel in enumerate(("science", "template", "difference")):
         wanted = stamps.images[:4, 2:23, 2:23, stamps.plane(channel)]
-        np.testing.assert_array_equal(adopted.train.stamps[:, place], wanted)
-    np.testing.assert_array_equal(adopted.own["test"].label, stamps.labels[8:])
+        np.testing.assert_array_equal(from_set.train.stamps[:, place], wanted)
+    np.testing.assert_array_equal(from_set.holdout["test"].label, stamps.labels[8:])
     with pytest.raises(DatasetError, match="25 pixels wide; 27 are needed"):
-        adopt(stamps, 27)
+        alerts_from_stamps(stamps, 27)
 
 
 def test_time_band_and_metadata_are_unknown() -> None:
-    train = adopt(stamp_set(), 21).train
+    train = alerts_from_stamps(stamp_set(), 21).train
     assert not train.band.any()
     assert np.isnan(train.metadata).all()
     assert prefixes(train).lengths.tolist() == [1, 1, 1, 1]
@@ -46,14 +46,14 @@ def test_time_band_and_metadata_are_unknown() -> None:
 def test_a_row_written_several_times_is_one_object_and_is_learned_once() -> None:
     stamps = stamp_set()
     stamps.images[2] = stamps.images[0]
-    adopted = adopt(stamps, 21)
-    assert adopted.repeats == 1
-    assert len(adopted.train) == len(set(adopted.train.object_id)) == 3
+    from_set = alerts_from_stamps(stamps, 21)
+    assert from_set.repeats == 1
+    assert len(from_set.train) == len(set(from_set.train.object_id)) == 3
 
 
 def test_rows_of_one_name_are_one_object_and_rows_without_a_name_are_known_by_content() -> None:
     stamps = replace(stamp_set(), oid=np.array(["ZTF1", "ZTF1", "", "", *["ZTF9"] * 8]))
-    first, second, *others = adopt(stamps, 21).train.object_id
+    first, second, *others = alerts_from_stamps(stamps, 21).train.object_id
     assert first == second == "ZTF1"
     assert len({first, *others}) == 3
 
@@ -61,16 +61,19 @@ def test_rows_of_one_name_are_one_object_and_rows_without_a_name_are_known_by_co
 @pytest.mark.parametrize("names", [ROWS - 3, ROWS + 3])
 def test_names_that_cannot_be_matched_to_rows_are_left_aside(names: int) -> None:
     stamps = replace(stamp_set(), oid=np.full(names, "ZTF1"))
-    assert adopt(stamps, 21).train.object_id.tolist() == adopt(stamp_set(), 21).train.object_id.tolist()
+    assert (
+        alerts_from_stamps(stamps, 21).train.object_id.tolist()
+        == alerts_from_stamps(stamp_set(), 21).train.object_id.tolist()
+    )
 
 
 def test_stamps_of_a_row_are_one_sequence_in_order_and_what_fills_it_up_is_left_out() -> None:
     stamps = stamp_set(21, steps=5)
     stamps.images[1, 3:] = 0
-    train = adopt(stamps, 21).train
+    train = alerts_from_stamps(stamps, 21).train
     assert len(train) == 18
     sequences = prefixes(train)
-    keys = np.array([train.key[row].split()[1] for row in sequences.judged])
+    keys = np.array([train.key[row].split()[1] for row in sequences.last_rows])
     assert [sorted(sequences.lengths[keys == str(row)].tolist()) for row in (0, 1)] == [[1, 2, 3, 4, 5], [1, 2, 3]]
     (last,) = np.flatnonzero((keys == "0") & (sequences.lengths == 5).numpy())
     np.testing.assert_array_equal(train.stamps[sequences.rows[last, :5], 0], stamps.images[0, ..., 1])
@@ -79,14 +82,14 @@ def test_stamps_of_a_row_are_one_sequence_in_order_and_what_fills_it_up_is_left_
 
 def test_classes_are_known_by_their_names() -> None:
     three = replace(stamp_set(), labels=np.arange(ROWS) % 3, classes=("SN", "vs", "AGN"))
-    assert adopt(three, 21).train.label.tolist() == [1, 2, 0, 1]
+    assert alerts_from_stamps(three, 21).train.label.tolist() == [1, 2, 0, 1]
     with pytest.raises(DatasetError, match="class 'QSO' of this data set is none of AGN, SN"):
-        adopt(replace(three, classes=("SN", "VS", "QSO")), 21)
+        alerts_from_stamps(replace(three, classes=("SN", "VS", "QSO")), 21)
 
 
 def test_validation_and_test_are_kept_row_by_row_in_their_order() -> None:
     stamps = stamp_set()
     stamps.images[9] = stamps.images[8]
-    test = adopt(stamps, 21).own["test"]
+    test = alerts_from_stamps(stamps, 21).holdout["test"]
     np.testing.assert_array_equal(test.stamps[:, 0], stamps.images[8:, 2:23, 2:23, 1])
     assert len(set(test.key)) == 4

@@ -6,7 +6,7 @@ import numpy as np
 
 from consumer.store.sequences import HistoryWindow, StoredSequence
 from train.data.alert_table import FIELDS, AlertTable
-from train.serving.dataset import gather, prefixes
+from train.serving.dataset import build_dataset, prefixes
 from train.serving.fit import ServingConfig
 from train.serving.pipeline import simulated_held
 
@@ -28,8 +28,8 @@ def table(rows: int = 40, seed: int = 0) -> AlertTable:
 def test_an_alert_is_judged_on_what_the_consumer_would_judge_it_on() -> None:
     alerts = table()
     sequences = prefixes(alerts, longest=4, days=3.0)
-    assert sorted(sequences.judged.tolist()) == np.flatnonzero(alerts.labelled).tolist()
-    for place, row in enumerate(sequences.judged.tolist()):
+    assert sorted(sequences.last_rows.tolist()) == np.flatnonzero(alerts.labelled).tolist()
+    for place, row in enumerate(sequences.last_rows.tolist()):
         same = np.flatnonzero(alerts.key == alerts.key[row])
         same = same[np.lexsort((alerts.candid[same], alerts.jd[same]))]
         held = StoredSequence(
@@ -44,13 +44,13 @@ def test_an_alert_is_judged_on_what_the_consumer_would_judge_it_on() -> None:
 def test_one_object_weighs_as_much_as_another() -> None:
     alerts = table()
     sequences = prefixes(alerts)
-    keys = alerts.key[sequences.judged.numpy()]
+    keys = alerts.key[sequences.last_rows.numpy()]
     for key in np.unique(keys):
         assert np.isclose(sequences.weight.numpy()[keys == key].sum(), 1)
 
 
 def test_a_simulated_object_never_meets_a_real_one_of_the_same_name() -> None:
-    alerts = gather(table(seed=1), [table(seed=1), table(seed=1)], ServingConfig().preprocessing)
+    alerts = build_dataset(table(seed=1), [table(seed=1), table(seed=1)], ServingConfig().preprocessing)
     real = set(alerts.table.key[~alerts.simulated])
     assert not real & set(alerts.table.key[alerts.simulated])
     assert alerts.simulated.sum() == 80
@@ -62,10 +62,10 @@ def test_a_simulated_object_never_meets_a_real_one_of_the_same_name() -> None:
 def test_held_out_simulated_objects_are_whole_and_never_real() -> None:
     names = np.array([f"ZTF{place // 4}" for place in range(400)])
     many = dataclasses.replace(table(400), object_id=names, key=names)
-    alerts = gather(table(seed=2), [many], ServingConfig().preprocessing)
+    alerts = build_dataset(table(seed=2), [many], ServingConfig().preprocessing)
     held = simulated_held(alerts, ServingConfig())
     assert held.any()
-    assert not held[alerts.judged_real].any()
+    assert not held[alerts.ends_in_real].any()
     assert not set(alerts.objects[held]) & set(alerts.objects[~held])
 
 
@@ -73,7 +73,7 @@ def test_a_moving_object_is_held_out_with_its_whole_history_under_whatever_names
     """Each of its alerts has an objectId of its own; the key of its history is one."""
     key = np.array([f"ssnamenr:{place % 40}" for place in range(400)])
     moving = dataclasses.replace(table(400), object_id=np.array([f"ZTF{place}" for place in range(400)]), key=key)
-    alerts = gather(table(seed=2), [moving], ServingConfig().preprocessing)
+    alerts = build_dataset(table(seed=2), [moving], ServingConfig().preprocessing)
     held = simulated_held(alerts, ServingConfig())
     kept = alerts.without(np.flatnonzero(held))
     heard = alerts.sequences.rows.numpy()[held]

@@ -18,7 +18,7 @@ from train.cli.experiments import app
 from train.data.alert_table import FIELDS
 from train.experiments.experiment import ExperimentError
 from train.serving.dataset import prefixes
-from train.serving.evaluate import ModelScores, answered, read_labelled, score_checkpoint
+from train.serving.evaluate import ModelScores, predicted, read_labelled, score_checkpoint
 from train.simulation.nights.night import NightRequest, write_night
 from train.simulation.nights.sink import TarSink
 from train.training.scores import LENGTHS, bootstrap_interval
@@ -39,83 +39,85 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judge() -> Checkpoint:
+def classifier() -> Checkpoint:
     return random_checkpoint(metadata=COLUMNS)
 
 
 @pytest.fixture(scope="module")
-def told(nights: Path, judge: Checkpoint) -> ModelScores:
-    return answered(judge, read_labelled([nights], judge.preprocessing.size)["simulated"])
+def scored(nights: Path, classifier: Checkpoint) -> ModelScores:
+    return predicted(classifier, read_labelled([nights], classifier.preprocessing.size)["simulated"])
 
 
-def test_an_alert_alone_is_answered_as_the_service_answers_it(told: ModelScores, judge: Checkpoint) -> None:
-    judged = told.sequences.judged.numpy()
-    places = [FIELDS.index(name) for name in judge.mlp.config.fields]
-    values = [tuple(row) for row in told.table.metadata[judged][:, places]]
-    _, probabilities = Inference(judge, torch.device("cpu")).encode(list(told.table.stamps[judged]), values)
-    np.testing.assert_allclose(told.single, probabilities, atol=1e-4)
+def test_an_alert_alone_is_answered_as_the_service_answers_it(scored: ModelScores, classifier: Checkpoint) -> None:
+    last = scored.sequences.last_rows.numpy()
+    places = [FIELDS.index(name) for name in classifier.mlp.config.fields]
+    values = [tuple(row) for row in scored.table.metadata[last][:, places]]
+    _, probabilities = Inference(classifier, torch.device("cpu")).encode(list(scored.table.stamps[last]), values)
+    np.testing.assert_allclose(scored.single, probabilities, atol=1e-4)
 
 
-def test_the_mean_of_one_alert_is_that_alert_and_of_two_their_mean(told: ModelScores) -> None:
-    lengths, rows = told.sequences.lengths.numpy(), told.sequences.rows.numpy()
-    of_row = dict(zip(told.sequences.judged.tolist(), told.single, strict=True))
+def test_the_mean_of_one_alert_is_that_alert_and_of_two_their_mean(scored: ModelScores) -> None:
+    lengths, rows = scored.sequences.lengths.numpy(), scored.sequences.rows.numpy()
+    of_row = dict(zip(scored.sequences.last_rows.tolist(), scored.single, strict=True))
     assert (lengths == 2).any()
     for place in np.flatnonzero(lengths <= 2):
         alone = [of_row[row] for row in rows[place, : lengths[place]]]
-        np.testing.assert_allclose(told.mean[place], np.mean(alone, axis=0), atol=1e-6)
+        np.testing.assert_allclose(scored.mean[place], np.mean(alone, axis=0), atol=1e-6)
 
 
-def test_the_report_says_what_scikit_learn_says_of_the_truth(nights: Path, told: ModelScores, tmp_path: Path) -> None:
+def test_the_report_says_what_scikit_learn_says_of_the_truth(nights: Path, scored: ModelScores, tmp_path: Path) -> None:
     save(random_checkpoint(metadata=COLUMNS), tmp_path)
     answer = CliRunner().invoke(app, ["score", str(tmp_path), "--data", str(nights)])
     assert answer.exit_code == 0, answer.output
     truth = [row for table in sorted(nights.glob("*.parquet")) for row in pq.read_table(table).to_pylist()]
     true = {row["candid"]: row["class"] for row in truth}
     names = np.array(random_checkpoint().classes)
-    candids = told.table.candid[told.sequences.judged.numpy()]
-    expected = f1_score([true[one] for one in candids.tolist()], names[told.single.argmax(1)], average="macro")
+    candids = scored.table.candid[scored.sequences.last_rows.numpy()]
+    expected = f1_score([true[one] for one in candids.tolist()], names[scored.single.argmax(1)], average="macro")
     (line,) = [line for line in answer.output.splitlines() if line.startswith("| single alert | every alert")]
     assert f"| {len(true)} | {expected:.3f} (" in line
 
 
 def test_the_report_has_a_line_for_each_length_that_there_is(
-    nights: Path, told: ModelScores, judge: Checkpoint
+    nights: Path, scored: ModelScores, classifier: Checkpoint
 ) -> None:
-    lengths = told.sequences.lengths.numpy()
-    table = score_checkpoint(judge, [nights]).split("Macro-F1 by number of alerts:")[1]
+    lengths = scored.sequences.lengths.numpy()
+    table = score_checkpoint(classifier, [nights]).split("Macro-F1 by number of alerts:")[1]
     rows = [line.split(" | ")[:2] for line in table.splitlines()[4:] if line]
     expected = [[f"| {length}", f"{(lengths == length).sum():,}"] for length in LENGTHS if (lengths == length).any()]
     assert len(expected) > 1
     assert rows == expected
 
 
-def test_two_skies_share_no_sequence(nights: Path, told: ModelScores, tmp_path: Path) -> None:
+def test_two_skies_share_no_sequence(nights: Path, scored: ModelScores, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(nights, other)
     both = read_labelled([nights, other], 21)["simulated"]
-    assert len(both) == 2 * len(told.table)
-    assert prefixes(both).lengths.max() == told.sequences.lengths.max()
-    assert both.first_of_object.sum() == 2 * told.table.first_of_object.sum()
+    assert len(both) == 2 * len(scored.table)
+    assert prefixes(both).lengths.max() == scored.sequences.lengths.max()
+    assert both.first_of_object.sum() == 2 * scored.table.first_of_object.sum()
 
 
-def test_real_alerts_and_simulated_ones_are_scored_apart(nights: Path, judge: Checkpoint, tmp_path: Path) -> None:
+def test_real_alerts_and_simulated_ones_are_scored_apart(nights: Path, classifier: Checkpoint, tmp_path: Path) -> None:
     """A simulated night whose truth table became a labels.csv is taken for real ones."""
     shutil.copy(nights / "night1.tar.gz", tmp_path)
     truth = pq.read_table(nights / "night1.truth.parquet").to_pylist()
     rows = [f"{row['candid']},{row['class']}" for row in truth]
     (tmp_path / "labels.csv").write_text("\n".join(["candid,label", *rows]))
-    report = score_checkpoint(judge, [nights, tmp_path])
-    alone = [score_checkpoint(judge, [folder]).split("\n", 1)[1] for folder in (tmp_path, nights)]
+    report = score_checkpoint(classifier, [nights, tmp_path])
+    alone = [score_checkpoint(classifier, [folder]).split("\n", 1)[1] for folder in (tmp_path, nights)]
     assert report.split("\n", 1)[1] == "".join(alone)
     assert f"{len(truth)} labelled **real** alerts" in alone[0]
     assert "labelled **simulated** alerts" in alone[1]
 
 
-def test_the_interval_of_every_alert_draws_objects_whole(nights: Path, told: ModelScores, judge: Checkpoint) -> None:
-    group = np.unique(told.table.object_id[told.sequences.judged.numpy()], return_inverse=True)[1]
+def test_the_interval_of_every_alert_draws_objects_whole(
+    nights: Path, scored: ModelScores, classifier: Checkpoint
+) -> None:
+    group = np.unique(scored.table.object_id[scored.sequences.last_rows.numpy()], return_inverse=True)[1]
     assert len(set(group)) < len(group)
-    low, high = bootstrap_interval(told.label, told.single, np.random.default_rng(1), group)
-    assert f"({low:.3f} … {high:.3f})" in score_checkpoint(judge, [nights])
+    low, high = bootstrap_interval(scored.label, scored.single, np.random.default_rng(1), group)
+    assert f"({low:.3f} … {high:.3f})" in score_checkpoint(classifier, [nights])
 
 
 def test_alerts_without_labels_and_models_that_are_not_there_are_one_line(nights: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from train.data.labels import labels_beside
 from train.experiments.catalogue import read_experiment
 from train.experiments.experiment import ExperimentError, changed
 from train.serving.card import card_table
-from train.serving.inputs import find_given
+from train.serving.inputs import find_inputs
 from train.serving.run import export, run_serving
 
 PACKETS = 40
@@ -55,9 +55,9 @@ def test_training_and_serving_see_the_same_stamps_latents_and_probabilities(name
     latents, probabilities = served.encode(cuts, [alert.metadata for alert in alerts])
     with torch.inference_mode():
         trained = checkpoint.encoder(torch.from_numpy(encoder_input(table.stamps, settings)))
-        answers = checkpoint.mlp(trained, seen_in_training(checkpoint, table)).softmax(1)
+        predictions = checkpoint.mlp(trained, seen_in_training(checkpoint, table)).softmax(1)
     np.testing.assert_allclose(latents, trained.numpy(), atol=1e-4)
-    np.testing.assert_allclose(probabilities, answers.numpy(), atol=1e-4)
+    np.testing.assert_allclose(probabilities, predictions.numpy(), atol=1e-4)
 
 
 def seen_in_training(checkpoint: Checkpoint, table: AlertTable) -> torch.Tensor | None:
@@ -82,11 +82,11 @@ def test_archives_are_real_or_simulated_by_what_lies_beside_them(tmp_path: Path)
     for name in ("real/a.tar.gz", "sky/b.tar.gz", "sky/b.truth.parquet", "sky/c.tar.gz", "sky/c.truth.parquet"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = find_given([tmp_path / "real", tmp_path / "sky"])
+    found = find_inputs([tmp_path / "real", tmp_path / "sky"])
     assert [path.name for path in found.real] == ["a.tar.gz"]
     assert [[path.name for path in sky] for sky in found.skies] == [["b.tar.gz", "c.tar.gz"]]
     with pytest.raises(ExperimentError, match="no archive of alerts in"):
-        find_given([tmp_path])
+        find_inputs([tmp_path])
 
 
 def test_alerts_without_labels_are_named(few: Path, tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_a_short_training_ends_in_two_checkpoints_that_load_and_goes_on_where_it
     held = images.metadata["held_out"]
     assert held["mlp_first_alert"]["f1"] > 0.4
     assert both.metadata["held_out"]["mlp_first_alert"]["f1"] > 0.7
-    judges = ("mlp", "eight_views", "teachers", "recurrent", "mean")
+    classifiers = ("mlp", "eight_views", "teachers", "recurrent", "mean")
     assert {name for name in held if name.endswith("_alert")} == {
-        f"{judge}_{which}_alert" for judge in judges for which in ("first", "every")
+        f"{classifier}_{which}_alert" for classifier in classifiers for which in ("first", "every")
     }
     assert "mlp_first_alert" in card_table(images)
     fitted = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "encoders").iterdir()}

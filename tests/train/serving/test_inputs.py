@@ -1,4 +1,4 @@
-"""What is given to learn from: told apart by kind and origin, and refused in one line."""
+"""Input files: known by their kind and origin, and refused in one line."""
 
 import tarfile
 from pathlib import Path
@@ -9,12 +9,12 @@ import pytest
 from model_zoo.classes import CLASSES
 from model_zoo.preprocess import Preprocessing
 from tests.train.seeds import sequences, single, write
-from train.data.from_stamps import adopt
+from train.data.from_stamps import alerts_from_stamps
 from train.data.pickle_layouts import load_stamps
 from train.data.stamp_set import StampSet
 from train.experiments.experiment import ExperimentError
-from train.serving.dataset import Folds, gather
-from train.serving.inputs import find_given, read_given
+from train.serving.dataset import Folds, build_dataset
+from train.serving.inputs import find_inputs, read_inputs
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_file_that_is_nothing_to_learn_from_is_named_on_one_line(
     if content:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ExperimentError, match=message) as caught:
-        read_given(find_given([tmp_path / name]), 21)
+        read_inputs(find_inputs([tmp_path / name]), 21)
     assert "\n" not in str(caught.value)
 
 
@@ -46,25 +46,25 @@ def test_an_archive_that_breaks_off_is_named(tmp_path: Path) -> None:
         archive.add(tmp_path / "a.avro")
     (tmp_path / "half.tar.gz").write_bytes((tmp_path / "whole.tar.gz").read_bytes()[:50_000])
     with pytest.raises(ExperimentError, match=r"half\.tar\.gz ends early or is damaged after 0 alerts"):
-        read_given(find_given([tmp_path / "half.tar.gz"]), 21)
+        read_inputs(find_inputs([tmp_path / "half.tar.gz"]), 21)
 
 
 @pytest.mark.parametrize("origin", [None, "real", "simulated"])
-def test_stamps_alone_are_judged_under_the_origin_they_are_given(origin: str | None, pickle: Path) -> None:
-    lessons = read_given(find_given([pickle]), 21, origin)
-    assert lessons.origin == (origin or "unstated")
-    assert (len(lessons.judged), len(lessons.skies)) == (60, 0)
-    assert lessons.faint
-    assert {split: len(some) for split, some in lessons.own.items()} == {"validation": 15, "test": 15}
+def test_stamps_alone_are_evaluated_under_the_origin_of_the_command(origin: str | None, pickle: Path) -> None:
+    inputs = read_inputs(find_inputs([pickle]), 21, origin)
+    assert inputs.origin == (origin or "unstated")
+    assert (len(inputs.evaluated), len(inputs.skies)) == (60, 0)
+    assert inputs.prescaled
+    assert {split: len(some) for split, some in inputs.holdout.items()} == {"validation": 15, "test": 15}
 
 
-def test_simulated_stamps_help_real_alerts_and_are_not_judged(pickle: Path, real_alerts: Path) -> None:
-    lessons = read_given(find_given([real_alerts / "labelled.tar.gz", pickle]), 21, "simulated")
-    assert lessons.origin == "real"
-    assert [len(sky) for sky in lessons.skies] == [60]
-    beside = read_given(find_given([real_alerts / "labelled.tar.gz", pickle]), 21)
+def test_simulated_stamps_help_real_alerts_and_are_not_evaluated(pickle: Path, real_alerts: Path) -> None:
+    inputs = read_inputs(find_inputs([real_alerts / "labelled.tar.gz", pickle]), 21, "simulated")
+    assert inputs.origin == "real"
+    assert [len(sky) for sky in inputs.skies] == [60]
+    beside = read_inputs(find_inputs([real_alerts / "labelled.tar.gz", pickle]), 21)
     assert beside.origin == "real and unstated"
-    assert len(beside.judged) == len(lessons.judged) + 60
+    assert len(beside.evaluated) == len(inputs.evaluated) + 60
 
 
 def test_nothing_is_learned_of_an_object_or_an_image_in_validation_or_test(tmp_path: Path) -> None:
@@ -73,28 +73,28 @@ def test_nothing_is_learned_of_an_object_or_an_image_in_validation_or_test(tmp_p
     content["Train"]["oid"] = [f"train {row}" for row in range(60)]
     content["Train"]["oid"][5:7] = ["ZTF2", "ZTF2"]  # a name of validation and of test
     path = write(tmp_path / "stamp_dataset_21_new.pkl", content)
-    lessons = read_given(find_given([path]), 21, "real")
-    assert len(adopt(load_stamps(path), 21).train) == 60
-    assert len(lessons.judged) == 57
-    assert not set(lessons.judged.object_id) & set(lessons.own["test"].object_id)
+    inputs = read_inputs(find_inputs([path]), 21, "real")
+    assert len(alerts_from_stamps(load_stamps(path), 21).train) == 60
+    assert len(inputs.evaluated) == 57
+    assert not set(inputs.evaluated.object_id) & set(inputs.holdout["test"].object_id)
 
 
 def test_an_origin_is_of_stamps_for_archives_tell_their_own(tmp_path: Path) -> None:
     (tmp_path / "night.tar.gz").touch()
-    with pytest.raises(ExperimentError, match="--origin simulated is said of a set of stamps, and none is given"):
-        read_given(find_given([tmp_path / "night.tar.gz"]), 21, "simulated")
+    with pytest.raises(ExperimentError, match="--origin simulated is of a set of stamps, and there is none"):
+        read_inputs(find_inputs([tmp_path / "night.tar.gz"]), 21, "simulated")
 
 
 def test_sequences_are_read_too(tmp_path: Path) -> None:
-    lessons = read_given(find_given([write(tmp_path / "5stamps_dataset.pkl", sequences())]), 21)
-    assert len(lessons.judged) == 300
-    assert len(set(lessons.judged.key)) == len(set(lessons.judged.object_id)) == 60
+    inputs = read_inputs(find_inputs([write(tmp_path / "5stamps_dataset.pkl", sequences())]), 21)
+    assert len(inputs.evaluated) == 300
+    assert len(set(inputs.evaluated.key)) == len(set(inputs.evaluated.object_id)) == 60
 
 
 def test_a_file_named_twice_is_read_once_and_a_folder_may_hold_any_kind_of_archive(tmp_path: Path) -> None:
     for name in ("a.tar", "b.tgz", "c.tar.gz", "d.avro"):
         (tmp_path / name).touch()
-    found = find_given([tmp_path, tmp_path / "a.tar"])
+    found = find_inputs([tmp_path, tmp_path / "a.tar"])
     assert sorted(path.name for path in found.real) == ["a.tar", "b.tgz", "c.tar.gz", "d.avro"]
 
 
@@ -107,4 +107,4 @@ def test_too_few_objects_to_make_folds_of_are_told(classes: int, each: int, mess
     labels = np.arange(classes).repeat(each)
     stamps = StampSet(images, ("science", "template", "difference"), labels, CLASSES, np.full(len(labels), "train"))
     with pytest.raises(ExperimentError, match=message):
-        Folds.of(gather(adopt(stamps, 21).train, [], Preprocessing()), 5, 1)
+        Folds.of(build_dataset(alerts_from_stamps(stamps, 21).train, [], Preprocessing()), 5, 1)

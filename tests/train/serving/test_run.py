@@ -101,7 +101,7 @@ def test_a_folder_with_a_run_on_other_data_is_refused_and_overwrite_begins_anew(
 def test_the_sets_own_test_is_scored_at_the_end_in_its_order_and_under_its_origin(out: Path) -> None:
     folder = out / "estampa-serve"
     table = (folder / "table.md").read_text()
-    assert "Own validation and test of the stamps given (simulated data)" in table
+    assert "Validation and test of the sets of stamps (simulated data)" in table
     assert "Simulated alerts, by object, nested:" in table
     kept = read_arrays(folder / "predictions.npz")
     np.testing.assert_array_equal(kept["test_label"], single()["Test"]["class"])
@@ -138,13 +138,13 @@ def test_what_no_example_told_of_times_and_bands_moves_no_answer(out: Path) -> N
     recurrent = load(out / "estampa-serve" / "checkpoint").recurrent
     latents = torch.rand(1, 3, recurrent.config.latent)
     jd, lengths = torch.tensor([[2461000.5, 2461001.5, 2461030.5]], dtype=torch.float64), torch.tensor([3])
-    answers = [
+    predictions = [
         recurrent(latents, jd * far, torch.tensor([bands]), lengths) for far, bands in ((1, [1, 2, 1]), (0, [3, 3, 3]))
     ]
-    torch.testing.assert_close(*answers)
+    torch.testing.assert_close(*predictions)
 
 
-def test_sequences_of_three_classes_are_judged_after_their_last_stamp(
+def test_sequences_of_three_classes_are_scored_after_their_last_stamp(
     short: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "serving_of", quick)

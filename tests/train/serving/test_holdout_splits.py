@@ -1,11 +1,11 @@
-"""A stamp set's own validation and test: a row of several stamps is answered once, after its last."""
+"""A stamp set's validation and test: a row of several stamps has one prediction, after its last."""
 
 import numpy as np
 
 from model_zoo.preprocess import encoder_input
 from tests.conftest import random_checkpoint
 from train.data.alert_table import FIELDS, AlertTable
-from train.serving.evaluate import judge_own
+from train.serving.evaluate import evaluate_holdout
 from train.serving.fit import Models
 
 ROW = np.array([0, 0, 1, 2, 2, 2, 3])
@@ -30,11 +30,11 @@ def observed() -> AlertTable:
 def test_each_row_is_answered_in_the_order_of_its_set_by_its_last_stamp() -> None:
     checkpoint, table = random_checkpoint(), observed()
     models = Models(checkpoint.encoder, checkpoint.mlp, checkpoint.recurrent, ())
-    found = judge_own(models, {"test": table}, checkpoint.preprocessing)["test"]
+    found = evaluate_holdout(models, {"test": table}, checkpoint.preprocessing)["test"]
     last = [1, 2, 5, 6]
     assert found.label.tolist() == [4, 1, 0, 3]
     inputs = encoder_input(table.stamps[last], checkpoint.preprocessing)
     np.testing.assert_array_equal(found.inputs, inputs.reshape(len(last), -1))
     assert found.latents.shape == (len(last), 42)
-    assert found.judge == "recurrent"
+    assert found.classifier == "recurrent"
     assert found.scores.keys() == found.probabilities.keys()

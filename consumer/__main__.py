@@ -13,6 +13,7 @@ import typer
 from consumer.cli import models
 from consumer.cli.deadletters import commands as deadletters
 from consumer.cli.options import (
+    TIME,
     BatchSize,
     Brokers,
     Config,
@@ -28,9 +29,10 @@ from consumer.cli.options import (
     check_words,
     common,
     configured,
-    date_given,
     past_ms,
     tell,
+    utc_date,
+    warn_compact,
     write_summary,
 )
 from consumer.errors import SAID, ArchiveError, ConfigError, EstampaError, UnaccountedAlerts, shortened
@@ -56,13 +58,17 @@ def consume(
     brokers: Brokers = None,
     group: Group = None,
     topic: Annotated[list[str] | None, typer.Option(help="Read this topic; repeat it. Default: the night's.")] = None,
-    start: Annotated[str | None, typer.Option(help="earliest, latest or a UTC time; for the first start.")] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help=f"At the first start: earliest, latest or {TIME}.")
+    ] = None,
     programid: Programids = None,
     store: StoreUrl = None,
     model: Model = None,
     device: Device = None,
     batch_size: BatchSize = None,
-    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Read again from this UTC time.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help=f"Read again from this time: {TIME}.")
+    ] = None,
     exit_at_end: Annotated[bool, typer.Option("--exit-at-end", help="Stop when all has been read.")] = False,
     summary: Summary = None,
 ) -> None:
@@ -73,8 +79,9 @@ def consume(
     --from goes back, once in each partition, to refill a store or to classify again; it never skips what was not read.
     """
     kafka = {"brokers": brokers, "group": group, "topics": topic, "start": start, "programids": programid}
-    since_ms = past_ms(since, "--from")
     settings = configured(config, kafka=kafka, **common(store, model, device, batch_size))
+    warn_compact(start, "--start")
+    since_ms = past_ms(since, "--from")
     check_summary(summary, config)
     from consumer.cli.consume import consume as run
     from consumer.monitoring.report import check_classified
@@ -191,8 +198,8 @@ def audit(
 ) -> None:
     """Compare what a night's topics held with what was classified and dead-lettered. Exit 1 if an alert is missing."""
     kafka = {"brokers": brokers, "group": group, "topics": topic, "programids": programid}
-    day = date_given(night, "--night") if night else None
     settings = configured(config, kafka=kafka)
+    day = utc_date(night, "--night") if night else None
     check_summary(summary, config)
     from consumer.cli.audit import audit as run
     from consumer.cli.audit import audit_table, topics_of

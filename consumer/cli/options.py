@@ -1,17 +1,21 @@
 """What the commands of the command line share: their options, the settings these give, how accounts are told."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
 from consumer.errors import ConfigError
+
+TIME: Final = "2026-01-31T04:00:00Z"
+"""How help shows a time."""
 
 Config = Annotated[
     Path | None,
@@ -89,7 +93,10 @@ def common(store: str | None, model: str | None, device: str | None, batch_size:
 
 
 def past_ms(text: str | None, option: str) -> int | None:
-    """A time from the command line, in milliseconds since 1970. Raises ConfigError where it is none, or to come."""
+    """A UTC time of the command line, 2026-01-31T04:00:00Z, in milliseconds since 1970.
+
+    Raises ConfigError for another form, and for a time in the future.
+    """
     from consumer.configuration.times import time_ms
 
     if text is None:
@@ -100,17 +107,31 @@ def past_ms(text: str | None, option: str) -> int | None:
         raise ConfigError(f"{option} {error}") from None
     if found > time.time() * 1000:
         raise ConfigError(f"{option} {text} is still to come; give a time of UTC that has been")
+    warn_compact(text, option)
     return found
 
 
-def date_given(text: str, option: str) -> date:
-    """A date from the command line. Raises ConfigError where it is none."""
+def utc_date(text: str, option: str) -> date:
+    """A UTC date of the command line, 2026-01-31. Raises ConfigError for another form."""
     from consumer.configuration.times import read_date
 
     try:
-        return read_date(text)
+        found = read_date(text)
     except ValueError as error:
         raise ConfigError(f"{option} {error}") from None
+    warn_compact(text, option)
+    return found
+
+
+def warn_compact(text: str | None, option: str) -> None:
+    """Log the form to write instead of 20260131 or 20260131T0400, which are read for one release more."""
+    import structlog
+
+    day, separator, clock = (text or "").partition("T")
+    if re.fullmatch("[0-9]{8}", day):
+        full = datetime.fromisoformat(f"{day}{separator}{clock}").isoformat().replace("+00:00", "Z")
+        write = full if clock else date.fromisoformat(day).isoformat()
+        structlog.get_logger().warning("date_form_deprecated", option=option, given=text, write=write)
 
 
 def tell(account: dict[str, Any], path: Path | None, title: str) -> None:

@@ -15,7 +15,6 @@ from consumer.deadletters.dead_letter import DeadLetter
 from consumer.decoding.alert import read_alerts
 from consumer.errors import BadAlert, ConfigError, OutputError
 
-TIMES: Final = ("first", "last", "time", "recovered")
 NAME_LENGTH: Final = 100
 """Characters of a source in the name of a file: a file system takes 255 bytes."""
 
@@ -27,8 +26,9 @@ def by_reason(infos: Iterable[DeadLetterInfo], *, recovered: bool = False) -> li
     """
     rows: dict[str, dict[str, Any]] = {}
     for info in infos:
-        row = rows.setdefault(info.reason, {"reason": str(info.reason), "letters": 0, "first": info.time_ms})
-        row |= {"letters": row["letters"] + 1, "last": info.time_ms, "example": info.explanation}
+        time = utc(info.time_ms)
+        row = rows.setdefault(info.reason, {"reason": str(info.reason), "letters": 0, "first": time})
+        row |= {"letters": row["letters"] + 1, "last": time, "example": info.explanation}
         if recovered:
             row["of them recovered"] = row.get("of them recovered", 0) + (info.recovered_ms is not None)
     return sorted(rows.values(), key=lambda row: -row["letters"])
@@ -41,12 +41,22 @@ def each(infos: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[di
             "place": spelled(info.place),
             "reason": str(info.reason),
             "bytes": info.size or 0,
-            "time": info.time_ms,
-            **({"recovered": info.recovered_ms} if recovered else {}),
+            "time": utc(info.time_ms),
+            **({"recovered": _recovery(info)} if recovered else {}),
             "message": info.explanation,
         }
         for info in infos
     ]
+
+
+def utc(time_ms: int) -> str:
+    """Milliseconds since 1970 as 2026-01-31T04:00:00.000Z."""
+    time = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _recovery(info: DeadLetterInfo) -> str | None:
+    return None if info.recovered_ms is None else utc(info.recovered_ms)
 
 
 def spelled(place: Iterable[object]) -> str:
@@ -66,8 +76,12 @@ def shown(letter: DeadLetter, max_bytes: int) -> dict[str, Any]:
     """One dead letter, and what decoding its packet gives today."""
     payload = letter.payload
     start = (payload or b"")[:32].hex(" ")
-    facts = letter.facts() | {"time": _clock(letter.time_ms), "bytes": len(payload or b""), "starts_with": start}
+    facts = _facts(letter) | {"bytes": len(payload or b""), "starts_with": start}
     return facts | {"decodes_today": [_outcome(one) for one in read_alerts(payload, max_bytes)] if payload else []}
+
+
+def _facts(letter: DeadLetter) -> dict[str, Any]:
+    return letter.facts() | {"time": utc(letter.time_ms)}
 
 
 def _outcome(outcome: Any) -> str:
@@ -97,7 +111,7 @@ def export(letters: Iterable[DeadLetter], folder: Path) -> dict[str, int]:
 def _write(letter: DeadLetter, folder: Path, number: int) -> dict[str, Any]:
     """One packet to a file of its own; several letters of one packet share it. number: of the letter, from 0."""
     if letter.payload is None:
-        return letter.facts() | {"file": None}
+        return _facts(letter) | {"file": None}
     source, partition, position, _ = letter.place
     name = f"{file_name(source)}-{partition}-{position}.avro"
     same = (folder / name).exists() and (folder / name).read_bytes() == letter.payload
@@ -106,7 +120,7 @@ def _write(letter: DeadLetter, folder: Path, number: int) -> dict[str, Any]:
             name = f"letter-{number}-of-{name}"
         with (folder / name).open("xb") as file:  # never over another letter's bytes
             file.write(letter.payload)
-    return letter.facts() | {"file": name}
+    return _facts(letter) | {"file": name}
 
 
 def file_name(source: str) -> str:
@@ -115,13 +129,7 @@ def file_name(source: str) -> str:
 
 
 def letters_table(rows: Sequence[dict[str, Any]], title: str) -> RenderableType:
-    """Rows with the same keys as a table; times in milliseconds are shown as UTC."""
+    """Rows with the same keys as a table; None is shown as "no"."""
     names = list(rows[0]) if rows else ["no dead letters"]
-    cells = ([_clock(value) if name in TIMES else str(value) for name, value in row.items()] for row in rows)
+    cells = (["no" if value is None else str(value) for value in row.values()] for row in rows)
     return terminal.table(title, names, cells)
-
-
-def _clock(time_ms: int | None) -> str:
-    if time_ms is None:
-        return "no"
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")

@@ -84,12 +84,42 @@ def test_a_count_since_1970_is_refused_with_the_time_that_it_means(
     assert "is a bare number; did you mean 2026-01-31T04:00:00?" in line
 
 
+def date_warnings(log: str) -> list[tuple[str, str, str]]:
+    """Option, what was given and what to write instead, of each warning."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return [(one["option"], one["given"], one["write"]) for one in lines if one["event"] == "date_form_deprecated"]
+
+
 @pytest.mark.integration
-@pytest.mark.parametrize("date", ["2026-12-01", "20261201"])
-def test_an_audit_takes_a_night_in_both_forms(date: str, broker: str, checkpoint_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("date", "warnings"), [("2026-12-01", []), ("20261201", [("--night", "20261201", "2026-12-01")])]
+)
+def test_an_audit_takes_a_night_in_iso_form_and_warns_of_the_compact_one(
+    date: str, warnings: list[tuple[str, str, str]], broker: str, checkpoint_folder: Path
+) -> None:
     env = environment(checkpoint_folder, kafka__brokers=broker)
     done = estampa_here(env, "audit", "--night", date)
     assert "ztf_20261201_programid1" in last_line(done)
+    assert date_warnings(done.stderr) == warnings
+
+
+@pytest.mark.parametrize(
+    ("given", "write"),
+    [
+        ("2026-01-31", None),
+        ("2026-01-31T04:00:00Z", None),
+        ("20260131", "2026-01-31"),
+        ("20260131T0400", "2026-01-31T04:00:00"),
+        ("20260131T040000Z", "2026-01-31T04:00:00Z"),
+        ("20260131T050000+0100", "2026-01-31T05:00:00+01:00"),
+    ],
+)
+def test_consume_warns_of_a_compact_time_and_reads_it(given: str, write: str | None, checkpoint_folder: Path) -> None:
+    options = ("--from", "--start")
+    words = [word for option in options for word in (option, given)]
+    done = estampa_here(environment(checkpoint_folder), "consume", *words, "--model", "nosuch")
+    assert "no checkpoint at 'nosuch'" in last_line(done)
+    assert sorted(date_warnings(done.stderr)) == [(option, given, write) for option in options if write]
 
 
 @pytest.mark.parametrize("date", ["yesterday", "2026121", "2026-12-32", "1711-05-02"])

@@ -5,6 +5,7 @@ import time
 import tracemalloc
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,6 +72,18 @@ def test_of_an_alert_s_letters_the_last_one_says_why_and_is_the_one_that_is_read
         slips = asked.infos(Settings())
         assert sorted(slip.size or 0 for slip in slips) == sorted(map(len, kept))
         assert [one.payload for one in asked.letters(Settings(), slips)] == kept
+
+
+def test_the_time_of_a_letter_has_one_form_in_every_output(tmp_path: Path, checkpoint_folder: Path) -> None:
+    sent, expected = replace(letter(b"x"), time_ms=1_769_832_000_250), "2026-01-31T04:00:00.250Z"
+    file, env = letter_file(tmp_path / "dead.avro", [sent]), environment(checkpoint_folder)
+    of_file = ("--dead-letters", str(file))
+    [by_reason] = json.loads(estampa_here(env, "deadletters", "list", *of_file, "--json").stdout)
+    [row] = json.loads(estampa_here(env, "deadletters", "list", *of_file, "--each", "--json").stdout)
+    shown = json.loads(estampa_here(env, "deadletters", "show", row["place"], *of_file).stdout)
+    assert estampa_here(env, "deadletters", "export", str(tmp_path / "out"), *of_file).returncode == 0
+    index = json.loads((tmp_path / "out" / "index.jsonl").read_text())
+    assert {by_reason["first"], by_reason["last"], row["time"], shown["time"], index["time"]} == {expected}
 
 
 def test_no_more_letters_are_in_memory_than_go_through_at_once(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import json
 import signal
 import socket
 import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,35 @@ def test_help_names_every_command(checkpoint_folder: Path) -> None:
     groups = {str(group.name) for group in app.registered_groups}
     assert named | groups == COMMANDS
     assert rows >= COMMANDS
+
+
+def in_bash(script: str) -> str:
+    """What a script prints that finds `estampa` and `estampa-train` on its path."""
+    env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        ["bash", "-ec", script], env=env, text=True, capture_output=True, timeout=60, check=True
+    ).stdout
+
+
+def test_version_prints_the_version_of_the_package() -> None:
+    shown = in_bash("estampa --version; estampa-train --version")
+    assert shown.splitlines() == [f"estampa {metadata.version('estampa')}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "completed"),
+    [
+        ("estampa", "che", "check-config"),
+        ("estampa", "deadletters exp", "export"),
+        ("estampa", "consume --exit", "--exit-at-end"),
+        ("estampa-train", "simulate ni", "night"),
+    ],
+)
+def test_show_completion_prints_a_script_by_which_bash_completes(program: str, words: str, completed: str) -> None:
+    line = f"{program} {words}"
+    function = f"_{program.replace('-', '_')}_completion"
+    script = f'eval "$({program} --show-completion)"; COMP_WORDS=({line}); COMP_CWORD={len(line.split()) - 1}'
+    assert in_bash(f'{script}; {function} {program}; echo "${{COMPREPLY[@]}}"') == f"{completed}\n"
 
 
 @pytest.mark.parametrize(

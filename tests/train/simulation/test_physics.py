@@ -16,9 +16,9 @@ from train.simulation.packets.identity import (
     NAMES,
     ROWS_OF_TABLE,
     candids,
+    detection_rows,
     object_ids,
     processing_ids,
-    table_rows,
 )
 from train.simulation.packets.packet import border_cut
 from train.simulation.random import KeyedRandom
@@ -182,7 +182,7 @@ def test_names_and_numbers_of_a_large_night_are_unique() -> None:
     drawn = population.draw_sources(KeyedRandom(1), plan.label, plan.key, plan.cycle)
     names = object_ids(drawn)
     assert len(set(names)) == len({*zip(plan.label, plan.key, plan.cycle, strict=True)})
-    numbers = candids(processing_ids(plan.jd, drawn.channel), table_rows(drawn), plan.key % 2 == 0)
+    numbers = candids(processing_ids(plan.jd, drawn.channel), detection_rows(drawn), plan.key % 2 == 0)
     assert len(np.unique(numbers)) == len(plan)
 
 
@@ -191,4 +191,4 @@ def test_names_of_a_year_do_not_run_out() -> None:
     for code, label in enumerate(LABELS):
         key = np.array([MOST_KEYS[label] - 1])
         last = population.draw_sources(KeyedRandom(1), np.array([code]), key, np.array([6600]))
-        assert table_rows(last)[0] < ROWS_OF_TABLE
+        assert detection_rows(last)[0] < ROWS_OF_TABLE

@@ -10,7 +10,7 @@ from train.data.pickle_layouts import FEATURES
 from train.simulation.images.composition import neighbours
 from train.simulation.images.observation import observe, significance
 from train.simulation.images.stamps import AlertStamps, draw_alert_stamps, generators
-from train.simulation.nights.plan import DETECTION, NightPlan, concatenate_plans, detections
+from train.simulation.nights.plan import DETECTION, NightPlan, alerts_of_night, concatenate_plans
 from train.simulation.packets import catalogue
 from train.simulation.packets.candidate import candidates
 from train.simulation.packets.history import earlier, record
@@ -48,7 +48,7 @@ def sample_alerts(random: KeyedRandom, label: str, wanted: int) -> NightPlan:
     parts: list[NightPlan] = []
     for block in range(MOST_KEYS[label] // SAMPLE_KEYS):
         key = np.arange(block * SAMPLE_KEYS, (block + 1) * SAMPLE_KEYS)
-        parts.append(_once(random, detections(random, label, key, _night_of(block))))
+        parts.append(_once(random, alerts_of_night(random, label, key, _night_of(block))))
         if sum(map(len, parts)) >= wanted:
             return concatenate_plans(parts).take(slice(0, wanted))
     raise ValueError(f"the sky holds fewer than {wanted} objects of class {label}: ask for a smaller --scale")

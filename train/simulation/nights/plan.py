@@ -81,7 +81,7 @@ def _seen(random: KeyedRandom, rows: NightPlan, sources: Sources) -> Mask:
     return mask
 
 
-def detections(random: KeyedRandom, label: str, key: Ints, night: int) -> NightPlan:
+def alerts_of_night(random: KeyedRandom, label: str, key: Ints, night: int) -> NightPlan:
     """The alerts that objects `key` of a class raise on a night."""
     keys, cycle, band = _encounters(random, label, key, night)
     code = np.full(len(keys), LABELS.index(label))
@@ -97,7 +97,7 @@ def _gather(random: KeyedRandom, label: str, wanted: int, night: int) -> NightPl
     parts: list[NightPlan] = []
     found = 0
     for start in range(0, MOST_KEYS[label], BLOCK_KEYS):
-        parts.append(detections(random, label, np.arange(start, start + BLOCK_KEYS), night))
+        parts.append(alerts_of_night(random, label, np.arange(start, start + BLOCK_KEYS), night))
         found += len(parts[-1])
         if found >= wanted:
             break

@@ -12,11 +12,11 @@ from train.simulation.packets.identity import (
     calibrators,
     candids,
     designations,
+    detection_rows,
     edge_distance,
     file_stems,
     identifiers,
     reference_columns,
-    table_rows,
     zero_points,
 )
 from train.simulation.packets.photometry import Measurement
@@ -113,7 +113,7 @@ def solar_system(random: KeyedRandom, obs: Observations) -> Columns:
 def placement(random: KeyedRandom, obs: Observations, positive: Mask) -> Columns:
     """Identifiers and position of the detection."""
     base = identifiers(obs)
-    row = table_rows(obs.sources)
+    row = detection_rows(obs.sources)
     keys = moment(obs)
     wobble = 0.00003  # degrees: 0.1 arcsec of centroiding
     east = wobble * random.normal("ra error", *keys) / np.cos(np.radians(obs.sources.dec))

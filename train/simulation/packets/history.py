@@ -12,10 +12,10 @@ from train.simulation.packets.identity import (
     RB_VERSION,
     archive_paths,
     candids,
+    detection_rows,
     edge_distance,
     file_stems,
     identifiers,
-    table_rows,
     zero_points,
 )
 from train.simulation.random import Columns, Floats, Ints, KeyedRandom, Mask
@@ -134,7 +134,7 @@ def detections(random: KeyedRandom, past: AlertHistory, near: Columns) -> Column
     rows = np.flatnonzero(past.detected)
     obs = past.obs.take(rows)
     base = identifiers(obs)
-    table_row = table_rows(obs.sources)
+    table_row = detection_rows(obs.sources)
     positive = past.signal_to_noise[rows] > 0
     keys = moment(obs)
     columns = base | zero_points(random, obs) | _measured(random, obs, past.signal_to_noise[rows])

@@ -74,7 +74,7 @@ def processing_ids(jd: Floats, channel: Ints) -> Ints:
     return result
 
 
-def table_rows(sources: Sources) -> Ints:
+def detection_rows(sources: Sources) -> Ints:
     """`tblid`: the detection's row in its image's table, unique there because slots are."""
     supernova = sources.label == LABELS.index("SN")  # two of one site, of neighbouring cycles, may be up at once
     place = np.where(supernova, sources.slot * 2 + sources.cycle % 2, sources.slot)

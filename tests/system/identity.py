@@ -22,7 +22,7 @@ import redis
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from consumer import pipeline as loop
+from consumer import decode_stage
 from consumer.archive.source import ArchiveSource, find_archives
 from consumer.cli.runtime import load_inference, open_store, with_store
 from consumer.configuration.load import load_settings
@@ -33,6 +33,7 @@ from consumer.decoding.stamps import Stamps, cut_stamps
 from consumer.embedded import local_store
 from consumer.inference.models import Inference
 from consumer.monitoring.health import Heartbeat
+from consumer.pipeline import Pipeline
 from consumer.results import Results
 from model_zoo.preprocess import MASKED, Preprocessing, cut, source_pixel
 from tests.support.line import state
@@ -104,7 +105,7 @@ def slow() -> ExitStack:
     """While it lasts, packets and stamps are read the slow way."""
     stack = ExitStack()
     stack.enter_context(mock.patch.object(PacketReader, "_walked", return_value=None))
-    stack.enter_context(mock.patch.object(loop, "cut_stamps", slow_cut))
+    stack.enter_context(mock.patch.object(decode_stage, "cut_stamps", slow_cut))
     return stack
 
 
@@ -112,7 +113,7 @@ def results(settings: Settings, inference: Inference, paths: Sequence[Path], bat
     """Replay archives in batches of `batch`."""
     store = open_store(settings, inference, "identity")
     source, sink = ArchiveSource(find_archives(paths), batch), Kept()
-    loop.Pipeline(settings, source, inference, store, sink, Heartbeat(60)).run()
+    Pipeline(settings, source, inference, store, sink, Heartbeat(60)).run()
     store.close()
     return sink
 

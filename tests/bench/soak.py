@@ -58,7 +58,7 @@ def main(
         night = simulated_night(rate * 30, seed, PARTITIONS)
         port = free_port()
         settings = {
-            "output__framing": "schemaless",
+            "output__avro_encoding": "schemaless",
             "monitor__enabled": "true",
             "monitor__port": str(port),
             "batch__size": "256",

@@ -99,7 +99,7 @@ def test_a_replay_whose_disk_is_full_says_so_and_goes_on_once_there_is_room(
     full = (sys.executable, "-c", FULL_DISK.format(size=20_000), *words)
     done = subprocess.run(full, env=env, text=True, capture_output=True, timeout=240, check=False)
     assert done.returncode == 1, done.stderr
-    assert "File too large; mend that" in done.stderr.splitlines()[-1]
+    assert "File too large; fix that" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not out.exists()
     again = estampa_here(env, *words, "--resume")

@@ -127,7 +127,7 @@ def test_a_run_logs_its_progress_once_a_minute(monkeypatch: pytest.MonkeyPatch) 
         "consumer.monitoring.report.time", SimpleNamespace(monotonic=lambda: now[0], time_ns=time.time_ns)
     )
     line = Line()
-    line.pipeline.report.told = now[0]
+    line.pipeline.report.logged = now[0]
 
     class Slow(MemorySource):
         def batches(self) -> Any:

@@ -189,7 +189,7 @@ def test_an_output_that_cannot_be_written_says_how_to_go_on(tmp_path: Path) -> N
     out = tmp_path / "night.jsonl"
     sink = sink_at(out)
     (tmp_path / "night.jsonl.parts" / "000000.jsonl").mkdir()
-    with pytest.raises(OutputError, match=r"000000.jsonl cannot be written: .*; mend that, then go on with --resume"):
+    with pytest.raises(OutputError, match=r"000000.jsonl cannot be written: .*; fix that, then go on with --resume"):
         sink.publish(results(made(1)))
 
 

@@ -335,7 +335,7 @@ def test_a_client_that_gives_up_without_a_reason_ends_the_run_in_one_line(broker
 
     sink = KafkaSink(settings(broker))
     sink._producer = SimpleNamespace(flush=gave_up)  # type: ignore[assignment]
-    with pytest.raises(BrokerError, match=r"gave up, see its own line above; start again"):
+    with pytest.raises(BrokerError, match=r"failed, see its own line above; start again"):
         sink.publish(Results(0, 0, 0, (), ()))
 
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.decode_stage import DecodedAlert
 from consumer.store.sequences import SequencePrefix
+from model_zoo.classes import BAND_NAMES
 
 if TYPE_CHECKING:  # torch comes with it
     from model_zoo.checkpoint import Checkpoint
 
 VERSION: Final = version("estampa")
-BAND_NAMES: Final = {1: "g", 2: "r", 3: "i"}
 JD_YEAR_1, JD_1970, MS_A_DAY = 1_721_425.5, 2_440_587.5, 86_400_000
 
 

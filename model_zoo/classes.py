@@ -5,5 +5,6 @@ from typing import Final
 CLASSES: Final = ("AGN", "SN", "VS", "asteroid", "bogus")
 """ALeRCE's stamp-classifier taxonomy: 0 active nucleus, 1 supernova, 2 variable star, 3 asteroid, 4 artefact."""
 
-BANDS: Final = (1, 2, 3)
-"""ZTF filter ids: 1 = g, 2 = r, 3 = i."""
+BAND_NAMES: Final = {1: "g", 2: "r", 3: "i"}
+"""ZTF filter id → band."""
+BANDS: Final = tuple(BAND_NAMES)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,14 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from consumer.configuration.times import utc_text
 from consumer.decoding.container import read_header
 from model_zoo.classes import CLASSES
 from schemas import load_schema
 
 SYNC: Final = b"estampa replayed"
 """Closes every Avro block of ours, so that blocks of one file may stand in another."""
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Record = dict[str, Any]
 CLASSIFICATION: Final[Any] = fastavro.parse_schema(load_schema("classification/1/classification"))
@@ -83,12 +81,9 @@ def _csv_schema() -> pa.Schema:
 
 
 def _flat(record: Record) -> Record:
-    times = {name: _iso(record[name]) for name in ("observed_time", "kafka_time", "classified_time")}
+    known = [name for name in ("observed_time", "kafka_time", "classified_time") if record[name] is not None]
+    times = {name: utc_text(record[name]) for name in known}
     return record | _class_columns(record) | times | {"flags": " ".join(record["flags"])}
-
-
-def _iso(time_ms: int | None) -> str | None:
-    return None if time_ms is None else f"{EPOCH + timedelta(milliseconds=time_ms):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 def _arrow_type(kind: Any) -> pa.DataType:

@@ -11,8 +11,7 @@ from consumer.errors import StoreError
 from consumer.results import ModelInfo
 from consumer.store.sequences import HistoryWindow
 from consumer.terminal import TableColumn, table
-
-BANDS = {1: "g", 2: "r", 3: "i"}
+from model_zoo.classes import BAND_NAMES
 
 
 def development(settings: Settings, key: str) -> list[dict[str, Any]]:
@@ -56,5 +55,5 @@ def _row(step: dict[str, Any]) -> list[str | Text]:
     scores = step["sequence_probabilities"]
     best = max(scores, key=scores.__getitem__)
     shown = [Text(f"{score:.3f}", "bold" if name == best else "") for name, score in scores.items()]
-    band = BANDS.get(step["fid"], str(step["fid"]))
+    band = BAND_NAMES.get(step["fid"], str(step["fid"]))
     return [f"{step['jd']:.5f}", band, str(step["candid"]), str(step["history_length"]), *shown]

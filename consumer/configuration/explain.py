@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from consumer.configuration.load import section_model
-from consumer.configuration.settings import PREFIX, Settings
+from consumer.configuration.settings import Settings
 
 UNITS: Final = {"_s": "s", "_ms": "ms", "_bytes": "bytes", "_days": "days", "_back": "days", "_ahead": "days"}
 """The end of a name → the unit of its value."""
@@ -32,11 +32,6 @@ class SettingInfo:
     @property
     def name(self) -> str:
         return f"{self.section}.{self.key}"
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
-        return f"{PREFIX}{self.section}__{self.key}".upper()
 
 
 def all_settings() -> Iterator[SettingInfo]:

@@ -1,12 +1,13 @@
 """Times and dates as people write them: ISO 8601, of UTC unless a zone is named."""
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 YEARS: Final = range(1990, 2101)
 """A time outside these is a slip: a count since 1970 in another unit, or a year that was mistyped."""
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EXAMPLE: Final = "2026-01-31T04:00"
 NUMBER: Final = re.compile(r"[+-]?[0-9]+([.,][0-9]*)?")
 DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}")
@@ -25,6 +26,12 @@ def time_ms(text: str) -> int:
         when = "still to come" if time.year >= YEARS.stop else "long past"
         raise ValueError(f"{text} is of the year {time.year}, {when}; give a time of UTC such as {EXAMPLE}")
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def utc_text(time_ms: int) -> str:
+    """Milliseconds since 1970 as 2026-01-31T04:00:00.000Z."""
+    time = EPOCH + timedelta(milliseconds=time_ms)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_date(text: str) -> date:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from rich.console import RenderableType
 
 from consumer import terminal
 from consumer.cli.deadletters.reader import DeadLetterInfo
+from consumer.configuration.times import utc_text
 from consumer.deadletters.dead_letter import DeadLetter
 from consumer.decoding.alert import read_alerts
 from consumer.errors import BadAlert, ConfigError, OutputError
@@ -26,7 +26,7 @@ def by_reason(infos: Iterable[DeadLetterInfo], *, recovered: bool = False) -> li
     """
     rows: dict[str, dict[str, Any]] = {}
     for info in infos:
-        time = utc(info.time_ms)
+        time = utc_text(info.time_ms)
         row = rows.setdefault(info.reason, {"reason": str(info.reason), "letters": 0, "first": time})
         row |= {"letters": row["letters"] + 1, "last": time, "example": info.explanation}
         if recovered:
@@ -41,7 +41,7 @@ def each(infos: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[di
             "place": spelled(info.place),
             "reason": str(info.reason),
             "bytes": info.size or 0,
-            "time": utc(info.time_ms),
+            "time": utc_text(info.time_ms),
             **({"recovered": _recovery(info)} if recovered else {}),
             "message": info.explanation,
         }
@@ -49,14 +49,8 @@ def each(infos: Iterable[DeadLetterInfo], *, recovered: bool = False) -> list[di
     ]
 
 
-def utc(time_ms: int) -> str:
-    """Milliseconds since 1970 as 2026-01-31T04:00:00.000Z."""
-    time = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _recovery(info: DeadLetterInfo) -> str | None:
-    return None if info.recovered_ms is None else utc(info.recovered_ms)
+    return None if info.recovered_ms is None else utc_text(info.recovered_ms)
 
 
 def spelled(place: Iterable[object]) -> str:
@@ -81,7 +75,7 @@ def shown(letter: DeadLetter, max_bytes: int) -> dict[str, Any]:
 
 
 def _facts(letter: DeadLetter) -> dict[str, Any]:
-    return letter.facts() | {"time": utc(letter.time_ms)}
+    return letter.facts() | {"time": utc_text(letter.time_ms)}
 
 
 def _outcome(outcome: Any) -> str:

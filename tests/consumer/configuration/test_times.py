@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from consumer.configuration.times import read_date, time_ms
+from consumer.configuration.times import read_date, time_ms, utc_text
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,15 @@ def test_a_date_is_read_in_both_forms(text: str) -> None:
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no date; give one of UTC such as 2026-01-31"):
         read_date(text)
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "text"),
+    [
+        (1_769_832_000_250, "2026-01-31T04:00:00.250Z"),
+        (0, "1970-01-01T00:00:00.000Z"),
+        (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_time_is_written_as_utc_to_the_millisecond(time_ms: int, text: str) -> None:
+    assert utc_text(time_ms) == text
